@@ -1,0 +1,249 @@
+"""What a guest shall be: plain values that the agent inside it checks and applies.
+
+A :class:`GuestState` is pure data. It is made on the workstation by ``guest/roles``, sent as JSON in one stream
+and read by ``guest/agent.py``, which has only the standard library. Resources are handled in the order of the
+list. A resource's ``id`` is unique in its state; it is what reports, plans and ``reads`` name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Resource(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Packages(_Resource):
+    """Debian packages that are installed, in one apt transaction. Services they bring are not started by it.
+
+    ``names`` are ``name`` or ``name=version``. An installed package that satisfies its entry is left alone.
+    """
+
+    kind: Literal["packages"] = "packages"
+    id: str
+    names: tuple[str, ...]
+
+
+class File(_Resource):
+    """A regular file. ``blob`` names content that is sent beside the state (SHA-256), else ``text`` is it.
+
+    ``secret`` content never appears in a diff or a report. ``mode`` is octal text, as ``0644``.
+    """
+
+    kind: Literal["file"] = "file"
+    id: str
+    path: str
+    text: str | None = None
+    blob: str | None = None
+    mode: str = "0644"
+    owner: str = "root"
+    group: str = "root"
+    secret: bool = False
+
+
+class Directory(_Resource):
+    """A directory with its mode and owner; parents are made as 0755 root."""
+
+    kind: Literal["directory"] = "directory"
+    id: str
+    path: str
+    mode: str = "0755"
+    owner: str = "root"
+    group: str = "root"
+
+
+class Symlink(_Resource):
+    """A symbolic link, replaced atomically when its target differs."""
+
+    kind: Literal["symlink"] = "symlink"
+    id: str
+    path: str
+    target: str
+
+
+class Absent(_Resource):
+    """A path that does not exist. A directory is removed only when it is empty."""
+
+    kind: Literal["absent"] = "absent"
+    id: str
+    path: str
+
+
+class User(_Resource):
+    """A system user (and its group of the same name). ``groups`` are additional ones, all of them existing."""
+
+    kind: Literal["user"] = "user"
+    id: str
+    name: str
+    home: str = "/nonexistent"
+    shell: str = "/usr/sbin/nologin"
+    groups: tuple[str, ...] = ()
+
+
+class Volume(_Resource):
+    """A data volume that Proxmox mounts at ``path``. Not a mount point there is an error: data would land in rootfs."""
+
+    kind: Literal["volume"] = "volume"
+    id: str
+    path: str
+    mode: str = "0755"
+    owner: str = "root"
+    group: str = "root"
+
+
+class Step(_Resource):
+    """Something that is not a file: done when ``check`` fails, right when it passes afterwards.
+
+    ``check`` and ``apply`` are argument lists, run as ``user`` without a shell. ``check`` passes on exit 0 and,
+    where ``expect`` is given, standard output that equals it after stripping white space. ``check_stdin`` and
+    ``apply_stdin`` (SQL, secrets) go to standard input and never into reports when ``secret``. There is no step without a check: it could not be
+    idempotent.
+    """
+
+    kind: Literal["step"] = "step"
+    id: str
+    check: tuple[str, ...]
+    apply: tuple[str, ...]
+    expect: str | None = None
+    check_stdin: str | None = None
+    apply_stdin: str | None = None
+    user: str = "root"
+    cwd: str = "/"
+    timeout: int = 120
+    secret: bool = False
+
+
+class Wheel(_Resource):
+    """One wheel of a release: its file name and the SHA-256 of its content (a blob)."""
+
+    name: str
+    blob: str
+
+
+class Release(_Resource):
+    """A Python service in a virtual environment of its own, one a release, switched atomically.
+
+    The agent builds ``<root>/releases/<version>`` (venv from the wheels, no index, hashes checked), runs
+    ``preflight`` with the new environment, turns ``<root>/current`` to it, restarts ``units``, and asks
+    ``health_url`` until it answers 200 or ``health_timeout`` seconds have gone. When the gate fails it turns back
+    to the last release, restarts, and reports an error. The last ``keep`` releases stay for a rollback.
+    """
+
+    kind: Literal["release"] = "release"
+    id: str
+    root: str
+    version: str
+    """Changes whenever a wheel, the lock or the Python version changes: a hash made on the workstation."""
+    wheels: tuple[Wheel, ...]
+    distribution: str
+    """Name of the service's own distribution, as ``zentoria-backend``."""
+    requirements: str
+    """Text of a hash-pinned requirements file that names every wheel."""
+    units: tuple[str, ...]
+    preflight: tuple[str, ...] = ()
+    """Argument list, relative to ``bin/`` of the release; run as ``user`` with ``environment_file``."""
+    user: str = "root"
+    environment_file: str | None = None
+    health_url: str | None = None
+    health_timeout: int = 30
+    keep: int = 3
+    nonce: str = ""
+    """Set to a new value to redeploy the same version: the gate and the restart are done again."""
+
+
+class Unit(_Resource):
+    """A systemd unit. It restarts (or reloads) only when something in ``reads`` is not what it last started with.
+
+    ``reads`` are ids of resources in the same state. The agent keeps the hash of what a unit last (re)started
+    with, so that a run that was killed between a file and the restart is made good by the next run.
+    """
+
+    kind: Literal["unit"] = "unit"
+    id: str
+    name: str
+    enabled: bool | None = True
+    """None leaves it as it is (static units)."""
+    running: bool = True
+    masked: bool = False
+    reads: tuple[str, ...] = ()
+    on_change: Literal["restart", "reload", "none"] = "restart"
+
+
+class Health(_Resource):
+    """A check at the end: a TCP port that accepts, or a URL that answers 200, within ``timeout`` seconds."""
+
+    kind: Literal["health"] = "health"
+    id: str
+    tcp: tuple[str, int] | None = None
+    url: str | None = None
+    timeout: int = 30
+
+
+Resource = Annotated[
+    Packages | File | Directory | Symlink | Absent | User | Volume | Step | Release | Unit | Health,
+    Field(discriminator="kind"),
+]
+
+
+class GuestState(BaseModel):
+    """The desired state of one guest. Blobs are named by SHA-256 and kept apart."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vmid: int
+    hostname: str
+    resources: tuple[Resource, ...]
+
+    def blobs(self) -> frozenset[str]:
+        """SHA-256 of every blob that the state may need."""
+        found: set[str] = set()
+        for resource in self.resources:
+            if isinstance(resource, File) and resource.blob:
+                found.add(resource.blob)
+            elif isinstance(resource, Release):
+                found.update(wheel.blob for wheel in resource.wheels)
+        return frozenset(found)
+
+    def digest(self) -> str:
+        """SHA-256 of the state: equal states have equal digests."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+Outcome = Literal["unchanged", "changed", "would-change", "failed", "skipped"]
+
+
+class ResourceReport(BaseModel):
+    """What happened to one resource. ``detail`` says it in a line; ``diff`` is a unified diff, never of a secret."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    outcome: Outcome
+    detail: str = ""
+    diff: str = ""
+    command: str = ""
+    output: str = ""
+    """Tail of the output of a failed command."""
+
+
+class GuestReport(BaseModel):
+    """The agent's answer. ``failed`` names the resource that stopped the run, or is empty."""
+
+    model_config = ConfigDict(frozen=True)
+
+    vmid: int
+    mode: Literal["check", "apply"]
+    resources: tuple[ResourceReport, ...]
+    restarted: tuple[str, ...] = ()
+    reloaded: tuple[str, ...] = ()
+    failed: str = ""
+    seconds: float = 0.0
+
+    @property
+    def changes(self) -> tuple[ResourceReport, ...]:
+        """Reports of resources that changed or would change."""
+        return tuple(r for r in self.resources if r.outcome in ("changed", "would-change"))
