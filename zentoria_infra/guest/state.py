@@ -100,8 +100,8 @@ class Step(_Resource):
 
     ``check`` and ``apply`` are argument lists, run as ``user`` without a shell. ``check`` passes on exit 0 and,
     where ``expect`` is given, standard output that equals it after stripping white space. ``check_stdin`` and
-    ``apply_stdin`` (SQL, secrets) go to standard input and never into reports when ``secret``. There is no step without a check: it could not be
-    idempotent.
+    ``apply_stdin`` (SQL, secrets) go to standard input and never into reports when ``secret``.
+    There is no step without a check: it could not be idempotent.
     """
 
     kind: Literal["step"] = "step"
