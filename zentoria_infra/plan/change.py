@@ -1,0 +1,133 @@
+"""What a plan is made of: attribute changes, one plan a container, and the whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterator
+
+from zentoria_infra.guest.state import GuestReport
+
+
+class Effect(enum.IntEnum):
+    """What a change disturbs; greater is worse."""
+
+    NONE = 0
+    """Applied while the container runs, nobody notices."""
+    RESTART = 1
+    """Waits for a restart of the container, which follows."""
+    REPLACE = 2
+    """Proxmox cannot change it: the container is destroyed and made again."""
+
+
+class Action(enum.StrEnum):
+    """What happens to a container. The order of the members is the order in lists."""
+
+    REFUSE = "refuse"
+    WAIT = "wait"
+    """A create that an earlier run began is still at work on the node; look again when it has ended."""
+    CREATE = "create"
+    REPLACE = "replace"
+    RESTART = "restart"
+    START = "start"
+    CHANGE = "change in place"
+    CONVERGE = "converge"
+    NONE = "no change"
+
+
+class Via(enum.StrEnum):
+    """The road that a change takes."""
+
+    CONFIG = "config"
+    """PUT /nodes/{node}/lxc/{vmid}/config."""
+    RESIZE = "resize"
+    """PUT /nodes/{node}/lxc/{vmid}/resize."""
+    PCT = "pct"
+    """``pct set`` over SSH: only root@pam may change features other than nesting (PVE behaviour 21)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AttributeChange:
+    """One value of a container's configuration that is not what it shall be.
+
+    Args:
+        key: Proxmox's name, as ``memory`` or ``net0``.
+        before: what is there; empty for nothing.
+        after: what shall be there; empty to remove it.
+        value: what is sent to Proxmox for it; ``after`` where the two are the same.
+        where: file:line:column of the inventory that says so.
+    """
+
+    key: str
+    before: str
+    after: str
+    effect: Effect = Effect.NONE
+    via: Via = Via.CONFIG
+    value: str = ""
+    where: str = ""
+
+    @property
+    def sent(self) -> str:
+        """The value as it goes to Proxmox."""
+        return self.value or self.after
+
+
+@dataclasses.dataclass(frozen=True)
+class ContainerPlan:
+    """What will be done to one container, and why."""
+
+    vmid: int
+    name: str
+    hostname: str
+    node: str
+    action: Action
+    reason: str
+    attributes: tuple[AttributeChange, ...] = ()
+    start: bool = False
+    """It must be started (it is new, was stopped, or is replaced)."""
+    restart: bool = False
+    guest: GuestReport | None = None
+    """What a look inside told; None where it could not look."""
+    guest_unknown: str = ""
+    """Why it could not look inside."""
+    converge: bool = False
+    """The inside must be brought to its state."""
+    volumes: tuple[str, ...] = ()
+    """Data volumes that a replacement would destroy."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is to be done."""
+        return self.action not in (Action.NONE, Action.REFUSE, Action.WAIT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that a run will do, container by container, in the order of VMIDs."""
+
+    containers: tuple[ContainerPlan, ...]
+    problems: tuple[str, ...] = ()
+    """What stands in the way of the run as a whole (missing template, storage, bridge, pool)."""
+
+    def __iter__(self) -> Iterator[ContainerPlan]:
+        return iter(self.containers)
+
+    @property
+    def refused(self) -> tuple[ContainerPlan, ...]:
+        """Containers that are not ours."""
+        return tuple(c for c in self.containers if c.action is Action.REFUSE)
+
+    @property
+    def changed(self) -> tuple[ContainerPlan, ...]:
+        """Containers with something to do."""
+        return tuple(c for c in self.containers if c.changes)
+
+    @property
+    def empty(self) -> bool:
+        """No change and nothing in the way."""
+        return not self.changed and not self.refused
+
+    def counts(self) -> dict[Action, int]:
+        """How many containers per action, in the order of :class:`Action`; actions without any are left out."""
+        found = {action: sum(1 for c in self.containers if c.action is action) for action in Action}
+        return {action: number for action, number in found.items() if number}

@@ -1,0 +1,113 @@
+"""A plan in words: the same stages that ``execute`` runs, printed. Nothing here can write to a node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, Effect, Plan
+from zentoria_infra.plan.stages import AnyStage
+
+_SIGNS = {
+    Action.REFUSE: "!",
+    Action.WAIT: "?",
+    Action.CREATE: "+",
+    Action.REPLACE: "±",
+    Action.RESTART: "↻",
+    Action.START: "▸",
+    Action.CHANGE: "~",
+    Action.CONVERGE: "~",
+    Action.NONE: "=",
+}
+_EFFECTS = {Effect.NONE: "", Effect.RESTART: "  (needs a restart)", Effect.REPLACE: "  (forces replacement)"}
+
+
+def lines(plan: Plan, stages: Sequence[AnyStage], *, everything: bool = False) -> Iterator[str]:
+    """Yield the plan as lines of text.
+
+    Args:
+        plan: what to explain.
+        stages: the stages made from it.
+        everything: also name containers without a change.
+    """
+    steps = _by_vmid(stages)
+    for container in plan:
+        if container.action is Action.NONE and not everything:
+            continue
+        yield f"{_SIGNS[container.action]} {container.vmid} {container.hostname}: {container.action}" + (
+            f" ({container.reason})" if container.reason else ""
+        )
+        yield from (f"    {_attribute(change)}" for change in container.attributes)
+        yield from (f"    {line}" for line in _inside(container))
+        if container.volumes and container.action is Action.REPLACE:
+            yield f"    destroys the data on {', '.join(container.volumes)}"
+        if container.vmid in steps:
+            yield f"    steps: {' → '.join(stage.says() for stage in steps[container.vmid])}"
+    yield from (f"! {problem}" for problem in plan.problems)
+    yield summary(plan)
+
+
+def summary(plan: Plan) -> str:
+    """The totals in one line."""
+    if plan.empty and not plan.problems:
+        return f"No changes: {len(plan.containers)} containers are as the inventory says."
+    parts = [f"{number} {action}" for action, number in plan.counts().items()]
+    return f"Plan: {', '.join(parts)}."
+
+
+def document(plan: Plan, stages: Sequence[AnyStage]) -> dict[str, Any]:
+    """The plan as plain data for ``--json``."""
+    steps = _by_vmid(stages)
+    return {
+        "changes": not plan.empty,
+        "summary": {action.value: number for action, number in plan.counts().items()},
+        "problems": list(plan.problems),
+        "containers": [
+            {
+                "vmid": c.vmid,
+                "name": c.name,
+                "node": c.node,
+                "action": c.action.value,
+                "reason": c.reason,
+                "attributes": [
+                    {
+                        "key": a.key,
+                        "before": a.before,
+                        "after": a.after,
+                        "effect": a.effect.name.lower(),
+                        "via": a.via.value,
+                        "where": a.where,
+                    }
+                    for a in c.attributes
+                ],
+                "inside": None
+                if c.guest is None
+                else [{"id": r.id, "detail": r.detail, "diff": r.diff} for r in c.guest.changes],
+                "inside_unknown": c.guest_unknown,
+                "steps": [stage.says() for stage in steps.get(c.vmid, ())],
+            }
+            for c in plan
+        ],
+    }
+
+
+def _by_vmid(stages: Iterable[AnyStage]) -> dict[int, list[AnyStage]]:
+    found: dict[int, list[AnyStage]] = {}
+    for stage in stages:
+        found.setdefault(stage.vmid, []).append(stage)
+    return found
+
+
+def _attribute(change: AttributeChange) -> str:
+    where = f"  [{change.where}]" if change.where else ""
+    return f"{change.key}: {change.before or '(none)'} → {change.after or '(none)'}{_EFFECTS[change.effect]}{where}"
+
+
+def _inside(container: ContainerPlan) -> Iterator[str]:
+    if container.guest is None:
+        if container.guest_unknown and container.action not in (Action.CREATE, Action.REPLACE):
+            yield f"inside: unknown, {container.guest_unknown}"
+        return
+    for change in container.guest.changes:
+        yield f"inside: {change.id}" + (f": {change.detail}" if change.detail else "")
+        yield from (f"    {line}" for line in change.diff.splitlines())

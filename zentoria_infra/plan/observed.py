@@ -1,0 +1,59 @@
+"""What is there: plain values read from a node, before anything is decided."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from zentoria_infra.guest.state import GuestReport
+
+
+@dataclasses.dataclass(frozen=True)
+class ObservedContainer:
+    """One guest as Proxmox shows it. ``config`` holds unparsed values; sizes and flags are still text."""
+
+    vmid: int
+    node: str
+    kind: str
+    """``lxc`` or ``qemu``."""
+    status: str
+    """``running``, ``stopped`` or ``unknown``."""
+    config: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    pending: frozenset[str] = frozenset()
+    """Keys whose value waits for a restart."""
+    digest: str = ""
+
+    @property
+    def lock(self) -> str:
+        """The lock that the container's configuration carries, as ``create`` or ``backup``; empty for none."""
+        return self.config.get("lock", "")
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs now."""
+        return self.status == "running"
+
+
+@dataclasses.dataclass(frozen=True)
+class GuestCheck:
+    """What a look inside a guest told: a report, or why there is none."""
+
+    report: GuestReport | None = None
+    unknown: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """All that was observed.
+
+    Args:
+        containers: guests on the node's cluster by VMID, those of the inventory with their configuration.
+        taken: VMIDs of the inventory that exist but that our token may not see.
+        guests: what the agents inside running containers answered in check mode.
+        problems: what is missing on the node for a create (template, storage, bridge, pool), in words.
+    """
+
+    containers: Mapping[int, ObservedContainer]
+    taken: frozenset[int] = frozenset()
+    guests: Mapping[int, GuestCheck] = dataclasses.field(default_factory=dict)
+    problems: tuple[str, ...] = ()

@@ -1,0 +1,53 @@
+"""Whose is a container? The mark that Zentoria leaves on what it makes, and how it is read back.
+
+The mark stands in the description, since that can be given in the create call itself with pool rights; tags
+cannot (Proxmox checks the right for tags before the container joins the pool). So a container is marked from its
+first moment, and a run that was killed between create and tagging finds its own work again.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+
+from zentoria_infra.plan.values import parse_tags
+
+TAG = "zentoria"
+"""Every container that Zentoria makes carries this tag."""
+
+_MARK = re.compile(r"^zentoria-id: (?P<id>[a-z0-9-]+/\d+)\s*$", re.MULTILINE)
+
+
+class Owner(enum.Enum):
+    """Who a container belongs to, as far as its mark tells."""
+
+    OURS = "ours"
+    FOREIGN = "foreign"
+    """No mark, or the mark of another site: never touched."""
+
+
+def mark(site_id: str, vmid: int) -> str:
+    """The id of one container of one site, as ``home/404``."""
+    return f"{site_id}/{vmid}"
+
+
+def description(hostname: str, purpose: str, site_id: str, vmid: int) -> str:
+    """Text of a container's description. Proxmox shows it as Markdown."""
+    head = f"{hostname}: {purpose}" if purpose else hostname
+    return f"{head}\n\nManaged by Zentoria: changes made by hand are undone.\n\nzentoria-id: {mark(site_id, vmid)}"
+
+
+def owner(description_text: str, site_id: str, vmid: int) -> Owner:
+    """Tell whose a container is by its description."""
+    found = _MARK.search(description_text)
+    return Owner.OURS if found is not None and found["id"] == mark(site_id, vmid) else Owner.FOREIGN
+
+
+def why_foreign(description_text: str, tags: str, site_id: str, vmid: int) -> str:
+    """Say in the user's words why a container does not count as ours."""
+    found = _MARK.search(description_text)
+    if found is not None:
+        return f"it carries the mark {found['id']}, ours would be {mark(site_id, vmid)}"
+    if TAG in parse_tags(tags):
+        return f"it has the tag '{TAG}' but no zentoria-id in its notes"
+    return f"it has neither the tag '{TAG}' nor a zentoria-id in its notes"
