@@ -1,0 +1,258 @@
+"""One SSH connection to a node, with its host key pinned, and at most eight channels on it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+
+from zentoria_infra.errors import AuthError, UnreachableError
+
+CHANNELS = 8
+"""Channels at a time; OpenSSH's sshd allows 10 sessions a connection (MaxSessions)."""
+
+KEEPALIVE = 15
+"""Seconds between two keepalives, so that no firewall forgets the connection during a long install."""
+
+
+_WIRE = logging.getLogger(f"{__name__}.wire")
+_WIRE.setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True)
+class SshTarget:
+    """The node's SSH service.
+
+    Attributes:
+        host: name or address.
+        host_key: what identifies it: ``ssh-ed25519 AAAA...`` or ``SHA256:...``, as ``ssh-keygen -l`` prints it.
+        port: TCP port.
+        user: root, who alone may run ``pct``.
+        key_file: private key; without it the user's SSH agent is asked.
+        connect_timeout: seconds, for connecting, greeting and logging in, each.
+    """
+
+    host: str
+    host_key: str
+    port: int = 22
+    user: str = "root"
+    key_file: Path | None = None
+    connect_timeout: float = 10.0
+
+    @property
+    def where(self) -> str:
+        """``user@host:port``, for error texts."""
+        return f"{self.user}@{self.host}:{self.port}"
+
+
+def fingerprint(key: paramiko.PKey) -> str:
+    """``SHA256:...`` as OpenSSH prints it (base64 without padding)."""
+    digest = hashlib.sha256(key.asbytes()).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+class _PinnedHostKey(paramiko.MissingHostKeyPolicy):
+    """Accepts one key. The client knows no hosts, so that every key comes here."""
+
+    def __init__(self, target: SshTarget) -> None:
+        self._target = target
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        seen = fingerprint(key)
+        pinned = self._target.host_key.split()
+        if pinned[:2] not in ([seen], [key.get_name(), key.get_base64()]):
+            raise _host_key_error(self._target, key)
+
+
+def _host_key_error(target: SshTarget, key: paramiko.PKey) -> UnreachableError:
+    return UnreachableError(
+        "recognise the node's SSH host key",
+        on=target.where,
+        got=f"expected {target.host_key or 'nothing, since none is pinned'}, saw {key.get_name()} {fingerprint(key)}",
+        todo="compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the node; only if they are the "
+        "same, put that fingerprint into the site file as the SSH host key",
+    )
+
+
+class SshConnection:
+    """Opens channels on one connection, made at first use and again if it has died. Safe from several threads.
+
+    Args:
+        target: where, and what to trust.
+        channels: how many channels may be open at a time; further callers wait.
+    """
+
+    def __init__(self, target: SshTarget, *, channels: int = CHANNELS) -> None:
+        self.target = target
+        self._places = threading.BoundedSemaphore(channels)
+        self._guard = threading.Lock()
+        self._client: paramiko.SSHClient | None = None
+        self._count = 0
+
+    @property
+    def round_trips(self) -> int:
+        """Commands begun so far."""
+        with self._guard:
+            return self._count
+
+    @contextmanager
+    def channel(self, tried: str) -> Iterator[paramiko.Channel]:
+        """A fresh channel, held against the limit until the block ends; closed then.
+
+        When the connection turns out dead before a channel is open, a new one is made, once: nothing has been
+        sent by then.
+
+        Raises:
+            UnreachableError: no connection, or a host key that is not the pinned one.
+            AuthError: the key is not accepted.
+        """
+        with self._places:
+            channel = self._open(tried)
+            try:
+                yield channel
+            finally:
+                channel.close()
+
+    def begin(self, channel: paramiko.Channel, command: str, tried: str) -> None:
+        """Start ``command`` on a channel. It may have begun even if this fails, so it is never sent again."""
+        with self._guard:
+            self._count += 1
+        try:
+            channel.exec_command(command)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise dropped(self.target, tried, str(error) or "the channel was closed") from None
+
+    def close(self) -> None:
+        """Close the connection; the next channel makes a new one."""
+        with self._guard:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def _open(self, tried: str) -> paramiko.Channel:
+        for last in (False, True):
+            transport = self._transport()
+            try:
+                return transport.open_session(timeout=self.target.connect_timeout)
+            except paramiko.ChannelException as error:
+                raise UnreachableError(
+                    tried,
+                    on=self.target.where,
+                    got=f"sshd refused another session: {error.text}",
+                    todo="raise MaxSessions in the node's sshd_config to 10, its default",
+                ) from None
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                self._discard(transport)
+                if last:
+                    raise dropped(self.target, tried, str(error) or "the connection was closed") from None
+        raise AssertionError("unreachable")
+
+    def _transport(self) -> paramiko.Transport:
+        with self._guard:
+            transport = self._client.get_transport() if self._client is not None else None
+            if transport is None or not transport.is_active():
+                if self._client is not None:
+                    self._client.close()
+                self._client = None
+                self._client = _connect(self.target)
+                transport = self._client.get_transport()
+            assert transport is not None  # noqa: S101  # a client that connected has one
+            return transport
+
+    def _discard(self, transport: paramiko.Transport) -> None:
+        """Close the client of a dead transport, unless another thread has replaced it."""
+        with self._guard:
+            if self._client is not None and self._client.get_transport() in (transport, None):
+                self._client.close()
+                self._client = None
+
+
+def _connect(target: SshTarget) -> paramiko.SSHClient:
+    client = paramiko.SSHClient()
+    # paramiko writes tracebacks of every lost connection; our errors say the same to the user.
+    client.set_log_channel(_WIRE.name)
+    client.set_missing_host_key_policy(_PinnedHostKey(target))
+    _prefer_pinned(client, target)
+    tried = "connect over SSH"
+    try:
+        client.connect(
+            target.host,
+            port=target.port,
+            username=target.user,
+            key_filename=str(target.key_file) if target.key_file else None,
+            allow_agent=target.key_file is None,
+            look_for_keys=False,
+            timeout=target.connect_timeout,
+            banner_timeout=target.connect_timeout,
+            auth_timeout=target.connect_timeout,
+        )
+    except UnreachableError:
+        client.close()
+        raise
+    except paramiko.BadHostKeyException as error:
+        client.close()
+        raise _host_key_error(target, error.key) from None
+    except paramiko.PasswordRequiredException:
+        client.close()
+        raise AuthError(
+            tried,
+            on=target.where,
+            got=f"{target.key_file} has a passphrase",
+            todo="use the SSH agent, or a key without one",
+        ) from None
+    except paramiko.AuthenticationException as error:
+        client.close()
+        raise AuthError(
+            tried,
+            on=target.where,
+            got=str(error) or "authentication failed",
+            todo=f"put the public half of {target.key_file or 'your key'} into {target.user}'s authorized_keys there",
+        ) from None
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        client.close()
+        raise UnreachableError(
+            tried,
+            on=target.where,
+            got=str(error) or type(error).__name__,
+            todo="check the SSH host, port and key file in the site file, and that sshd runs on the node",
+        ) from None
+    transport = client.get_transport()
+    if transport is not None:
+        transport.set_keepalive(KEEPALIVE)
+    return client
+
+
+def _prefer_pinned(client: paramiko.SSHClient, target: SshTarget) -> None:
+    """Make the server show the key type that is pinned: it has several, and shows the first that we ask for."""
+    words = target.host_key.split()
+    if len(words) < 2:
+        return
+    name = target.host if target.port == 22 else f"[{target.host}]:{target.port}"
+    try:
+        key = paramiko.PKey.from_type_string(words[0], base64.b64decode(words[1], validate=True))
+    except (binascii.Error, paramiko.SSHException, ValueError):
+        raise UnreachableError(
+            "read the pinned SSH host key",
+            on=target.where,
+            got=f"{target.host_key[:40]!r} is not a public key",
+            todo="give it as `ssh-ed25519 AAAA...` or `SHA256:...`",
+        ) from None
+    client.get_host_keys().add(name, words[0], key)
+
+
+def dropped(target: SshTarget, tried: str, why: str) -> UnreachableError:
+    """The connection went away in the middle of something."""
+    return UnreachableError(
+        tried,
+        on=target.where,
+        got=f"the SSH connection broke: {why}",
+        todo="what ran may have been half done; run again, and it goes on from there",
+    )

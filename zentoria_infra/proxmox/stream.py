@@ -1,0 +1,239 @@
+"""A command that runs at the other end of an SSH channel, with its three streams."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+import paramiko
+
+from zentoria_infra.errors import GuestError
+from zentoria_infra.proxmox.ssh import SshTarget, dropped
+
+_TICK = 0.5
+"""Seconds after which a blocked read or write looks at its deadline."""
+_CHUNK = 64 * 1024
+_STDERR_KEPT = 256 * 1024
+"""Bytes of stderr that are kept, from its end."""
+
+
+class PctSession:
+    """A running command with its streams. Threads of its own drain stdout and stderr, so that neither blocks.
+
+    For one caller at a time. Made by :meth:`Pct.session`.
+    """
+
+    def __init__(self, channel: paramiko.Channel, target: SshTarget, tried: str, timeout: float) -> None:
+        self._channel = channel
+        self._target = target
+        self._tried = tried
+        self._timeout = timeout
+        self._news = threading.Condition()
+        self._out = bytearray()
+        self._errors: deque[bytes] = deque()
+        self._errors_size = 0
+        self._out_ended = False
+        channel.settimeout(_TICK)
+        self._pumps = [
+            threading.Thread(target=self._pump_out, name="pct-stdout", daemon=True),
+            threading.Thread(target=self._pump_errors, name="pct-stderr", daemon=True),
+        ]
+        for pump in self._pumps:
+            pump.start()
+
+    @property
+    def stderr(self) -> bytes:
+        """What came on stderr so far (its end, if it is long)."""
+        with self._news:
+            return b"".join(self._errors)[-_STDERR_KEPT:]
+
+    @property
+    def ended(self) -> bool:
+        """Whether its exit code has come."""
+        return self._channel.status_event.is_set()
+
+    def write(self, data: bytes, timeout: float | None = None) -> None:
+        """Send all of ``data`` to the command's stdin.
+
+        Raises:
+            GuestError: the command has ended or does not read within ``timeout`` seconds.
+            UnreachableError: the connection broke.
+        """
+        until = self._until(timeout)
+        view = memoryview(data)
+        while view:
+            try:
+                sent = self._channel.send(bytes(view[:_CHUNK]))
+            except TimeoutError:
+                if time.monotonic() >= until:
+                    raise self._too_slow("did not read its input", timeout) from None
+                continue
+            except OSError:
+                raise self._broken() from None
+            if sent == 0:
+                raise self._broken()
+            view = view[sent:]
+
+    def close_stdin(self) -> None:
+        """Say that nothing more comes."""
+        try:
+            self._channel.shutdown_write()
+        except (OSError, EOFError):
+            return  # the command ended first; how it ended is seen by whoever reads on
+
+    def read_line(self, timeout: float | None = None, *, limit: int = 64 * 1024 * 1024) -> bytes:
+        r"""The next line with its ``\n``; without it, or empty, at the end of the stream.
+
+        Raises:
+            GuestError: no line within ``timeout`` seconds, or one longer than ``limit`` bytes.
+            UnreachableError: the connection broke.
+        """
+        until = self._until(timeout)
+        searched = 0
+        with self._news:
+            while True:
+                end = self._out.find(b"\n", searched)
+                if end >= 0:
+                    return self._take(end + 1)
+                searched = len(self._out)
+                if searched > limit:
+                    raise GuestError(self._tried, on=self._target.where, got=f"a line longer than {limit} bytes")
+                if self._out_ended:
+                    self._check_alive()
+                    return self._take(len(self._out))
+                self._wait(until, timeout)
+
+    def read_exactly(self, size: int, timeout: float | None = None) -> bytes:
+        """The next ``size`` bytes.
+
+        Raises:
+            GuestError: the stream ended before, or not within ``timeout`` seconds.
+            UnreachableError: the connection broke.
+        """
+        until = self._until(timeout)
+        with self._news:
+            while len(self._out) < size:
+                if self._out_ended:
+                    self._check_alive()
+                    raise GuestError(
+                        self._tried,
+                        on=self._target.where,
+                        got=f"the output ended after {len(self._out)} of {size} bytes{self._stderr_tail()}",
+                    )
+                self._wait(until, timeout)
+            return self._take(size)
+
+    def read_all(self, timeout: float | None = None) -> bytes:
+        """Everything up to the end of the stream."""
+        until = self._until(timeout)
+        with self._news:
+            while not self._out_ended:
+                self._wait(until, timeout)
+            return self._take(len(self._out))
+
+    def close(self, timeout: float | None = None) -> int:
+        """Close stdin, wait for the end, and return the exit code. Unread output is dropped.
+
+        Raises:
+            GuestError: it did not end in time, or was killed by a signal.
+            UnreachableError: the connection broke before the exit code came.
+        """
+        self.close_stdin()
+        until = self._until(timeout)
+        while not self._channel.exit_status_ready():
+            if self._channel.status_event.wait(_TICK):
+                break
+            if time.monotonic() >= until:
+                raise self._too_slow("did not end", timeout)
+        for pump in self._pumps:
+            pump.join(timeout=max(_TICK, until - time.monotonic()))
+        return self._exit_code()
+
+    def _exit_code(self) -> int:
+        code = self._channel.recv_exit_status()
+        if code == -1:
+            self._check_alive()
+            raise GuestError(
+                self._tried,
+                on=self._target.where,
+                got=f"it ended without an exit code, killed by a signal{self._stderr_tail()}",
+            )
+        return code
+
+    def _check_alive(self) -> None:
+        transport = self._channel.get_transport()
+        # Without an exit status from sshd the stream did not end, it was cut.
+        ended = self._channel.status_event.is_set() and self._channel.exit_status != -1
+        if not ended and (transport is None or not transport.is_active()):
+            raise dropped(self._target, self._tried, "it was lost in mid-stream" + self._stderr_tail())
+
+    def _broken(self) -> Exception:
+        transport = self._channel.get_transport()
+        if transport is None or not transport.is_active():
+            return dropped(self._target, self._tried, "it was lost in mid-stream")
+        self._channel.status_event.wait(_TICK)
+        code = self._channel.exit_status
+        return GuestError(
+            self._tried,
+            on=self._target.where,
+            got=f"it ended (exit code {code}) before it had read its input{self._stderr_tail()}",
+        )
+
+    def _too_slow(self, what: str, timeout: float | None) -> GuestError:
+        seconds = self._timeout if timeout is None else timeout
+        return GuestError(
+            self._tried,
+            on=self._target.where,
+            got=f"it {what} within {seconds:.0f} s{self._stderr_tail()}",
+            todo="it may still run inside the container: look there before the next run",
+        )
+
+    def _stderr_tail(self) -> str:
+        lines = self.stderr.decode("utf-8", "replace").splitlines()[-10:]
+        return "".join(f"\n    {line}" for line in lines)
+
+    def _until(self, timeout: float | None) -> float:
+        return time.monotonic() + (self._timeout if timeout is None else timeout)
+
+    def _wait(self, until: float, timeout: float | None) -> None:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise self._too_slow("gave no answer", timeout)
+        self._news.wait(min(left, _TICK))
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._out[:size])
+        del self._out[:size]
+        return data
+
+    def _pump_out(self) -> None:
+        while True:
+            try:
+                data = self._channel.recv(_CHUNK)
+            except TimeoutError:
+                continue
+            except OSError:
+                data = b""
+            with self._news:
+                self._out += data
+                self._out_ended = not data
+                self._news.notify_all()
+            if not data:
+                return
+
+    def _pump_errors(self) -> None:
+        while True:
+            try:
+                data = self._channel.recv_stderr(_CHUNK)
+            except TimeoutError:
+                continue
+            except OSError:
+                data = b""
+            if not data:
+                return
+            with self._news:
+                self._errors.append(data)
+                self._errors_size += len(data)
+                while self._errors_size - len(self._errors[0]) >= _STDERR_KEPT:
+                    self._errors_size -= len(self._errors.popleft())

@@ -1,0 +1,362 @@
+"""Changing the world: each method is one change, made alone on its VMID, waited for to its end."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import tenacity
+
+from zentoria_infra.errors import PermissionDeniedError, RefusedError, TaskError
+from zentoria_infra.proxmox import errors, tasks
+from zentoria_infra.proxmox.connection import Connection, Repeat
+from zentoria_infra.proxmox.gates import Gates
+from zentoria_infra.proxmox.observe import Observer
+from zentoria_infra.proxmox.records import ContainerConfig
+
+_T = TypeVar("_T")
+
+Value = str | int | float | bool
+"""What a parameter may be; booleans become 0 and 1."""
+
+LOCK_ATTEMPTS = 4
+"""How often a change is tried whose task found the lock file busy; Proxmox waits 10 s each time itself."""
+
+
+class Writer:
+    """Writes to a Proxmox server. Safe from several threads.
+
+    Every method takes the VMID's gate, awaits the task, and returns None or raises: the errors of
+    :class:`~zentoria_infra.proxmox.connection.Connection`, TaskError for a task that fails.
+
+    Args:
+        connection: the API.
+        observer: for the re-read before a create is repeated.
+        gates: shared with everything else that writes.
+        pace: how tasks are polled.
+        sleep: waits seconds; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        observer: Observer,
+        gates: Gates,
+        *,
+        pace: tasks.Pace | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._call = connection.call
+        self._read = connection.reader()
+        self._observe = observer
+        self._gates = gates
+        self._pace = pace or tasks.Pace()
+        self._sleep = sleep
+
+    def create(
+        self,
+        vmid: int,
+        params: Mapping[str, Value],
+        *,
+        node: str | None = None,
+        is_ours: Callable[[ContainerConfig], bool] | None = None,
+        progress: tasks.Progress | None = None,
+    ) -> None:
+        """Make a container and wait until it is complete.
+
+        Tags are taken out of the create call and set afterwards: for a token with rights on a pool alone,
+        Proxmox refuses them in the create (it checks the VMID before it has joined the pool).
+
+        Before the call is repeated, after a lost answer, we look what is there: one made by the lost call is
+        waited for and taken; one that is not ours is refused.
+
+        Args:
+            vmid: the container's number.
+            params: as for ``POST /nodes/{node}/lxc``, without vmid.
+            node: where.
+            is_ours: tells by its configuration whether this very call made it; default: same description.
+            progress: called while the task runs.
+
+        Raises:
+            AlreadyExistsError: the VMID is taken, by something that was there before this call.
+        """
+        wanted = dict(params)
+        tags = wanted.pop("tags", None)
+        ours = is_ours or _same_description(wanted)
+        with self._gates.vmid(vmid), self._gates.storages(_storages(wanted)):
+            self._locked(lambda: self._create_once(vmid, wanted, ours, self._node(node), progress))
+            if tags:
+                self._put_config(vmid, {"tags": tags}, self._node(node))
+
+    def set_config(
+        self,
+        vmid: int,
+        params: Mapping[str, Value],
+        *,
+        delete: Sequence[str] = (),
+        digest: str | None = None,
+        node: str | None = None,
+    ) -> None:
+        """Change options, hot where Proxmox can, else pending until a restart.
+
+        Args:
+            vmid: the container.
+            params: option to new value.
+            delete: options to remove.
+            digest: of the configuration that the change was planned from.
+            node: where.
+
+        Raises:
+            ModifiedError: the digest is old.
+        """
+        everything = {**params, "delete": ",".join(delete) or None, "digest": digest}
+        with self._gates.vmid(vmid):
+            self._put_config(vmid, everything, self._node(node), repeatable=digest is None)
+
+    def start(self, vmid: int, *, node: str | None = None, progress: tasks.Progress | None = None) -> None:
+        """Start; nothing to do when it runs."""
+        self._power(vmid, "start", {}, self._node(node), progress, done=errors.AlreadyRunningError)
+
+    def shutdown(
+        self,
+        vmid: int,
+        *,
+        timeout: int = 60,
+        force: bool = True,
+        node: str | None = None,
+        progress: tasks.Progress | None = None,
+    ) -> None:
+        """Shut down from inside within ``timeout`` seconds, then stop it hard if ``force``."""
+        params = {"timeout": timeout, "forceStop": force}
+        self._power(vmid, "shutdown", params, self._node(node), progress, done=errors.NotRunningError)
+
+    def stop(self, vmid: int, *, node: str | None = None, progress: tasks.Progress | None = None) -> None:
+        """Stop hard; nothing to do when it does not run."""
+        self._power(vmid, "stop", {}, self._node(node), progress, done=errors.NotRunningError)
+
+    def reboot(
+        self, vmid: int, *, timeout: int = 60, node: str | None = None, progress: tasks.Progress | None = None
+    ) -> None:
+        """Shut down and start, which also brings pending changes into force.
+
+        Raises:
+            NotRunningError: it does not run.
+        """
+        self._power(vmid, "reboot", {"timeout": timeout}, self._node(node), progress, done=None)
+
+    def resize(
+        self,
+        vmid: int,
+        disk: str,
+        size: str,
+        *,
+        node: str | None = None,
+        progress: tasks.Progress | None = None,
+    ) -> None:
+        """Grow ``disk`` ("rootfs", "mp0") to ``size`` ("20G") or by it ("+4G"). Proxmox never shrinks."""
+        repeat = Repeat.UNSENT if size.startswith("+") else Repeat.SAFE
+        where = self._node(node)
+
+        def once() -> None:
+            path = "/nodes/{node}/lxc/{vmid}/resize"
+            answer = self._call("PUT", path, {"disk": disk, "size": size}, repeat=repeat, node=where, vmid=vmid)
+            self._await(answer, f"resize {disk} of container {vmid} to {size}", where, progress)
+
+        with self._gates.vmid(vmid):
+            self._locked(once)
+
+    def destroy(
+        self,
+        vmid: int,
+        *,
+        purge: bool = True,
+        node: str | None = None,
+        progress: tasks.Progress | None = None,
+    ) -> None:
+        """Remove a stopped container and its volumes; with ``purge`` also from jobs, pools and ACLs.
+
+        Proxmox removes its firewall file with it. It is not stopped first: that is a decision of the caller.
+        """
+        where = self._node(node)
+        params = {"purge": purge, "destroy-unreferenced-disks": True}
+        with self._gates.vmid(vmid):
+            self._locked(
+                lambda: self._lost_and_found(
+                    vmid,
+                    where,
+                    lambda: self._call("DELETE", "/nodes/{node}/lxc/{vmid}", params, node=where, vmid=vmid),
+                    f"destroy container {vmid}",
+                    progress,
+                    # A pool token is told 403 of what is gone: the right is checked before the existence.
+                    done=(errors.MissingError, PermissionDeniedError),
+                )
+            )
+
+    def create_pool(self, poolid: str, comment: str = "") -> None:
+        """Make a pool; nothing to do when it exists. Needs Pool.Allocate."""
+        try:
+            self._call("POST", "/pools", {"poolid": poolid, "comment": comment}, repeat=Repeat.SAFE)
+        except errors.AlreadyExistsError:
+            return
+
+    def add_to_pool(self, poolid: str, vmids: Sequence[int] = (), storages: Sequence[str] = ()) -> None:
+        """Add guests and storages to a pool."""
+        params = {
+            "poolid": poolid,
+            "vms": ",".join(str(vmid) for vmid in vmids) or None,
+            "storage": ",".join(storages) or None,
+        }
+        self._call("PUT", "/pools", params, repeat=Repeat.UNSENT)
+
+    def settle(self, vmid: int, *, node: str | None = None, progress: tasks.Progress | None = None) -> None:
+        """Wait for tasks that still run on ``vmid``, as those of a run that was killed; their end is not judged."""
+        with self._gates.vmid(vmid):
+            self._settle(vmid, self._node(node), progress)
+
+    def _node(self, node: str | None) -> str:
+        return node or self._observe.node
+
+    def _put_config(self, vmid: int, params: Mapping[str, Any], node: str, *, repeatable: bool = True) -> None:
+        repeat = Repeat.SAFE if repeatable else Repeat.UNSENT
+        self._call("PUT", "/nodes/{node}/lxc/{vmid}/config", params, repeat=repeat, node=node, vmid=vmid)
+
+    def _await(self, answer: Any, tried: str, node: str, progress: tasks.Progress | None) -> None:
+        if not tasks.is_upid(answer):
+            raise TaskError(tried, on=f"node {node}", got=f"no task id in the answer, but {answer!r}")
+        tasks.await_task(
+            self._read,
+            answer,
+            tried=tried,
+            on=f"node {node}",
+            pace=self._pace,
+            progress=progress,
+            sleep=self._sleep,
+        )
+
+    def _locked(self, change: Callable[[], _T]) -> _T:
+        """Make a change again while its *task* finds the lock file busy and does nothing."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(tasks.TaskLockBusyError),
+            stop=tenacity.stop_after_attempt(LOCK_ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=0.5, max=5),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return retrying(change)
+
+    def _power(
+        self,
+        vmid: int,
+        action: str,
+        params: Mapping[str, Any],
+        node: str,
+        progress: tasks.Progress | None,
+        *,
+        done: type[Exception] | None,
+    ) -> None:
+        """One power change; ``done`` is the refusal that says that there is nothing to do."""
+        path = "/nodes/{node}/lxc/{vmid}/status/" + action
+
+        def once() -> None:
+            try:
+                self._lost_and_found(
+                    vmid,
+                    node,
+                    lambda: self._call("POST", path, params, node=node, vmid=vmid),
+                    f"{action} container {vmid}",
+                    progress,
+                    done=(done,) if done else (),
+                )
+            except Exception as error:
+                if done is None or not isinstance(error, done):
+                    raise
+
+        with self._gates.vmid(vmid):
+            self._locked(once)
+
+    def _lost_and_found(
+        self,
+        vmid: int,
+        node: str,
+        send: Callable[[], Any],
+        tried: str,
+        progress: tasks.Progress | None,
+        *,
+        done: tuple[type[Exception], ...],
+    ) -> None:
+        """Send a change; when its answer is lost, wait for what it may have begun, then send it once more.
+
+        ``done`` are the refusals of the second call that say that the first was carried out. Without any, the
+        change is not sent a second time.
+        """
+        try:
+            answer = send()
+        except (errors.LostAnswerError, errors.TransientError):
+            if not done:
+                raise
+            self._settle(vmid, node, progress)
+            try:
+                answer = send()
+            except done:
+                return
+        self._await(answer, tried, node, progress)
+
+    def _settle(self, vmid: int, node: str, progress: tasks.Progress | None) -> None:
+        for task in self._observe.running_tasks(vmid, node):
+            try:
+                self._await(task.upid, f"wait for {task.kind} of {vmid}", node, progress)
+            except tasks.TaskTimeoutError:
+                raise
+            except TaskError:
+                continue  # how another's task ended shows in what is there now
+
+    def _create_once(
+        self,
+        vmid: int,
+        params: Mapping[str, Value],
+        ours: Callable[[ContainerConfig], bool],
+        node: str,
+        progress: tasks.Progress | None,
+    ) -> None:
+        tried = f"create container {vmid}"
+        path = "/nodes/{node}/lxc"
+        everything = {**params, "vmid": vmid}
+        try:
+            answer = self._call("POST", path, everything, node=node)
+        except (errors.LostAnswerError, errors.TransientError) as lost:
+            self._settle(vmid, node, progress)
+            found = self._look(vmid, node)
+            if found is not None:
+                if ours(found):
+                    return
+                raise RefusedError(
+                    tried,
+                    on=f"node {node}",
+                    got=f"the answer was lost ({lost.got}), and {vmid} is a container that this call did not make",
+                    todo="look at it on the node; remove it by hand if it is not needed",
+                ) from None
+            answer = self._call("POST", path, everything, node=node)
+        self._await(answer, tried, node, progress)
+
+    def _look(self, vmid: int, node: str) -> ContainerConfig | None:
+        """The container, or None: a pool token is told 403 of what does not exist."""
+        try:
+            return self._observe.config(vmid, node)
+        except (errors.MissingError, PermissionDeniedError):
+            return None
+
+
+def _same_description(params: Mapping[str, Value]) -> Callable[[ContainerConfig], bool]:
+    wanted = str(params.get("description", "")).strip()
+    return lambda config: bool(wanted) and config.description == wanted
+
+
+def _storages(params: Mapping[str, Value]) -> set[str]:
+    """Storages that a create allocates on: of rootfs and mount points, and ``storage``."""
+    volumes = (str(value) for key, value in params.items() if re.fullmatch(r"rootfs|mp\d+", key))
+    found = {volume.removeprefix("volume=").partition(":")[0] for volume in volumes if ":" in volume}
+    if "storage" in params:
+        found.add(str(params["storage"]))
+    return found or {"local"}  # Proxmox's default
