@@ -1,0 +1,58 @@
+"""Are the requirements.lock files what a resolution gives? With --write: make them so, keeping pins that still fit.
+
+Locks are resolved by ``uv pip compile`` from the pyproject.toml files, for every platform, with hashes and without
+the address of any index. A lock is fresh when resolving again with its own pins as preferences changes nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMON = ["--quiet", "--universal", "--generate-hashes", "--no-header", "--no-annotate", "--python-version", "3.11"]
+
+
+def inputs() -> dict[Path, list[str]]:
+    """Each lock file and the arguments that resolve it. A service's lock keeps to the pins of the root's."""
+    services = sorted(path.parent for path in ROOT.glob("services/*/pyproject.toml"))
+    root = ["pyproject.toml", *(str(s.relative_to(ROOT) / "pyproject.toml") for s in services)]
+    groups = ["--group", "dev"]
+    for service in services:
+        groups += ["--group", f"{service.relative_to(ROOT)}/pyproject.toml:dev"]
+    found = {ROOT / "requirements.lock": [*root, *groups]}
+    for service in services:
+        own = [str(service.relative_to(ROOT) / "pyproject.toml"), "--constraint", "requirements.lock"]
+        found[service / "requirements.lock"] = own
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """Check or write every lock; exit 1 when one is stale."""
+    uv, write = arguments[0], "--write" in arguments[1:]
+    stale = 0
+    for lock, sources in inputs().items():
+        before = lock.read_text() if lock.exists() else ""
+        with tempfile.TemporaryDirectory() as folder:
+            output = Path(folder) / "requirements.lock"
+            output.write_text(before)
+            command = [uv, "pip", "compile", *COMMON, *sources, "--output-file", str(output)]
+            subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603 -- our own arguments, no shell
+            after = output.read_text()
+        if after == before:
+            continue
+        if write:
+            lock.write_text(after)
+            continue
+        stale += 1
+        name = str(lock.relative_to(ROOT))
+        sys.stderr.writelines(difflib.unified_diff(before.splitlines(True), after.splitlines(True), name, "resolved"))
+        sys.stderr.write(f"{name} is stale: run `make lock`\n")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

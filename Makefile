@@ -1,0 +1,81 @@
+# Two commands matter: `make up` and `make test`. Both bring what they need.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# uv lives in a virtual environment of its own; its version and hashes are pinned beside it.
+UV := .uv/bin/uv
+PY := .venv/bin/python
+PYTHON ?= $(shell command -v /usr/bin/python3 || command -v python3)
+# Certificates come from the system's store, so that a private mirror's CA is honoured.
+export UV_NATIVE_TLS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# What real LXC guests need on this machine; without root they are only named.
+DEBIAN_PACKAGES := lxc lxcfs mmdebstrap uidmap bridge-utils zstd openssh-server openssh-client iproute2 \
+	iptables nftables e2fsprogs kmod
+
+.PHONY: help setup up down test test-fast lint lock bench clean
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+.uv/.ready: .ci/uv.requirements
+	@if [ "$$(id -u)" = 0 ] && ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; fi
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+		echo "python3-venv is missing: install it (apt install python3-venv) and try again" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .uv
+	.uv/bin/pip install --quiet --require-hashes --no-deps -r $<
+	@touch $@
+
+.venv/.ready: .uv/.ready requirements.lock pyproject.toml services/backend/pyproject.toml
+	@[ -x $(PY) ] || $(UV) venv --quiet --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --python $(PY) --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(PY) --no-deps --editable . --editable services/backend
+	@touch $@
+
+.uv/.debian: Makefile | .uv/.ready
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		missing=$$(dpkg-query -W -f '$${db:Status-Abbrev} $${Package}\n' $(DEBIAN_PACKAGES) 2>/dev/null \
+			| awk '$$1 == "ii" {print $$2}' | sort > .uv/have; \
+			printf '%s\n' $(DEBIAN_PACKAGES) | sort | comm -23 - .uv/have | tr '\n' ' '); \
+		if [ -n "$$missing" ]; then echo "installing $$missing"; apt-get update -qq; \
+			printf '#!/bin/sh\nexit 101\n' > .uv/policy-rc.d; chmod 755 .uv/policy-rc.d; \
+			had=0; [ -e /usr/sbin/policy-rc.d ] && had=1 || cp .uv/policy-rc.d /usr/sbin/policy-rc.d; \
+			DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >.uv/apt.log 2>&1 \
+				|| { cat .uv/apt.log >&2; [ $$had = 1 ] || rm -f /usr/sbin/policy-rc.d; exit 1; }; \
+			[ $$had = 1 ] || rm -f /usr/sbin/policy-rc.d; fi; touch $@; \
+	else echo "not root: real containers need $(DEBIAN_PACKAGES)"; fi
+
+setup: .venv/.ready .uv/.debian ## The virtual environment .venv and, as root, the Debian packages of the lab
+
+up: setup ## Start the lab and bring the whole stack up in it
+	.venv/bin/zentoria lab up
+	.venv/bin/zentoria --site lab up --yes
+
+down: setup ## Stop the lab; its containers and data stay
+	.venv/bin/zentoria lab down
+
+test: lint test-fast ## All checks and all tests, fast ones first
+	$(PY) -m pytest -m "lxc or slow"
+
+test-fast: setup ## The tests that need neither LXC nor patience
+	$(PY) -m pytest -m "not lxc and not slow"
+
+lint: setup ## Format, style, types, layers, fresh locks
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	$(PY) .ci/check_locks.py $(UV)
+
+lock: .uv/.ready ## Resolve the dependencies anew and write the requirements.lock files
+	$(PY) .ci/check_locks.py $(UV) --write
+
+bench: setup ## Measure round trips, API calls, wall time and memory
+	$(PY) -m tests.bench
+
+clean: ## Remove what `setup` made
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
