@@ -1,0 +1,145 @@
+"""Carries out the stages on a Proxmox server: each kind of stage is a few calls of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from zentoria_infra.errors import RefusedError, ZentoriaError
+from zentoria_infra.guest.state import GuestReport
+from zentoria_infra.plan import ownership
+from zentoria_infra.plan.desired import DesiredContainer
+from zentoria_infra.plan.diff import volume_text
+from zentoria_infra.plan.stages import (
+    AnyStage,
+    Configure,
+    Converge,
+    Create,
+    Destroy,
+    PctSet,
+    Resize,
+    Restart,
+    Start,
+)
+from zentoria_infra.plan.values import format_properties
+from zentoria_infra.proxmox.client import Proxmox
+from zentoria_infra.proxmox.records import ContainerConfig
+
+Say = Callable[[str], None]
+
+
+class Converger(Protocol):
+    """Brings the inside of a container to its state."""
+
+    def apply(self, vmid: int, say: Say) -> GuestReport | None:
+        """Apply. Raises GuestError. None where guests have no inside (a lab without LXC)."""
+        ...
+
+
+class Performer:
+    """Carries out stages. Safe from several threads.
+
+    Args:
+        proxmox: the node.
+        desired: the containers of the inventory by VMID.
+        converger: for what is inside.
+    """
+
+    def __init__(self, proxmox: Proxmox, desired: Mapping[int, DesiredContainer], converger: Converger) -> None:
+        self._proxmox = proxmox
+        self._desired = desired
+        self._converger = converger
+
+    def __call__(self, stage: AnyStage, say: Say) -> GuestReport | None:
+        """Carry out one stage.
+
+        Raises:
+            ZentoriaError: it did not work; the next run goes on from what is there.
+        """
+        desired = self._desired[stage.vmid]
+        match stage:
+            case Create():
+                self._create(desired)
+            case Configure(changes=changes):
+                self._proxmox.write.set_config(
+                    stage.vmid,
+                    {change.key: change.sent for change in changes if change.after},
+                    delete=[change.key for change in changes if not change.after],
+                    node=desired.node,
+                )
+            case Resize(change=change):
+                self._proxmox.write.resize(stage.vmid, change.key, change.sent, node=desired.node)
+            case PctSet(changes=changes):
+                self._proxmox.pct.set(stage.vmid, **{change.key: change.sent for change in changes})
+            case Start():
+                self._proxmox.write.start(stage.vmid, node=desired.node)
+            case Restart():
+                self._proxmox.write.reboot(stage.vmid, node=desired.node)
+            case Destroy():
+                self._destroy(desired)
+            case Converge():
+                return self._converger.apply(stage.vmid, say)
+        return None
+
+    def _create(self, desired: DesiredContainer) -> None:
+        self._proxmox.write.create(
+            desired.vmid,
+            create_parameters(desired),
+            node=desired.node,
+            is_ours=lambda config: _is_ours(config, desired),
+        )
+
+    def _destroy(self, desired: DesiredContainer) -> None:
+        config = self._proxmox.observe.config(desired.vmid, desired.node)
+        require_ours(config, desired)
+        if self._proxmox.observe.status(desired.vmid, desired.node) == "running":
+            self._proxmox.write.shutdown(desired.vmid, node=desired.node)
+        self._proxmox.write.destroy(desired.vmid, node=desired.node)
+
+
+def create_parameters(desired: DesiredContainer) -> dict[str, str | int | bool]:
+    """Parameters of ``POST /nodes/{node}/lxc``: all that pool rights allow in that call (rights.md).
+
+    Tags and features beyond nesting are left out: stages after it set them.
+    """
+    parameters: dict[str, str | int | bool] = {
+        "ostemplate": desired.ostemplate,
+        "unprivileged": desired.unprivileged,
+        "rootfs": volume_text(desired.rootfs),
+        **{volume.key: volume_text(volume) for volume in desired.volumes},
+        **{key: value for key, value in desired.options.items() if key != "protection"},
+        **{key: format_properties(net) for key, net in desired.nets.items()},
+    }
+    if desired.pool:
+        parameters["pool"] = desired.pool
+    if "nesting" in desired.features:
+        parameters["features"] = "nesting=1"
+    return parameters
+
+
+def _is_ours(config: ContainerConfig, desired: DesiredContainer) -> bool:
+    text = config.values.get("description", "")
+    return ownership.owner(text, desired.site_id, desired.vmid) is ownership.Owner.OURS
+
+
+def require_ours(config: ContainerConfig, desired: DesiredContainer) -> None:
+    """Refuse to go on when a container is not ours.
+
+    Raises:
+        RefusedError: it does not carry our mark.
+    """
+    if not _is_ours(config, desired):
+        values = config.values
+        why = ownership.why_foreign(
+            values.get("description", ""), values.get("tags", ""), desired.site_id, desired.vmid
+        )
+        raise foreign(desired.vmid, desired.name, why)
+
+
+def foreign(vmid: int, name: str, why: str) -> ZentoriaError:
+    """The error for a VMID that is not ours."""
+    return RefusedError(
+        f"touch container {vmid}",
+        got=f"it is not Zentoria's: {why}",
+        todo=f"move it to another VMID, or give '{name}' another one in the inventory; Zentoria leaves it as it is",
+    )

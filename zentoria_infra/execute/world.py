@@ -1,0 +1,134 @@
+"""Reads the world for a plan: what is on the node, and what the agents inside running containers say."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from zentoria_infra.errors import TaskError, ZentoriaError
+from zentoria_infra.plan import ownership
+from zentoria_infra.plan.desired import DesiredContainer
+from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
+from zentoria_infra.proxmox.observe import Observer
+from zentoria_infra.proxmox.records import Guest
+
+_Item = TypeVar("_Item")
+_Found = TypeVar("_Found")
+
+Look = Callable[[DesiredContainer], GuestCheck]
+"""Asks the agent inside a running container what it would change."""
+
+READS = 8
+"""Reads at once. The API has three workers, and each read is short."""
+
+LOOKS = 17
+"""Looks into guests at once; the SSH connection itself holds back what is too much for it."""
+
+
+def observe(observer: Observer, desired: Sequence[DesiredContainer], look: Look | None = None) -> World:
+    """Read everything a plan needs.
+
+    Calls: two for the lists, two a container that exists, one a container that does not, and four more when
+    something must be made.
+
+    Args:
+        observer: reads the node.
+        desired: the containers of the inventory.
+        look: asks inside; None leaves the inside unknown.
+
+    Raises:
+        ZentoriaError: the node could not be read.
+    """
+    guests = {guest.vmid: guest for guest in observer.resources()}
+    for node in sorted({one.node for one in desired}):
+        # /cluster/resources is up to ten seconds behind (PVE behaviour 29); the node's own list is not.
+        guests |= {guest.vmid: guest for guest in observer.containers(node)}
+    there = [one for one in desired if one.vmid in guests]
+    missing = [one for one in desired if one.vmid not in guests]
+    containers = {c.vmid: c for c in _each(lambda one: _container(observer, guests[one.vmid]), there, READS)}
+    free = dict(zip((m.vmid for m in missing), _each(lambda m: observer.is_free(m.vmid), missing, READS), strict=True))
+    checks: dict[int, GuestCheck] = {}
+    if look is not None:
+        inside = [one for one in there if _can_look(one, containers[one.vmid])]
+        checks = dict(zip((one.vmid for one in inside), _each(look, inside, LOOKS), strict=True))
+    taken = frozenset(vmid for vmid, is_free in free.items() if not is_free)
+    making = [one for one in missing if one.vmid not in taken]
+    return World(containers, taken, checks, tuple(_problems(observer, making)))
+
+
+def wait_for_creates(observer: Observer, desired: Sequence[DesiredContainer], seconds: float = 120) -> None:
+    """Wait until no container of ours carries the lock of a create that an earlier run began.
+
+    Raises:
+        TaskError: one still carries it after ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    nodes = sorted({one.node for one in desired})
+    vmids = {one.vmid for one in desired}
+    while True:
+        locked = [g.vmid for n in nodes for g in observer.containers(n) if g.vmid in vmids and g.lock == "create"]
+        if not locked:
+            return
+        if time.monotonic() > deadline:
+            raise TaskError(
+                f"wait for the creation of container {', '.join(map(str, locked))}",
+                got=f"the lock 'create' has been there for {seconds:.0f} seconds",
+                todo="look at its create task on the node; if that is dead, run `pct unlock` and destroy the container",
+            )
+        time.sleep(0.5)
+
+
+def _each(work: Callable[[_Item], _Found], items: Sequence[_Item], at_once: int) -> list[_Found]:
+    if not items:
+        return []
+    with concurrent.futures.ThreadPoolExecutor(min(at_once, len(items)), thread_name_prefix="observe") as pool:
+        return list(pool.map(work, items))
+
+
+def _container(observer: Observer, guest: Guest) -> ObservedContainer:
+    if guest.kind != "lxc":
+        return ObservedContainer(guest.vmid, guest.node, guest.kind, guest.status)
+    config = observer.config(guest.vmid, guest.node)
+    waiting = frozenset(one.key for one in observer.pending(guest.vmid, guest.node))
+    return ObservedContainer(guest.vmid, guest.node, guest.kind, guest.status, config.values, waiting, config.digest)
+
+
+def _can_look(desired: DesiredContainer, observed: ObservedContainer) -> bool:
+    text = observed.config.get("description", "")
+    ours = ownership.owner(text, desired.site_id, desired.vmid) is ownership.Owner.OURS
+    return ours and observed.running and observed.kind == "lxc"
+
+
+def _problems(observer: Observer, making: Sequence[DesiredContainer]) -> Iterable[str]:
+    """Say what the node lacks for the containers that must be made, before the first is made."""
+    if not making:
+        return
+    for node in sorted({one.node for one in making}):
+        here = [one for one in making if one.node == node]
+        storages = {storage.name: storage for storage in observer.storages(node) if storage.active and storage.enabled}
+        wanted = {volume.storage for one in here for volume in (one.rootfs, *one.volumes)}
+        for name in sorted(wanted):
+            if name not in storages:
+                yield f"node {node} has no active storage '{name}' that we may see: set another one under `storages`"
+            elif "rootdir" not in storages[name].content:
+                yield f"storage '{name}' on node {node} does not take containers: add the content type 'rootdir' to it"
+        for volid in sorted({one.ostemplate for one in here}):
+            storage = volid.partition(":")[0]
+            if storage not in storages:
+                yield f"node {node} has no active storage '{storage}', which the template {volid} is on"
+            elif volid not in {template.volid for template in observer.templates(storage, node)}:
+                yield f"node {node} has no template {volid}: download it (`pveam download`) or set `template`"
+        bridges = {bridge.name for bridge in observer.bridges(node)}
+        for name in sorted({net["bridge"] for one in here for net in one.nets.values() if "bridge" in net}):
+            if name not in bridges:
+                yield f"node {node} has no bridge '{name}': make it, or set another one under `bridge`"
+    for pool in sorted({one.pool for one in making if one.pool}):
+        if observer.pool(pool) is None:
+            yield f"there is no pool '{pool}' that we may see: make it, or set another one under `proxmox.pool`"
+
+
+def describe(error: ZentoriaError) -> str:
+    """An error in one line, for a check that could not look inside."""
+    return str(error).splitlines()[0]
