@@ -1,0 +1,80 @@
+"""The engine: order, parallel work, failures, interrupts."""
+
+import threading
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zentoria_infra.errors import ExitCode, TaskError
+from zentoria_infra.execute import engine
+from zentoria_infra.execute.events import Ended, Event, Started, Status
+from zentoria_infra.plan.stages import AnyStage, Start
+
+
+def stage(name: str, *after: str) -> AnyStage:
+    return Start(404, "db", name, after)
+
+
+def run(stages: list[AnyStage], bad: frozenset[str] = frozenset()) -> tuple[engine.Result, list[Event]]:
+    events: list[Event] = []
+
+    def perform(one: AnyStage, say: object) -> None:
+        if one.id in bad:
+            raise TaskError(f"start {one.id}", got="no")
+
+    return engine.run(stages, perform, events.append, workers=4), events
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[list[AnyStage], frozenset[str]]:
+    size = draw(st.integers(1, 12))
+    stages = []
+    for number in range(size):
+        after = draw(st.sets(st.integers(0, number - 1), max_size=3)) if number else set()
+        stages.append(stage(str(number), *(str(one) for one in sorted(after))))
+    return stages, frozenset(draw(st.sets(st.sampled_from([one.id for one in stages]))))
+
+
+@given(graphs())
+def test_every_stage_ends_once_in_order_and_failures_stop_only_what_needs_them(graph) -> None:
+    stages, bad = graph
+    result, events = run(stages, bad)
+    status = {ended.stage.id: ended.status for ended in result.ended}
+    assert len(result.ended) == len(stages) == len(status)
+    for one in stages:
+        if any(status[need] is not Status.DONE for need in one.after):
+            assert status[one.id] is Status.SKIPPED
+        else:
+            assert status[one.id] is (Status.FAILED if one.id in bad else Status.DONE)
+    seen: set[str] = set()
+    for event in events:
+        if isinstance(event, Started):
+            assert set(event.stage.after) <= seen
+        elif isinstance(event, Ended) and event.status is Status.DONE:
+            seen.add(event.stage.id)
+    assert result.exit_code is (ExitCode.FAILED if Status.FAILED in status.values() else ExitCode.OK)
+
+
+def test_independent_stages_work_at_the_same_time() -> None:
+    meet = threading.Barrier(3, timeout=20)
+    result = engine.run([stage(name) for name in "abc"], lambda one, say: meet.wait() and None, lambda event: None)
+    assert result.exit_code is ExitCode.OK
+
+
+def test_an_interrupt_lets_work_end_and_begins_nothing_else() -> None:
+    stop = threading.Event()
+    performed = []
+
+    def perform(one: AnyStage, say: object) -> None:
+        performed.append(one.id)
+        stop.set()
+
+    result = engine.run([stage("a"), stage("b", "a"), stage("c", "b")], perform, lambda event: None, stop=stop)
+    assert performed == ["a"]
+    assert result.interrupted
+    assert result.exit_code is ExitCode.INTERRUPTED
+    assert {ended.stage.id: ended.status for ended in result.ended} == {
+        "a": Status.DONE,
+        "b": Status.STOPPED,
+        "c": Status.STOPPED,
+    }

@@ -1,0 +1,239 @@
+"""Desired + observed -> changes: data-driven cases, and laws that hold for every container."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zentoria_infra.guest.state import GuestReport, ResourceReport
+from zentoria_infra.plan import ownership
+from zentoria_infra.plan.change import Action, Effect, Via
+from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
+from zentoria_infra.plan.diff import attribute_changes, make_plan, plan_container
+from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
+from zentoria_infra.plan.stages import build_stages
+from zentoria_infra.plan.values import GIB, format_properties, format_tags, parse_properties, parse_tags
+
+MARK = ownership.description("zentoria-db", "database", "home", 404)
+
+DB = DesiredContainer(
+    vmid=404,
+    name="db",
+    hostname="zentoria-db",
+    node="pve",
+    site_id="home",
+    ostemplate="local:vztmpl/debian.tar.zst",
+    pool="zentoria",
+    unprivileged=True,
+    options={
+        "hostname": "zentoria-db",
+        "cores": "2",
+        "memory": "1024",
+        "swap": "0",
+        "onboot": "1",
+        "nameserver": "10.10.47.254",
+        "searchdomain": "zentoria.internal",
+        "startup": "order=1,up=5",
+        "description": MARK,
+    },
+    nets={
+        "net0": {
+            "name": "eth0",
+            "bridge": "vmbr40",
+            "firewall": "1",
+            "gw": "10.10.47.254",
+            "hwaddr": "BC:24:11:00:04:04",
+            "ip": "10.10.40.4/20",
+            "type": "veth",
+        }
+    },
+    features=frozenset({"nesting"}),
+    tags=frozenset({"zentoria", "zone-data"}),
+    rootfs=DesiredVolume("rootfs", "local", 8 * GIB),
+    volumes=(DesiredVolume("mp0", "local", 20 * GIB, "/var/lib/postgresql"),),
+    protect=False,
+    needs=frozenset(),
+    order=1,
+    where={"memory": "inventory/containers/404-db.yaml:9:11", "": "inventory/containers/404-db.yaml:1:1"},
+)
+
+SAME = {
+    "arch": "amd64",
+    "ostype": "debian",
+    "hostname": "zentoria-db",
+    "cores": "2",
+    "memory": "1024",
+    "swap": "0",
+    "onboot": "1",
+    "unprivileged": "1",
+    "nameserver": "10.10.47.254",
+    "searchdomain": "zentoria.internal",
+    "startup": "up=5,order=1",
+    "description": MARK + "\n",
+    "net0": "name=eth0,bridge=vmbr40,firewall=1,gw=10.10.47.254,hwaddr=bc:24:11:00:04:04,ip=10.10.40.4/20,type=veth",
+    "features": "nesting=1",
+    "tags": "zone-data;zentoria",
+    "rootfs": "local:404/vm-404-disk-0.raw,size=8192M",
+    "mp0": "local:404/vm-404-disk-1.raw,mp=/var/lib/postgresql,backup=1,size=20G",
+}
+CLEAN = GuestCheck(GuestReport(vmid=404, mode="check", resources=()))
+
+
+def seen(status: str = "running", **config: str | None) -> ObservedContainer:
+    merged = {key: value for key, value in {**SAME, **config}.items() if value is not None}
+    return ObservedContainer(404, "pve", "lxc", status, merged)
+
+
+def plan_of(observed: ObservedContainer | None, **world: object):
+    return plan_container(DB, observed, World({}, **{"guests": {404: CLEAN}, **world}))
+
+
+def test_shapes_that_mean_the_same_are_no_change() -> None:
+    assert list(attribute_changes(DB, seen())) == []
+    assert plan_of(seen()).action is Action.NONE
+
+
+@pytest.mark.parametrize(
+    ("config", "key", "after", "effect", "via"),
+    [
+        ({"memory": "512"}, "memory", "1024", Effect.NONE, Via.CONFIG),
+        ({"cores": None}, "cores", "2", Effect.NONE, Via.CONFIG),
+        ({"onboot": None}, "onboot", "1", Effect.NONE, Via.CONFIG),
+        ({"tags": "zentoria"}, "tags", "zentoria;zone-data", Effect.NONE, Via.CONFIG),
+        ({"nameserver": "9.9.9.9"}, "nameserver", "10.10.47.254", Effect.RESTART, Via.CONFIG),
+        (
+            {"net0": SAME["net0"].replace("firewall=1", "firewall=0")},
+            "net0",
+            format_properties(DB.nets["net0"]),
+            Effect.NONE,
+            Via.CONFIG,
+        ),
+        ({"features": None}, "features", "nesting=1", Effect.RESTART, Via.CONFIG),
+        ({"features": "nesting=1,keyctl=1"}, "features", "nesting=1", Effect.RESTART, Via.PCT),
+        ({"unprivileged": None}, "unprivileged", "1", Effect.REPLACE, Via.CONFIG),
+        ({"rootfs": "zfs:subvol-404-disk-0,size=8G"}, "rootfs", "local:8", Effect.REPLACE, Via.CONFIG),
+        ({"rootfs": "local:404/vm-404-disk-0.raw,size=4G"}, "rootfs", "8G", Effect.NONE, Via.RESIZE),
+        ({"mp0": None}, "mp0", "local:20,mp=/var/lib/postgresql,backup=1", Effect.NONE, Via.CONFIG),
+        (
+            {"mp0": "local:404/vm-404-disk-1.raw,mp=/data,size=20G"},
+            "mp0",
+            "local:404/vm-404-disk-1.raw,mp=/var/lib/postgresql,size=20G",
+            Effect.RESTART,
+            Via.CONFIG,
+        ),
+    ],
+)
+def test_each_difference_is_one_change(config, key, after, effect, via) -> None:
+    (change,) = attribute_changes(DB, seen(**config))
+    assert (change.key, change.after, change.effect, change.via) == (key, after, effect, via)
+
+
+def test_a_change_names_the_line_that_wants_it() -> None:
+    changes = {change.key: change.where for change in attribute_changes(DB, seen(memory="512", cores="9"))}
+    assert changes == {
+        "memory": "inventory/containers/404-db.yaml:9:11",
+        "cores": "inventory/containers/404-db.yaml:1:1",
+    }
+
+
+def test_a_larger_disk_is_left_alone() -> None:
+    assert list(attribute_changes(DB, seen(rootfs="local:404/vm-404-disk-0.raw,size=12G"))) == []
+
+
+@pytest.mark.parametrize(
+    ("observed", "world", "words"),
+    [
+        (seen(description=None, tags=None), {}, "neither the tag 'zentoria' nor a zentoria-id"),
+        (seen(description="mine", tags="zentoria"), {}, "no zentoria-id in its notes"),
+        (seen(description="zentoria-id: other/404"), {}, "the mark other/404"),
+        (seen(description="zentoria-id: home/405"), {}, "the mark home/405"),
+        (ObservedContainer(404, "pve", "qemu", "running"), {}, "virtual machine"),
+        (None, {"taken": frozenset({404})}, "not in our pool"),
+        (dataclasses.replace(seen(), node="pve2"), {}, "on node pve2"),
+    ],
+)
+def test_what_is_not_ours_is_refused(observed, world, words) -> None:
+    plan = plan_of(observed, **world)
+    assert plan.action is Action.REFUSE
+    assert words in plan.reason
+    assert build_stages(make_plan((DB,), World({404: observed} if observed else {}, **world)), [DB]) == ()
+
+
+@pytest.mark.parametrize(
+    ("observed", "check", "action", "steps"),
+    [
+        (None, CLEAN, Action.CREATE, ["create", "set tags", "start", "converge"]),
+        (seen("stopped"), CLEAN, Action.START, ["start", "converge"]),
+        (seen("stopped", memory="1"), CLEAN, Action.START, ["set memory", "start", "converge"]),
+        (seen(memory="512"), CLEAN, Action.CHANGE, ["set memory"]),
+        (seen(tags=None), CLEAN, Action.CHANGE, ["set tags"]),
+        (seen(nameserver="1.1.1.1"), CLEAN, Action.RESTART, ["set nameserver", "restart", "converge"]),
+        (dataclasses.replace(seen(), pending=frozenset({"tty"})), CLEAN, Action.RESTART, ["restart", "converge"]),
+        (
+            seen(unprivileged=None),
+            CLEAN,
+            Action.REPLACE,
+            ["destroy", "create", "set tags", "start", "converge"],
+        ),
+        (seen(), GuestCheck(unknown="ssh is away"), Action.CONVERGE, ["converge"]),
+        (
+            seen(),
+            GuestCheck(
+                GuestReport(vmid=404, mode="check", resources=(ResourceReport(id="file:a", outcome="would-change"),))
+            ),
+            Action.CONVERGE,
+            ["converge"],
+        ),
+        (seen("stopped", lock="create"), CLEAN, Action.WAIT, []),
+    ],
+)
+def test_actions_and_their_steps(observed, check, action, steps) -> None:
+    plan = make_plan((DB,), World({404: observed} if observed else {}, guests={404: check}))
+    assert plan.containers[0].action is action
+    assert [stage.says() for stage in build_stages(plan, [DB])] == steps
+
+
+def test_converging_waits_for_what_is_needed_but_circles_do_not_block() -> None:
+    ai = dataclasses.replace(DB, vmid=405, name="ai", needs=frozenset({404, 419}), order=2)
+    embeddings = dataclasses.replace(DB, vmid=419, name="embeddings", needs=frozenset({404, 405}), order=3)
+    everyone = (DB, ai, embeddings)
+    stages = {stage.id: stage for stage in build_stages(make_plan(everyone, World({})), everyone)}
+    assert stages["405:converge"].after == ("405:start", "404:converge")
+    assert stages["419:converge"].after == ("419:start", "404:converge", "405:converge")
+
+
+def test_protection_and_keyctl_come_after_the_create() -> None:
+    ocr = dataclasses.replace(DB, features=frozenset({"nesting", "keyctl"}), protect=True)
+    stages = build_stages(make_plan((ocr,), World({})), [ocr])
+    assert [stage.says() for stage in stages] == [
+        "create",
+        "set tags, protection",
+        "pct set features",
+        "start",
+        "converge",
+    ]
+
+
+words = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_/.:", min_size=1, max_size=12)
+
+
+@given(st.dictionaries(words, words, min_size=1, max_size=6), words)
+def test_property_strings_survive_a_round_trip(values, volume) -> None:
+    full = {"volume": volume, **values}
+    assert parse_properties(format_properties(full, "volume"), "volume") == full
+
+
+@given(st.frozensets(st.text("abcdefghijklmnopqrstuvwxyz0123456789-_.", min_size=1, max_size=10)))
+def test_tags_survive_a_round_trip_in_any_order(tags) -> None:
+    assert parse_tags(format_tags(tags)) == tags
+    assert parse_tags(" , ".join(tag.upper() for tag in tags)) == tags
+
+
+@given(st.dictionaries(st.sampled_from(sorted(SAME)), st.sampled_from(["", "1", "0", "512", "x=y", "local:1"])))
+def test_a_plan_never_breaks_on_what_a_node_says(config) -> None:
+    plan = make_plan((DB,), World({404: seen(**config)}, guests={404: CLEAN}))
+    stages = build_stages(plan, [DB])
+    ids = [stage.id for stage in stages]
+    assert len(ids) == len(set(ids))
+    assert all(set(stage.after) <= set(ids[:number]) for number, stage in enumerate(stages))
