@@ -1,0 +1,77 @@
+"""Where a component comes from. A service names its component; a site may give another source for it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from zentoria_infra.inventory.values import Model, Name, Text
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[^\s]+$")]
+
+
+class AptRepository(Model):
+    """A repository besides the site's package sources: one deb822 entry and the hash of its key."""
+
+    url: Url
+    suites: tuple[Text, ...]
+    components: tuple[Text, ...] = ("main",)
+    key_url: HttpsUrl
+    key_sha256: Sha256
+    """SHA-256 of the file at ``key_url``: a key that changed is refused."""
+
+
+class AptComponent(Model):
+    """Debian packages.
+
+    ``version`` is what the component's role needs to know (PostgreSQL's major), not a pin; a pin is written in
+    ``packages`` as ``name=version``.
+    """
+
+    kind: Literal["apt"]
+    packages: tuple[Text, ...]
+    version: Text | None = None
+    repository: AptRepository | None = None
+
+
+class PypiComponent(Model):
+    """One distribution from a Python index, with its dependencies, pinned."""
+
+    kind: Literal["pypi"]
+    package: Text
+    version: Text
+    dependencies: bool = True
+
+
+class NpmComponent(Model):
+    """One package from an npm registry, pinned."""
+
+    kind: Literal["npm"]
+    package: Text
+    version: Text
+
+
+class UrlComponent(Model):
+    """One file at a URL, checked by hash on the workstation and pushed from there."""
+
+    kind: Literal["url"]
+    url: HttpsUrl
+    sha256: Sha256
+    version: Text | None = None
+
+
+class WorkspaceComponent(Model):
+    """One of our own services: ``services/<directory>`` of this project, shipped as wheels."""
+
+    kind: Literal["workspace"]
+    directory: Name
+    version: Text | None = None
+
+
+Component = Annotated[
+    AptComponent | PypiComponent | NpmComponent | UrlComponent | WorkspaceComponent,
+    Field(discriminator="kind"),
+]

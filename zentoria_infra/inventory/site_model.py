@@ -1,0 +1,179 @@
+"""One site: the Proxmox node, its storages and bridges, names, time, packages, certificate, overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from zentoria_infra.inventory.component_model import Component, HttpsUrl, Url
+from zentoria_infra.inventory.values import Address, FilePath, HostName, Model, PortNumber, Text
+
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}$", to_upper=True)]
+"""SHA-256 of the node's certificate, as Proxmox prints it: 32 bytes in hexadecimal, with colons."""
+
+TokenId = Annotated[str, StringConstraints(pattern=r"^[^\s:/@!]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+$")]
+"""``user@realm!name``."""
+
+SiteId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
+NodeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$")]
+StorageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$")]
+BridgeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.]{1,14}$")]
+Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}[kMG]$")]
+Domain = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")]
+
+_FACTORS = {"k": 1024, "M": 1024**2, "G": 1024**3}
+
+
+class SshSite(Model):
+    """How ``pct`` is reached: SSH to the node, host key pinned."""
+
+    host: HostName | None = None
+    """None: the API's host."""
+    port: PortNumber = 22
+    user: Text = "root"
+    host_key: Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+( .*)?$")] | None = None
+    """Public host key as in known_hosts, without the host: ``ssh-ed25519 AAAA...``."""
+    key_file: FilePath | None = None
+    """Private key; mode 0600."""
+
+
+class ProxmoxSite(Model):
+    """The API of the node or cluster. TLS is verified by ``ca_file`` or ``fingerprint``, else by the system's CAs."""
+
+    host: HostName
+    port: PortNumber = 8006
+    node: NodeName
+    """Node on which containers are made, unless ``nodes`` says otherwise."""
+    nodes: dict[str, NodeName] = Field(default_factory=dict)
+    """Placement: container name or VMID (as text) to node."""
+    pool: Text = "zentoria"
+    ca_file: FilePath | None = None
+    fingerprint: Fingerprint | None = None
+    token_id: TokenId = "zentoria@pve!up"  # noqa: S105 - the token's public name, not its secret
+    token_secret_file: FilePath | None = None
+    """File (0600) with the token's secret; None: environment variable ZENTORIA_PVE_TOKEN."""
+    ssh: SshSite = SshSite()
+    connect_timeout: Annotated[float, Field(gt=0)] = 5.0
+    """Seconds."""
+    read_timeout: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds."""
+
+
+class Storages(Model):
+    """Proxmox storages for root file systems and for data volumes."""
+
+    rootfs: StorageId
+    volumes: StorageId
+
+
+class Bridges(Model):
+    """Bridges on the node: the internal network's, and the one of a public second NIC."""
+
+    internal: BridgeName = "vmbr40"
+    public: BridgeName = "vmbr0"
+
+
+class Dns(Model):
+    """Name servers of the guests, and the domain that their names are in."""
+
+    nameservers: tuple[Address, ...]
+    search_domain: Domain = "zentoria.internal"
+
+
+class DebSource(Model):
+    """One deb822 entry of ``/etc/apt/sources.list.d``."""
+
+    types: tuple[Literal["deb", "deb-src"], ...] = ("deb",)
+    uris: tuple[Url, ...]
+    suites: tuple[Text, ...]
+    components: tuple[Text, ...] = ("main",)
+    signed_by: Text | None = None
+    """Path of a key ring in the guest; None: Debian's own."""
+
+
+class Certificate(Model):
+    """The proxy's certificate. ``names`` besides the public host name, in its subjectAltName."""
+
+    mode: Literal["site-ca", "supplied", "acme"] = "site-ca"
+    certificate_file: FilePath | None = None
+    """Supplied: PEM chain, the server's certificate first."""
+    key_file: FilePath | None = None
+    """Supplied: PEM private key, not encrypted, 0600."""
+    email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    """ACME: the account's address."""
+    directory: HttpsUrl | None = None
+    """ACME: the directory URL (RFC 8555); None: Let's Encrypt."""
+    names: tuple[HostName, ...] = ()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Certificate:
+        if self.mode == "supplied" and not (self.certificate_file and self.key_file):
+            raise PydanticCustomError("supplied", "mode 'supplied' needs 'certificate_file' and 'key_file'")
+        if self.mode == "acme" and not self.email:
+            raise PydanticCustomError("acme", "mode 'acme' needs 'email'")
+        return self
+
+
+class Parallel(Model):
+    """How much is done at once."""
+
+    creates: Annotated[int, Field(ge=1, le=64)] = 4
+    """Creates on one storage. Proxmox's pvedaemon has three workers."""
+    starts: Annotated[int, Field(ge=1, le=64)] = 17
+
+
+class Site(Model):
+    """Everything that differs from one installation to the next. Relative ``*_file`` paths belong to their file."""
+
+    name: Text
+    id: SiteId
+    """Short and stable: it is in the ownership mark of every object made."""
+    proxmox: ProxmoxSite
+    storages: Storages
+    template: Annotated[str, StringConstraints(pattern=r"^[^\s:]+:vztmpl/[^\s/]+$")]
+    """Volume id of the template, as ``local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst``."""
+    bridges: Bridges = Bridges()
+    gateway: Address | None = None
+    """Gateway of the internal network; None: the one in zones.yaml."""
+    dns: Dns
+    time_zone: Text = "Etc/UTC"
+    proxy: Url | None = None
+    """HTTP proxy for package installs in guests."""
+    package_sources: Literal["template"] | tuple[DebSource, ...] = "template"
+    """``template`` keeps what the template has."""
+    components: dict[str, Component] = Field(default_factory=dict)
+    """Source of components by name; it wins over the one in a service."""
+    admin_ssh_keys: tuple[
+        Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ \S+( .*)?$")], ...
+    ] = ()
+    """Public keys; without one, guests run no SSH."""
+    upload_max: Size = "100M"
+    """The one limit of an upload, wherever it is enforced."""
+    public_name: HostName
+    """Host name under which users reach the proxy."""
+    certificate: Certificate = Certificate()
+    parallel: Parallel = Parallel()
+    secrets_file: FilePath | None = None
+    """None: ``~/.config/zentoria/<id>/secrets.json``. Never inside the project."""
+    container_defaults: dict[str, Any] = Field(default_factory=dict)
+    """Part of every container file, written once. A container file and ``containers`` win over it."""
+    containers: dict[str, Any] = Field(default_factory=dict)
+    """Overrides by container name, in the shape of a container file."""
+
+    @property
+    def upload_max_bytes(self) -> int:
+        """``upload_max`` in bytes (k, M, G are powers of 1024, as NGINX reads them)."""
+        return int(self.upload_max[:-1]) * _FACTORS[self.upload_max[-1]]
+
+    @property
+    def secrets_path(self) -> Path:
+        """File of generated passwords (0600, outside the project)."""
+        return self.secrets_file or Path.home() / ".config" / "zentoria" / self.id / "secrets.json"
+
+    @property
+    def ssh_host(self) -> str:
+        """Host of the node's SSH service."""
+        return self.proxmox.ssh.host or self.proxmox.host

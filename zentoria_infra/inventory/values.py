@@ -1,0 +1,111 @@
+"""Small values that the inventory's models are made of: the base model, names, port ranges."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+
+class Model(BaseModel):
+    """Base of all inventory models: frozen, no unknown keys, no silent conversion ("512" is not 512)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+"""A name of ours: lower case letters, digits and hyphens, a letter first."""
+
+HostName = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$"
+    ),
+]
+"""A DNS name (RFC 1123) or an IPv4 address."""
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+Address = Annotated[ipaddress.IPv4Address, Field(strict=False)]
+Cidr = Annotated[ipaddress.IPv4Network, Field(strict=False)]
+FilePath = Annotated[Path, Field(strict=False)]
+Protocol = Literal["tcp", "udp"]
+Mac = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", to_upper=True)]
+PortNumber = Annotated[int, Field(ge=1, le=65535)]
+Vmid = Annotated[int, Field(ge=100, le=999_999_999)]
+"""Proxmox VE takes 100 to 999999999 (its schema ``pve-vmid``)."""
+
+PortKind = Literal["data", "api", "ui", "metrics"]
+"""What is asked on a port. ``data`` is what a backup reads; ``metrics`` is what Prometheus scrapes."""
+
+_RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+
+
+class PortRange(Model):
+    """An interval of ports, both ends in it. YAML: ``5432`` or ``9300-9301``."""
+
+    first: PortNumber
+    last: PortNumber
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: object) -> object:
+        if isinstance(value, (cls, Mapping)):
+            return value
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
+            return {"first": value, "last": value}
+        if isinstance(value, str) and (match := _RANGE.fullmatch(value)):
+            first = int(match[1])
+            last = int(match[2] or match[1])
+            if 1 <= first <= last <= 65535:
+                return {"first": first, "last": last}
+        raise PydanticCustomError("port_range", "a port from 1 to 65535, or a range as 9300-9301")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "pattern": "^[0-9]{1,5}(-[0-9]{1,5})?$"},
+            ]
+        }
+
+    @property
+    def numbers(self) -> range:
+        """Every port in it."""
+        return range(self.first, self.last + 1)
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+def _named(value: object) -> object:
+    """Turn ``{name: {...}}`` into ``({"name": name, ...}, ...)``; anything else is left for pydantic to judge."""
+    if not isinstance(value, Mapping):
+        return value
+    items: list[Any] = []
+    for name, body in value.items():
+        if body is None:
+            body = {}
+        items.append({**body, "name": name} if isinstance(body, Mapping) else body)
+    return tuple(items)
+
+
+Named = BeforeValidator(_named)
+"""Marks a tuple that YAML writes as a mapping from name to the rest: merging by name then is what one expects."""
+
+NAMED: dict[str, Any] = {"x-named": True}
+"""``json_schema_extra`` of such a field; ``schema.py`` turns it into an object."""
