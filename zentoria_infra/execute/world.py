@@ -27,7 +27,9 @@ LOOKS = 17
 """Looks into guests at once; the SSH connection itself holds back what is too much for it."""
 
 
-def observe(observer: Observer, desired: Sequence[DesiredContainer], look: Look | None = None) -> World:
+def observe(
+    observer: Observer, desired: Sequence[DesiredContainer], look: Look | None = None, *, no_inside: str = ""
+) -> World:
     """Read everything a plan needs.
 
     Calls: two for the lists, two a container that exists, one a container that does not, and four more when
@@ -37,6 +39,7 @@ def observe(observer: Observer, desired: Sequence[DesiredContainer], look: Look 
         observer: reads the node.
         desired: the containers of the inventory.
         look: asks inside; None leaves the inside unknown.
+        no_inside: why nothing can be done inside guests; it goes into the world as it is.
 
     Raises:
         ZentoriaError: the node could not be read.
@@ -55,7 +58,7 @@ def observe(observer: Observer, desired: Sequence[DesiredContainer], look: Look 
         checks = dict(zip((one.vmid for one in inside), _each(look, inside, LOOKS), strict=True))
     taken = frozenset(vmid for vmid, is_free in free.items() if not is_free)
     making = [one for one in missing if one.vmid not in taken]
-    return World(containers, taken, checks, tuple(_problems(observer, making)))
+    return World(containers, taken, checks, tuple(_problems(observer, making)), no_inside)
 
 
 def wait_for_creates(observer: Observer, desired: Sequence[DesiredContainer], seconds: float = 120) -> None:

@@ -108,6 +108,8 @@ class Plan:
     containers: tuple[ContainerPlan, ...]
     problems: tuple[str, ...] = ()
     """What stands in the way of the run as a whole (missing template, storage, bridge, pool)."""
+    no_inside: str = ""
+    """Why the inside of containers is left out; empty where it is not."""
 
     def __iter__(self) -> Iterator[ContainerPlan]:
         return iter(self.containers)

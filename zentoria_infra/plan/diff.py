@@ -38,7 +38,7 @@ def make_plan(desired: tuple[DesiredContainer, ...], world: World) -> Plan:
         for one in sorted(desired, key=lambda container: container.vmid)
     )
     creates = any(c.action in (Action.CREATE, Action.REPLACE) for c in containers)
-    return Plan(containers, world.problems if creates else ())
+    return Plan(containers, world.problems if creates else (), world.no_inside)
 
 
 def plan_container(desired: DesiredContainer, observed: ObservedContainer | None, world: World) -> ContainerPlan:
@@ -46,7 +46,7 @@ def plan_container(desired: DesiredContainer, observed: ObservedContainer | None
     if observed is None:
         if desired.vmid in world.taken:
             return _refuse(desired, "the VMID exists, but our token may not see it: it is not in our pool")
-        return _plan(desired, Action.CREATE, "it does not exist", start=True, converge=True)
+        return _plan(desired, Action.CREATE, "it does not exist", start=True, converge=not world.no_inside)
     if observed.kind != "lxc":
         return _refuse(desired, "the VMID belongs to a virtual machine")
     if observed.lock == "create":
@@ -57,20 +57,23 @@ def plan_container(desired: DesiredContainer, observed: ObservedContainer | None
         return _refuse(desired, why)
     if observed.node != desired.node:
         return _refuse(desired, f"it is on node {observed.node}, the inventory places it on {desired.node}")
-    return _existing(desired, observed, world.guests.get(desired.vmid, GuestCheck(unknown="it does not run")))
+    return _existing(desired, observed, world)
 
 
-def _existing(desired: DesiredContainer, observed: ObservedContainer, check: GuestCheck) -> ContainerPlan:
+def _existing(desired: DesiredContainer, observed: ObservedContainer, world: World) -> ContainerPlan:
+    check = world.guests.get(desired.vmid, GuestCheck(unknown=world.no_inside or "it does not run"))
     attributes = tuple(attribute_changes(desired, observed))
     worst = max((a.effect for a in attributes), default=Effect.NONE)
     if worst is Effect.REPLACE:
         keys = ", ".join(a.key for a in attributes if a.effect is Effect.REPLACE)
         reason = f"{keys} cannot be changed on a container"
         lost = tuple(f"{v.key} ({v.path})" for v in desired.volumes if v.key in observed.config)
-        return _plan(desired, Action.REPLACE, reason, attributes, start=True, converge=True, volumes=lost)
+        return _plan(
+            desired, Action.REPLACE, reason, attributes, start=True, converge=not world.no_inside, volumes=lost
+        )
     waiting = observed.running and (worst is Effect.RESTART or bool(observed.pending))
     inside = check.report is not None and bool(check.report.changes or check.report.failed)
-    blind = check.report is None
+    blind = check.report is None and not world.no_inside
     if not observed.running:
         action, reason = Action.START, f"its status is {observed.status}"
     elif waiting:
@@ -97,7 +100,7 @@ def _existing(desired: DesiredContainer, observed: ObservedContainer, check: Gue
         restart=waiting,
         guest=check.report,
         guest_unknown=check.unknown,
-        converge=stopped or waiting or inside or blind,
+        converge=not world.no_inside and (stopped or waiting or inside or blind),
     )
 
 

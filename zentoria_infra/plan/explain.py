@@ -44,6 +44,8 @@ def lines(plan: Plan, stages: Sequence[AnyStage], *, everything: bool = False) -
         if container.vmid in steps:
             yield f"    steps: {' → '.join(stage.says() for stage in steps[container.vmid])}"
     yield from (f"! {problem}" for problem in plan.problems)
+    if plan.no_inside:
+        yield f"Not run inside the containers: {plan.no_inside}."
     yield summary(plan)
 
 
@@ -62,6 +64,7 @@ def document(plan: Plan, stages: Sequence[AnyStage]) -> dict[str, Any]:
         "changes": not plan.empty,
         "summary": {action.value: number for action, number in plan.counts().items()},
         "problems": list(plan.problems),
+        "inside_not_run": plan.no_inside,
         "containers": [
             {
                 "vmid": c.vmid,

@@ -57,3 +57,5 @@ class World:
     taken: frozenset[int] = frozenset()
     guests: Mapping[int, GuestCheck] = dataclasses.field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    no_inside: str = ""
+    """Why nothing can be done inside guests at all (no SSH to the node); empty where it can."""

@@ -1,0 +1,147 @@
+"""A site's stack on its node: plan it, bring it up, take it down."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from zentoria_infra.errors import RefusedError, ZentoriaError
+from zentoria_infra.execute import engine, world
+from zentoria_infra.execute.events import Listener
+from zentoria_infra.execute.perform import Converger, Performer
+from zentoria_infra.guest.state import GuestReport
+from zentoria_infra.plan import ownership
+from zentoria_infra.plan.change import Action, Plan
+from zentoria_infra.plan.desired import DesiredContainer
+from zentoria_infra.plan.diff import make_plan
+from zentoria_infra.plan.observed import GuestCheck, World
+from zentoria_infra.plan.stages import AnyStage, Destroy, build_stages
+from zentoria_infra.plan.values import truth
+from zentoria_infra.proxmox.client import Proxmox
+
+
+class Inside(Converger, Protocol):
+    """The inside of containers: looked at for a plan, changed by a run."""
+
+    @property
+    def missing(self) -> str:
+        """Why nothing can be done inside containers; empty where it can."""
+        ...
+
+    def check(self, vmid: int) -> GuestReport:
+        """What the agent would change. Raises GuestError."""
+        ...
+
+
+class Deployment:
+    """One site's containers on one node or cluster.
+
+    Args:
+        proxmox: the client.
+        desired: the containers of the inventory, in start order.
+        inside: looks into guests and changes them.
+        listen: told of the progress of a run.
+    """
+
+    def __init__(
+        self,
+        proxmox: Proxmox,
+        desired: Sequence[DesiredContainer],
+        inside: Inside,
+        listen: Listener = lambda event: None,
+    ) -> None:
+        self._proxmox = proxmox
+        self._desired = tuple(desired)
+        self._inside = inside
+        self._listen = listen
+
+    @property
+    def desired(self) -> tuple[DesiredContainer, ...]:
+        """The containers of the inventory, in start order."""
+        return self._desired
+
+    def observe(self, only: Collection[int] | None = None) -> World:
+        """Read what is there. ``only`` limits it to some containers."""
+        wanted = self._selected(only)
+        look = None if self._inside.missing else self._look
+        return world.observe(self._proxmox.observe, wanted, look, no_inside=self._inside.missing)
+
+    def plan(self, only: Collection[int] | None = None, *, wait: bool = False) -> tuple[Plan, tuple[AnyStage, ...]]:
+        """Make a plan and its stages.
+
+        Args:
+            only: VMIDs to plan for; None means all.
+            wait: first wait for creates that an earlier run left at work on the node.
+        """
+        wanted = self._selected(only)
+        if wait:
+            world.wait_for_creates(self._proxmox.observe, wanted)
+        plan = make_plan(wanted, self.observe(only))
+        return plan, build_stages(plan, wanted)
+
+    def run(self, stages: Sequence[AnyStage], stop: threading.Event | None = None) -> engine.Result:
+        """Carry out stages."""
+        perform = Performer(self._proxmox, {one.vmid: one for one in self._desired}, self._inside)
+        return engine.run(stages, perform, self._listen, stop=stop)
+
+    def removal(self, only: Collection[int] | None = None) -> tuple[AnyStage, ...]:
+        """Stages that destroy our containers; those that are not there need none.
+
+        Raises:
+            RefusedError: one of them is protected, or a VMID is not ours.
+        """
+        stages: list[AnyStage] = []
+        seen = self._seen(only)
+        for one in reversed(self._selected(only)):
+            observed = seen.containers.get(one.vmid)
+            if observed is None:
+                continue
+            text = observed.config.get("description", "")
+            if ownership.owner(text, one.site_id, one.vmid) is not ownership.Owner.OURS:
+                continue
+            if one.protect or truth(observed.config.get("protection", "0")):
+                raise RefusedError(
+                    f"destroy container {one.vmid} ({one.name})",
+                    got="it is protected",
+                    todo=f"set `protect: false` ({one.said_at('protection')}) and run `zentoria up`, then try again",
+                )
+            stages.append(Destroy(one.vmid, one.name, f"{one.vmid}:destroy", ()))
+        return tuple(stages)
+
+    def _seen(self, only: Collection[int] | None) -> World:
+        return world.observe(self._proxmox.observe, self._selected(only), None, no_inside="not asked")
+
+    def _selected(self, only: Collection[int] | None) -> tuple[DesiredContainer, ...]:
+        return tuple(one for one in self._desired if only is None or one.vmid in only)
+
+    def _look(self, one: DesiredContainer) -> GuestCheck:
+        try:
+            return GuestCheck(self._inside.check(one.vmid))
+        except ZentoriaError as error:
+            return GuestCheck(unknown=world.describe(error))
+
+
+def require_possible(plan: Plan, *, allow_replace: bool = False) -> None:
+    """Refuse a plan that must not be carried out.
+
+    Raises:
+        RefusedError: something stands in the way; nothing was changed. All reasons are in it.
+    """
+    reasons = [f"container {c.vmid} ({c.name}) is not Zentoria's: {c.reason}" for c in plan.refused]
+    todo = "move what is there to another VMID, or change the VMID in the inventory; Zentoria never touches it"
+    replaced = [c for c in plan if c.action is Action.REPLACE]
+    if not reasons and replaced and not allow_replace:
+        reasons = [
+            f"container {c.vmid} ({c.name}) would be destroyed and made again: {c.reason}"
+            + (f"; its data on {', '.join(c.volumes)} would be lost" if c.volumes else "")
+            for c in replaced
+        ]
+        todo = "undo that change in the inventory, or allow it with --allow-replace"
+    if not reasons and plan.problems:
+        reasons = list(plan.problems)
+        todo = "put that right on the node or in the site's file, then run again; nothing was changed"
+    if reasons:
+        raise RefusedError(
+            "carry out the plan", got="\n".join(["", *(f"  - {reason}" for reason in reasons)]), todo=todo
+        )
