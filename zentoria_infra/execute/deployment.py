@@ -85,13 +85,17 @@ class Deployment:
         perform = Performer(self._proxmox, {one.vmid: one for one in self._desired}, self._inside)
         return engine.run(stages, perform, self._listen, stop=stop)
 
-    def removal(self, only: Collection[int] | None = None) -> tuple[AnyStage, ...]:
+    def removal(self, only: Collection[int] | None = None) -> tuple[tuple[AnyStage, ...], tuple[int, ...]]:
         """Stages that destroy our containers; those that are not there need none.
 
+        Returns:
+            The stages, and the VMIDs that are left alone since they are not ours.
+
         Raises:
-            RefusedError: one of them is protected, or a VMID is not ours.
+            RefusedError: one of them is protected; nothing was changed.
         """
         stages: list[AnyStage] = []
+        left: list[int] = []
         seen = self._seen(only)
         for one in reversed(self._selected(only)):
             observed = seen.containers.get(one.vmid)
@@ -99,6 +103,7 @@ class Deployment:
                 continue
             text = observed.config.get("description", "")
             if ownership.owner(text, one.site_id, one.vmid) is not ownership.Owner.OURS:
+                left.append(one.vmid)
                 continue
             if one.protect or truth(observed.config.get("protection", "0")):
                 raise RefusedError(
@@ -107,7 +112,7 @@ class Deployment:
                     todo=f"set `protect: false` ({one.said_at('protection')}) and run `zentoria up`, then try again",
                 )
             stages.append(Destroy(one.vmid, one.name, f"{one.vmid}:destroy", ()))
-        return tuple(stages)
+        return tuple(stages), tuple(left)
 
     def _seen(self, only: Collection[int] | None) -> World:
         return world.observe(self._proxmox.observe, self._selected(only), None, no_inside="not asked")

@@ -5,24 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from zentoria_infra.inventory.component_model import Component, HttpsUrl, Url
-from zentoria_infra.inventory.values import Address, FilePath, HostName, Model, PortNumber, Text
+from zentoria_infra.inventory.values import Address, FilePath, HostName, Model, PortNumber, Text, matching
 
-Fingerprint = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}$", to_upper=True)]
+Fingerprint = Annotated[str, matching(r"^([0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}$", "a SHA-256 fingerprint (32 bytes in hexadecimal, with colons)", to_upper=True)]
 """SHA-256 of the node's certificate, as Proxmox prints it: 32 bytes in hexadecimal, with colons."""
 
-TokenId = Annotated[str, StringConstraints(pattern=r"^[^\s:/@!]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+$")]
+TokenId = Annotated[str, matching(r"^[^\s:/@!]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+$", "a token id as user@realm!name")]
 """``user@realm!name``."""
 
-SiteId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
-NodeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$")]
-StorageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$")]
-BridgeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.]{1,14}$")]
-Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}[kMG]$")]
-Domain = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")]
+SiteId = Annotated[str, matching(r"^[a-z0-9][a-z0-9-]{0,30}$", "a short id (a-z, 0-9 and '-')")]
+NodeName = Annotated[str, matching(r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$", "the name of a Proxmox node")]
+StorageId = Annotated[str, matching(r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$", "the id of a Proxmox storage")]
+BridgeName = Annotated[str, matching(r"^[A-Za-z][A-Za-z0-9_.]{1,14}$", "the name of a bridge as vmbr40")]
+Size = Annotated[str, matching(r"^[1-9][0-9]{0,6}[kMG]$", "a size as 100M")]
+Domain = Annotated[str, matching(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", "a domain name in lower case")]
 
 _FACTORS = {"k": 1024, "M": 1024**2, "G": 1024**3}
 
@@ -34,7 +34,7 @@ class SshSite(Model):
     """None: the API's host."""
     port: PortNumber = 22
     user: Text = "root"
-    host_key: Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+( .*)?$")] | None = None
+    host_key: Annotated[str, matching(r"^(ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+( .*)?$", "a public host key as 'ssh-ed25519 AAAA...'")] | None = None
     """Public host key as in known_hosts, without the host: ``ssh-ed25519 AAAA...``."""
     key_file: FilePath | None = None
     """Private key; mode 0600."""
@@ -102,7 +102,7 @@ class Certificate(Model):
     """Supplied: PEM chain, the server's certificate first."""
     key_file: FilePath | None = None
     """Supplied: PEM private key, not encrypted, 0600."""
-    email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    email: Annotated[str, matching(r"^[^@\s]+@[^@\s]+$", "an e-mail address")] | None = None
     """ACME: the account's address."""
     directory: HttpsUrl | None = None
     """ACME: the directory URL (RFC 8555); None: Let's Encrypt."""
@@ -133,7 +133,7 @@ class Site(Model):
     """Short and stable: it is in the ownership mark of every object made."""
     proxmox: ProxmoxSite
     storages: Storages
-    template: Annotated[str, StringConstraints(pattern=r"^[^\s:]+:vztmpl/[^\s/]+$")]
+    template: Annotated[str, matching(r"^[^\s:]+:vztmpl/[^\s/]+$", "a template's volume id as local:vztmpl/NAME")]
     """Volume id of the template, as ``local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst``."""
     bridges: Bridges = Bridges()
     gateway: Address | None = None
@@ -147,13 +147,15 @@ class Site(Model):
     components: dict[str, Component] = Field(default_factory=dict)
     """Source of components by name; it wins over the one in a service."""
     admin_ssh_keys: tuple[
-        Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ \S+( .*)?$")], ...
+        Annotated[str, matching(r"^(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ \S+( .*)?$", "a public key as 'ssh-ed25519 AAAA...'")], ...
     ] = ()
     """Public keys; without one, guests run no SSH."""
     upload_max: Size = "100M"
     """The one limit of an upload, wherever it is enforced."""
     public_name: HostName
     """Host name under which users reach the proxy."""
+    public_port: PortNumber = 443
+    """Port of that name; another one where something forwards it, as the lab does."""
     certificate: Certificate = Certificate()
     parallel: Parallel = Parallel()
     secrets_file: FilePath | None = None
@@ -167,6 +169,12 @@ class Site(Model):
     def upload_max_bytes(self) -> int:
         """``upload_max`` in bytes (k, M, G are powers of 1024, as NGINX reads them)."""
         return int(self.upload_max[:-1]) * _FACTORS[self.upload_max[-1]]
+
+    @property
+    def public_url(self) -> str:
+        """URL of the proxy as users type it, without a slash at the end."""
+        port = "" if self.public_port == 443 else f":{self.public_port}"
+        return f"https://{self.public_name}{port}"
 
     @property
     def secrets_path(self) -> Path:

@@ -48,6 +48,11 @@ class Proxmox:
         return f"Proxmox({self.endpoint.where}, node {self.endpoint.node})"
 
     @property
+    def has_ssh(self) -> bool:
+        """Whether commands can be run inside containers."""
+        return self._pct is not None
+
+    @property
     def pct(self) -> Pct:
         """Commands inside containers, over SSH.
 

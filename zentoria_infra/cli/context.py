@@ -1,0 +1,150 @@
+"""What every command needs: the options that all share, the inventory, and the way to the node."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zentoria_infra.errors import AuthError, InventoryError
+from zentoria_infra.inventory.load import load
+from zentoria_infra.inventory.model import Inventory, Site
+from zentoria_infra.lab import site_overlay
+from zentoria_infra.proxmox.client import Proxmox
+from zentoria_infra.proxmox.connection import ApiToken, Endpoint
+from zentoria_infra.proxmox.secret import Secret
+from zentoria_infra.proxmox.ssh import SshTarget
+
+DEFAULT_SITE = "lab"
+"""The embedded default: a node on this machine."""
+
+RootOption = Annotated[
+    Path | None,
+    typer.Option("--root", metavar="FOLDER", help="Project folder (default: the nearest one with a zones.yaml)."),
+]
+SiteOption = Annotated[
+    str | None,
+    typer.Option(
+        "--site",
+        metavar="NAME",
+        help="Which inventory/sites/NAME.yaml to lay over inventory/site.yaml. 'lab:NAME' is a lab of another name. "
+        "Default: $ZENTORIA_SITE, else lab.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+@dataclasses.dataclass
+class Shared:
+    """Options given before the command; a command's own win over them."""
+
+    root: Path | None = None
+    site: str | None = None
+
+
+def shared(context: typer.Context) -> Shared:
+    """The options of the command line's beginning."""
+    found = context.find_object(Shared)
+    return found if found is not None else Shared()
+
+
+def project_root(context: typer.Context, root: Path | None) -> Path:
+    """The project folder.
+
+    Raises:
+        InventoryError: no folder upward of here holds a zones.yaml.
+    """
+    wanted = root or shared(context).root
+    start = (wanted or Path.cwd()).resolve()
+    candidates = [start] if wanted else [start, *start.parents]
+    for folder in candidates:
+        if (folder / "zones.yaml").is_file():
+            return folder
+    raise InventoryError(
+        "find the inventory",
+        got=f"no zones.yaml in {start}" + ("" if wanted else " or above it"),
+        todo="run zentoria in the project's folder, or name it with --root",
+    )
+
+
+def site_name(context: typer.Context, site: str | None) -> str:
+    """The chosen site, as ``lab``, ``lab:other`` or ``home``."""
+    return site or shared(context).site or os.environ.get("ZENTORIA_SITE") or DEFAULT_SITE
+
+
+def inventory_of(context: typer.Context, root: Path | None, site: str | None) -> Inventory:
+    """Read the inventory with the chosen site laid over it. What a running lab has to say is laid over that.
+
+    Raises:
+        InventoryError: it has errors; all of them are in it.
+    """
+    name, _, instance = site_name(context, site).partition(":")
+    overlay = site_overlay.for_site(name, instance)
+    return load(project_root(context, root), site=name, overlay_files=overlay)
+
+
+def connect(site: Site) -> Proxmox:
+    """The client for a site's node. Nothing is sent yet.
+
+    Raises:
+        AuthError: there is no token, or its file may be read by others.
+    """
+    pve = site.proxmox
+    user, _, token_id = pve.token_id.partition("!")
+    endpoint = Endpoint(
+        host=pve.host,
+        node=pve.node,
+        port=pve.port,
+        ca_file=pve.ca_file,
+        fingerprint=pve.fingerprint,
+        connect_timeout=pve.connect_timeout,
+        read_timeout=pve.read_timeout,
+    )
+    ssh = None
+    if pve.ssh.host_key is not None:
+        ssh = SshTarget(
+            host=site.ssh_host,
+            host_key=pve.ssh.host_key,
+            port=pve.ssh.port,
+            user=pve.ssh.user,
+            key_file=pve.ssh.key_file,
+        )
+    return Proxmox(endpoint, ApiToken(user, token_id, _token(site)), ssh, creates_per_storage=site.parallel.creates)
+
+
+def _token(site: Site) -> Secret:
+    name = site.proxmox.token_id
+    if found := os.environ.get("ZENTORIA_PVE_TOKEN"):
+        return Secret(found.strip())
+    file = site.proxmox.token_secret_file
+    if file is None:
+        raise AuthError(
+            f"log in as {name}",
+            on=f"{site.proxmox.host}:{site.proxmox.port}",
+            got="there is no token secret",
+            todo="set `proxmox.token_secret_file` in the site's file, or ZENTORIA_PVE_TOKEN; "
+            "for the lab: `zentoria lab up`",
+        )
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+        text = file.read_text().strip()
+    except OSError as error:
+        raise AuthError(f"read the token secret of {name}", on=str(file), got=error.strerror or str(error)) from None
+    if mode & 0o077:
+        raise AuthError(
+            f"read the token secret of {name}",
+            on=str(file),
+            got=f"others may read it (mode {mode:04o})",
+            todo=f"chmod 600 {file}",
+        )
+    return Secret(text)
+
+
+def node_title(site: Site) -> str:
+    """``pve (127.0.0.1:8006)``, for headings."""
+    return f"{site.proxmox.node} ({site.proxmox.host}:{site.proxmox.port})"

@@ -1,0 +1,105 @@
+"""Commands about single containers: status, exec, logs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import rich.console
+import rich.table
+import typer
+
+from zentoria_infra.cli import output
+from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, connect, inventory_of, node_title
+from zentoria_infra.cli.stack_cmd import vmids
+from zentoria_infra.errors import ExitCode
+from zentoria_infra.execute.status import ContainerStatus, read_status
+from zentoria_infra.proxmox.stream import PctSession
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME|VMID", help="The container, as `db` or `404`.")]
+
+
+def status(
+    context: typer.Context,
+    root: RootOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every container of the inventory: is it there, is it ours, does it run, do its services answer."""
+    inventory = inventory_of(context, root, site)
+    with connect(inventory.site) as proxmox:
+        rows = read_status(inventory, proxmox)
+    if as_json:
+        output.document({"node": inventory.site.proxmox.node, "containers": [row.as_data() for row in rows]})
+    else:
+        _table(node_title(inventory.site), rows)
+    if not all(row.good for row in rows):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _table(title: str, rows: tuple[ContainerStatus, ...]) -> None:
+    table = rich.table.Table(title=title, box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left")
+    for name in ("vmid", "name", "zone", "address", "status", "services"):
+        table.add_column(name, no_wrap=name != "services")
+    for row in rows:
+        style = "" if row.good else "red"
+        table.add_row(str(row.vmid), row.name, row.zone, row.address, row.status, row.services, style=style)
+    console = rich.console.Console()
+    if not console.is_terminal:
+        console.width = 160
+    console.print(table)
+
+
+def exec_(
+    context: typer.Context,
+    name: NameArgument,
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="The command and its arguments.")],
+    root: RootOption = None,
+    site: SiteOption = None,
+) -> None:
+    """Run a command in a container as root, with this terminal's input, and leave with its exit code."""
+    inventory = inventory_of(context, root, site)
+    (vmid,) = vmids(inventory, [name])
+    with connect(inventory.site) as proxmox:
+        stdin = None if sys.stdin.isatty() else sys.stdin.buffer.read()
+        result = proxmox.pct.exec(vmid, command, stdin=stdin)
+    sys.stdout.buffer.write(result.stdout)
+    sys.stdout.flush()
+    sys.stderr.buffer.write(result.stderr)
+    sys.stderr.flush()
+    raise typer.Exit(result.exit)
+
+
+def logs(
+    context: typer.Context,
+    name: NameArgument,
+    unit: Annotated[list[str] | None, typer.Option("--unit", "-u", help="Only these systemd units.")] = None,
+    count: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 100,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as new lines come.")] = False,
+    root: RootOption = None,
+    site: SiteOption = None,
+) -> None:
+    """Show the journal of a container."""
+    inventory = inventory_of(context, root, site)
+    (vmid,) = vmids(inventory, [name])
+    command = ["journalctl", "--no-pager", "--output=short-iso", f"--lines={count}"]
+    command += [f"--unit={one}" for one in unit or ()]
+    with connect(inventory.site) as proxmox:
+        if follow:
+            with proxmox.pct.session(vmid, [*command, "--follow"]) as session:
+                _stream(session)
+            return
+        result = proxmox.pct.exec(vmid, command)
+    sys.stdout.write(result.stdout.decode(errors="replace"))
+    if result.exit:
+        output.problem(result.stderr.decode(errors="replace").strip())
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _stream(session: PctSession) -> None:
+    try:
+        while line := session.read_line():
+            sys.stdout.write(line.decode(errors="replace"))
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,67 @@
+"""The ``zentoria`` command: registers the others, and turns every error into words and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import zentoria_infra
+from zentoria_infra.cli import guest_cmd, inventory_cmd, lab_cmd, output, stack_cmd
+from zentoria_infra.cli.context import RootOption, Shared, SiteOption
+from zentoria_infra.errors import ExitCode, ZentoriaError
+
+app = typer.Typer(
+    name="zentoria",
+    help="From an inventory to a running, private AI stack on Proxmox VE.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"zentoria {zentoria_infra.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _begin(
+    context: typer.Context,
+    root: RootOption = None,
+    site: SiteOption = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    context.obj = Shared(root, site)
+
+
+app.command()(stack_cmd.plan)
+app.command()(stack_cmd.up)
+app.command()(stack_cmd.down)
+app.command()(guest_cmd.status)
+app.command()(stack_cmd.redeploy)
+app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(
+    guest_cmd.exec_
+)
+app.command()(guest_cmd.logs)
+app.command()(inventory_cmd.validate)
+app.add_typer(inventory_cmd.inventory_app, name="inventory")
+app.add_typer(lab_cmd.lab_app, name="lab")
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except ZentoriaError as error:
+        output.problem(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (head, less) has gone; there is nobody to tell.
+        output.leave(ExitCode.FAILED)

@@ -1,0 +1,51 @@
+"""Printing: results on standard output, everything about the run on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from zentoria_infra.errors import ExitCode
+
+
+def lines(texts: Iterable[str]) -> None:
+    """Print lines as they are."""
+    for text in texts:
+        print(text)
+    sys.stdout.flush()
+
+
+def document(value: Any) -> None:
+    """Print one JSON document, indented."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def json_line(value: Any) -> None:
+    """Print one JSON object on one line."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def status(text: str, *, quiet: bool = False) -> None:
+    """Say what is going on, on a terminal only."""
+    if not quiet and sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)
+
+
+def note(text: str) -> None:
+    """Say something that matters besides the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def problem(text: str) -> None:
+    """Say what went wrong."""
+    print(f"error: {text}", file=sys.stderr, flush=True)
+
+
+def leave(code: ExitCode) -> NoReturn:
+    """End the program at once, without waiting for threads at work."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,238 @@
+"""Commands that change the stack: plan, up, down, redeploy."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from zentoria_infra.cli import output, progress
+from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, YesOption, connect, inventory_of, node_title
+from zentoria_infra.errors import ExitCode, RefusedError
+from zentoria_infra.execute import engine
+from zentoria_infra.execute.deployment import Deployment, require_possible
+from zentoria_infra.execute.events import Listener
+from zentoria_infra.execute.inside import GuestsInside
+from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.plan import explain
+from zentoria_infra.plan.change import Plan
+from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.stages import AnyStage
+from zentoria_infra.proxmox.client import Proxmox
+
+NamesArgument = Annotated[
+    list[str], typer.Argument(metavar="NAME|VMID...", help="Containers, as `db`, `zentoria-db` or `404`.")
+]
+ReplaceOption = Annotated[
+    bool, typer.Option("--allow-replace", help="Allow containers to be destroyed and made again.")
+]
+
+
+def plan(
+    context: typer.Context,
+    root: RootOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also name containers without a change.")] = False,
+) -> None:
+    """Show what `up` would change, container by container, and why. Changes nothing."""
+    inventory = inventory_of(context, root, site)
+    with connect(inventory.site) as proxmox:
+        found, stages = _deployment(inventory, proxmox).plan()
+    if as_json:
+        output.document(explain.document(found, stages))
+    else:
+        output.lines(explain.lines(found, stages, everything=everything))
+    if found.refused or found.problems:
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def up(
+    context: typer.Context,
+    root: RootOption = None,
+    site: SiteOption = None,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    allow_replace: ReplaceOption = False,
+) -> None:
+    """Bring the whole stack to the state of the inventory: plan, ask, execute. A second run changes nothing."""
+    inventory = inventory_of(context, root, site)
+    _apply(inventory, None, frozenset(), yes=yes, as_json=as_json, allow_replace=allow_replace)
+
+
+def redeploy(
+    context: typer.Context,
+    names: NamesArgument,
+    root: RootOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+    allow_replace: ReplaceOption = False,
+) -> None:
+    """Bring some containers to their state and switch their services to a fresh release behind a health gate."""
+    inventory = inventory_of(context, root, site)
+    wanted = frozenset(vmids(inventory, names))
+    _apply(inventory, wanted, wanted, yes=True, as_json=as_json, allow_replace=allow_replace)
+
+
+def down(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|VMID...]", help="Default: all.")] = None,
+    root: RootOption = None,
+    site: SiteOption = None,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Destroy the stack's containers with their volumes. Asks first; refuses when one of them is protected."""
+    inventory = inventory_of(context, root, site)
+    only = frozenset(vmids(inventory, names)) if names else None
+    with connect(inventory.site) as proxmox:
+        stages, left = _deployment(inventory, proxmox).removal(only)
+        for vmid in left:
+            output.note(f"container {vmid} is not Zentoria's: left as it is")
+        if not stages:
+            output.note("Nothing to destroy.")
+            return
+        volumes = [f"{v.name} of {c.name}" for c in inventory.containers for v in c.volumes if _in(c.vmid, stages)]
+        lost = f" and the data on their volumes ({', '.join(volumes)})" if volumes else ""
+        _confirm(f"Destroy {len(stages)} containers on {node_title(inventory.site)}{lost}?", yes)
+        with progress.shown(stages, as_json=as_json) as listen:
+            deployment = _deployment(inventory, proxmox, listen=listen)
+            result = _run(deployment, stages)
+        _finish(result, proxmox, as_json=as_json)
+
+
+def vmids(inventory: Inventory, names: Sequence[str]) -> list[int]:
+    """The VMIDs of containers by their names.
+
+    Raises:
+        RefusedError: a name is not in the inventory.
+    """
+    found = []
+    for name in names:
+        try:
+            found.append(inventory.by_name(name).vmid)
+        except KeyError:
+            known = ", ".join(container.name for container in inventory.containers)
+            raise RefusedError(
+                f"find the container {name!r}", got="the inventory has none of that name", todo=f"one of: {known}"
+            ) from None
+    return found
+
+
+def _deployment(
+    inventory: Inventory,
+    proxmox: Proxmox,
+    forced: Collection[int] = (),
+    listen: Listener = lambda event: None,
+) -> Deployment:
+    inside = GuestsInside(inventory, proxmox, forced=forced)
+    return Deployment(proxmox, desired_containers(inventory), inside, listen)
+
+
+def _apply(
+    inventory: Inventory,
+    only: Collection[int] | None,
+    forced: Collection[int],
+    *,
+    yes: bool,
+    as_json: bool,
+    allow_replace: bool,
+) -> None:
+    begun = time.monotonic()
+    with connect(inventory.site) as proxmox:
+        output.status(f"Looking at {node_title(inventory.site)} ...", quiet=as_json)
+        found, stages = _deployment(inventory, proxmox, forced).plan(only, wait=True)
+        if as_json:
+            output.json_line({"event": "plan", **explain.document(found, stages)})
+        elif not forced:
+            output.lines(explain.lines(found, stages))
+        require_possible(found, allow_replace=allow_replace)
+        if stages and not yes:
+            _confirm(f"Carry out this plan on {node_title(inventory.site)}?", yes)
+        with progress.shown(stages, as_json=as_json) as listen:
+            result = _run(_deployment(inventory, proxmox, forced, listen), stages)
+        _finish(result, proxmox, as_json=as_json, begun=begun, plan=found, url=inventory.site.public_url)
+
+
+def _run(deployment: Deployment, stages: Sequence[AnyStage]) -> engine.Result:
+    with _interruptible() as stop:
+        return deployment.run(stages, stop)
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """The first Ctrl-C sets the event, the second ends the program at once; the next run goes on either way."""
+    stop = threading.Event()
+
+    def interrupted(number: int, frame: Any) -> None:
+        if stop.is_set():
+            output.leave(ExitCode.INTERRUPTED)
+        stop.set()
+        output.note("stopping: what is at work ends first (Ctrl-C again leaves at once; both are safe)")
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _finish(
+    result: engine.Result,
+    proxmox: Proxmox,
+    *,
+    as_json: bool,
+    begun: float | None = None,
+    plan: Plan | None = None,
+    url: str = "",
+) -> None:
+    """Print what failed and the totals, and leave with the code that says it."""
+    figures = {
+        "seconds": round(time.monotonic() - begun, 3) if begun is not None else None,
+        "api_calls": proxmox.api_calls.total,
+        "ssh_round_trips": proxmox.ssh_round_trips,
+    }
+    if as_json:
+        errors = [{"vmid": e.stage.vmid, "stage": e.stage.says(), "error": str(e.error)} for e in result.failed]
+        output.json_line(
+            {"event": "result", "exit_code": int(result.exit_code), "interrupted": result.interrupted,
+             "stages": len(result.ended), "errors": errors, **figures}
+        )  # fmt: skip
+    else:
+        for ended in result.failed:
+            output.problem(f"{ended.stage.vmid} {ended.stage.container}: {ended.error}")
+        output.note(_summary(result, figures, plan, url))
+    if result.exit_code is not ExitCode.OK:
+        raise typer.Exit(result.exit_code)
+
+
+def _summary(result: engine.Result, figures: dict[str, Any], plan: Plan | None, url: str) -> str:
+    calls = f"{figures['api_calls']} API calls, {figures['ssh_round_trips']} SSH round trips"
+    took = f" in {figures['seconds']:.1f} s" if figures["seconds"] is not None else ""
+    if result.interrupted:
+        return f"Interrupted{took}; run the same command again to go on."
+    if result.failed:
+        bad = sorted({e.stage.container for e in result.failed})
+        return f"Failed for {', '.join(bad)}{took}; the others are done. Put it right and run the same command again."
+    inside = f"\nNot run inside the containers: {plan.no_inside}." if plan is not None and plan.no_inside else ""
+    at = f"\n{url}" if url and not inside else ""
+    return f"Done{took}: {calls}.{inside}{at}"
+
+
+def _in(vmid: int, stages: Sequence[AnyStage]) -> bool:
+    return any(stage.vmid == vmid for stage in stages)
+
+
+def _confirm(question: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise RefusedError("go on", got="nobody is there to confirm it (no terminal)", todo="add --yes")
+    if not typer.confirm(question, default=False):
+        raise RefusedError("go on", got="it was not confirmed; nothing was changed")

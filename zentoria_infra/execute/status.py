@@ -1,0 +1,87 @@
+"""What runs: one line a container, from the node and from inside."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import shlex
+from typing import Any
+
+from zentoria_infra.errors import ZentoriaError
+from zentoria_infra.inventory.model import Container, Inventory
+from zentoria_infra.plan import ownership
+from zentoria_infra.proxmox.client import Proxmox
+
+
+@dataclasses.dataclass(frozen=True)
+class ContainerStatus:
+    """One line of ``status``. ``good`` is False for what needs a look."""
+
+    vmid: int
+    name: str
+    zone: str
+    address: str
+    status: str
+    services: str
+    good: bool
+
+    def as_data(self) -> dict[str, Any]:
+        """As plain data for ``--json``."""
+        return dataclasses.asdict(self)
+
+
+def read_status(inventory: Inventory, proxmox: Proxmox) -> tuple[ContainerStatus, ...]:
+    """Look at every container of the inventory. Changes nothing.
+
+    Calls: one list a node, one configuration and one command inside a container that runs.
+    """
+    nodes = {inventory.node_of(container) for container in inventory.containers}
+    guests = {guest.vmid: guest for node in nodes for guest in proxmox.observe.containers(node)}
+
+    def one(container: Container) -> ContainerStatus:
+        guest = guests.get(container.vmid)
+        if guest is None:
+            return _line(container, "missing", "", good=False)
+        config = proxmox.observe.config(container.vmid, guest.node).values
+        whose = ownership.owner(config.get("description", ""), inventory.site.id, container.vmid)
+        if whose is not ownership.Owner.OURS:
+            return _line(container, f"{guest.status}, not ours", "", good=False)
+        if guest.status != "running":
+            return _line(container, guest.status, "", good=False)
+        services, good = _services(container, proxmox)
+        return _line(container, guest.status, services, good=good)
+
+    with concurrent.futures.ThreadPoolExecutor(8, thread_name_prefix="status") as pool:
+        return tuple(pool.map(one, inventory.containers))
+
+
+def _line(container: Container, status: str, services: str, *, good: bool) -> ContainerStatus:
+    return ContainerStatus(
+        container.vmid, container.name, container.zone, str(container.address), status, services, good
+    )
+
+
+def _services(container: Container, proxmox: Proxmox) -> tuple[str, bool]:
+    """Ask systemd inside for the units of the container's services that are installed, in one command."""
+    if not proxmox.has_ssh:
+        return "inside not asked: no SSH", True
+    units = {service.unit: service.name for service in container.services if service.unit}
+    ask = f"systemctl is-system-running; systemctl show --property=Id,LoadState,ActiveState {shlex.join(units)}"
+    try:
+        result = proxmox.pct.exec(container.vmid, ["sh", "-c", ask], timeout=20)
+    except ZentoriaError as error:
+        return str(error).splitlines()[0], False
+    system, _, rest = result.stdout.decode(errors="replace").partition("\n")
+    found: list[str] = []
+    good = system.strip() == "running"
+    if not good:
+        found.append(f"system {system.strip() or 'silent'}")
+    for block in rest.split("\n\n"):
+        values = dict(line.partition("=")[::2] for line in block.splitlines())
+        name = units.get(values.get("Id", ""))
+        if name is None or values.get("LoadState") != "loaded":
+            continue
+        state = values.get("ActiveState", "unknown")
+        good = good and state == "active"
+        found.append(name if state == "active" else f"{name} {state}")
+    return ", ".join(found) or "base", good
