@@ -78,7 +78,7 @@ def configure(level: str, stream: Literal["stdout", "stderr"] = "stdout") -> Non
                 "lines": {"class": "logging.StreamHandler", "stream": f"ext://sys.{stream}", "formatter": "json"}
             },
             # Libraries write URLs and queries into their messages at INFO: from them we take warnings only.
-            "root": {"handlers": ["lines"], "level": "WARNING"},
+            "root": {"handlers": ["lines"], "level": level.upper() if level in ("error", "critical") else "WARNING"},
             "loggers": {name: {"level": level.upper()} for name in ("zentoria_backend", "uvicorn")},
         }
     )

@@ -90,7 +90,6 @@ def make_redis(settings: Settings, secrets: Secrets) -> redis.asyncio.Redis:
         max_connections=64,
         protocol=3,
         decode_responses=True,
-        client_name="zentoria-backend",
     )
 
 
@@ -193,7 +192,7 @@ def _redis_error(error: Exception, password: str) -> ProbeError:
     if isinstance(error, redis.exceptions.AuthenticationError):
         return ProbeError("login refused", detail)
     if isinstance(error, redis.exceptions.NoPermissionError):
-        return ProbeError("the user may not PING", detail)
+        return ProbeError("not permitted", detail)
     if isinstance(error, redis.exceptions.BusyLoadingError):
         return ProbeError("starting up", detail)
     if isinstance(error, redis.exceptions.TimeoutError):
