@@ -167,7 +167,7 @@ class Connection:
         """A function that can only GET."""
 
         def get(template: str, params: Mapping[str, Any] | None = None, /, **path: object) -> Any:
-            return self.call("GET", template, params, repeat=Repeat.SAFE, **path)
+            return self._send("GET", template, params, Repeat.SAFE, "", path)
 
         return get
 
@@ -179,6 +179,7 @@ class Connection:
         /,
         *,
         repeat: Repeat = Repeat.UNSENT,
+        tried: str = "",
         **path: object,
     ) -> Any:
         """Send one call, again where that is safe, and return its ``data``.
@@ -188,11 +189,23 @@ class Connection:
             template: path below ``/api2/json`` with ``{names}``, filled from ``path`` and counted as it is.
             params: parameters; None values are left out, booleans become 0 and 1.
             repeat: what may be sent again.
+            tried: what it is for, in the user's words, for errors: "create container 404".
             path: values for the names in the template.
         """
+        return self._send(verb, template, params, repeat, tried, path)
+
+    def _send(
+        self,
+        verb: str,
+        template: str,
+        params: Mapping[str, Any] | None,
+        repeat: Repeat,
+        tried: str,
+        path: Mapping[str, object],
+    ) -> Any:
         where = template.format_map({key: quote(str(value), safe="") for key, value in path.items()})
         sent = {key: _plain(value) for key, value in (params or {}).items() if value is not None}
-        what = errors.Call(verb, where, self.endpoint.where, self._secrets(sent))
+        what = errors.Call(verb, where, self.endpoint.where, self._secrets(sent), tried)
         again: tuple[type[Exception], ...] = (errors.LockBusyError, errors.NotSentError)
         if repeat is Repeat.SAFE:
             again += (errors.TransientError, errors.LostAnswerError)

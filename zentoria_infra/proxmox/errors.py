@@ -89,17 +89,20 @@ class Call:
         path: path below ``/api2/json``.
         where: host and port.
         secrets: strings that must not show in an error, whoever quoted them.
+        purpose: what it is for, in the user's words; may be empty.
     """
 
     verb: str
     path: str
     where: str
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    purpose: str = ""
 
     @property
     def tried(self) -> str:
-        """Verb and path."""
-        return f"{self.verb} {self.path}"
+        """The purpose with verb and path."""
+        call = f"{self.verb} {self.path}"
+        return f"{self.purpose} ({call})" if self.purpose else call
 
     def clean(self, text: str) -> str:
         """Hide the secrets and flatten whitespace at the ends."""

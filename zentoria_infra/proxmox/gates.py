@@ -7,8 +7,9 @@ are allocated one at a time a storage, and more than about four creates at once 
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 CREATES_PER_STORAGE = 4
 
@@ -48,3 +49,12 @@ class Gates:
                     place = self._storages.setdefault(name, threading.BoundedSemaphore(self._width))
                 stack.enter_context(place)
             yield
+
+
+def storages_of(params: Mapping[str, object]) -> set[str]:
+    """The storages that a create allocates on: of rootfs and mount points, and ``storage``."""
+    volumes = (str(value) for key, value in params.items() if re.fullmatch(r"rootfs|mp\d+", key))
+    found = {volume.removeprefix("volume=").partition(":")[0] for volume in volumes if ":" in volume}
+    if "storage" in params:
+        found.add(str(params["storage"]))
+    return found or {"local"}  # Proxmox's default

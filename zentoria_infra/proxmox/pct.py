@@ -70,7 +70,7 @@ class Pct:
     def session(self, vmid: int, argv: Sequence[str], timeout: float | None = None) -> Iterator[PctSession]:
         """Run ``argv`` inside a container and talk with it; ``timeout`` is for each read or write.
 
-        Call :meth:`~zentoria_infra.proxmox.stream.PctSession.close` for the exit code; leaving the block without it cuts the stream.
+        Call ``close()`` on it for the exit code; leaving the block without it cuts the stream.
         """
         with self._start(["pct", "exec", str(vmid), "--", *argv], _title(vmid, argv), timeout) as session:
             yield session

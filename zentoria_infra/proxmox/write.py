@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import tenacity
@@ -12,7 +12,7 @@ import tenacity
 from zentoria_infra.errors import PermissionDeniedError, RefusedError, TaskError
 from zentoria_infra.proxmox import errors, tasks
 from zentoria_infra.proxmox.connection import Connection, Repeat
-from zentoria_infra.proxmox.gates import Gates
+from zentoria_infra.proxmox.gates import Gates, storages_of
 from zentoria_infra.proxmox.observe import Observer
 from zentoria_infra.proxmox.records import ContainerConfig
 
@@ -85,7 +85,7 @@ class Writer:
         wanted = dict(params)
         tags = wanted.pop("tags", None)
         ours = is_ours or _same_description(wanted)
-        with self._gates.vmid(vmid), self._gates.storages(_storages(wanted)):
+        with self._gates.vmid(vmid), self._gates.storages(storages_of(wanted)):
             self._locked(lambda: self._create_once(vmid, wanted, ours, self._node(node), progress))
             if tags:
                 self._put_config(vmid, {"tags": tags}, self._node(node))
@@ -161,8 +161,10 @@ class Writer:
 
         def once() -> None:
             path = "/nodes/{node}/lxc/{vmid}/resize"
-            answer = self._call("PUT", path, {"disk": disk, "size": size}, repeat=repeat, node=where, vmid=vmid)
-            self._await(answer, f"resize {disk} of container {vmid} to {size}", where, progress)
+            tried = f"resize {disk} of container {vmid} to {size}"
+            wanted = {"disk": disk, "size": size}
+            answer = self._call("PUT", path, wanted, repeat=repeat, tried=tried, node=where, vmid=vmid)
+            self._await(answer, tried, where, progress)
 
         with self._gates.vmid(vmid):
             self._locked(once)
@@ -186,7 +188,7 @@ class Writer:
                 lambda: self._lost_and_found(
                     vmid,
                     where,
-                    lambda: self._call("DELETE", "/nodes/{node}/lxc/{vmid}", params, node=where, vmid=vmid),
+                    ("DELETE", "/nodes/{node}/lxc/{vmid}", params),
                     f"destroy container {vmid}",
                     progress,
                     # A pool token is told 403 of what is gone: the right is checked before the existence.
@@ -197,7 +199,8 @@ class Writer:
     def create_pool(self, poolid: str, comment: str = "") -> None:
         """Make a pool; nothing to do when it exists. Needs Pool.Allocate."""
         try:
-            self._call("POST", "/pools", {"poolid": poolid, "comment": comment}, repeat=Repeat.SAFE)
+            params = {"poolid": poolid, "comment": comment}
+            self._call("POST", "/pools", params, repeat=Repeat.SAFE, tried=f"make pool {poolid}")
         except errors.AlreadyExistsError:
             return
 
@@ -208,7 +211,7 @@ class Writer:
             "vms": ",".join(str(vmid) for vmid in vmids) or None,
             "storage": ",".join(storages) or None,
         }
-        self._call("PUT", "/pools", params, repeat=Repeat.UNSENT)
+        self._call("PUT", "/pools", params, tried=f"add to pool {poolid}")
 
     def settle(self, vmid: int, *, node: str | None = None, progress: tasks.Progress | None = None) -> None:
         """Wait for tasks that still run on ``vmid``, as those of a run that was killed; their end is not judged."""
@@ -220,7 +223,8 @@ class Writer:
 
     def _put_config(self, vmid: int, params: Mapping[str, Any], node: str, *, repeatable: bool = True) -> None:
         repeat = Repeat.SAFE if repeatable else Repeat.UNSENT
-        self._call("PUT", "/nodes/{node}/lxc/{vmid}/config", params, repeat=repeat, node=node, vmid=vmid)
+        tried = f"change container {vmid}"
+        self._call("PUT", "/nodes/{node}/lxc/{vmid}/config", params, repeat=repeat, tried=tried, node=node, vmid=vmid)
 
     def _await(self, answer: Any, tried: str, node: str, progress: tasks.Progress | None) -> None:
         if not tasks.is_upid(answer):
@@ -264,7 +268,7 @@ class Writer:
                 self._lost_and_found(
                     vmid,
                     node,
-                    lambda: self._call("POST", path, params, node=node, vmid=vmid),
+                    ("POST", path, params),
                     f"{action} container {vmid}",
                     progress,
                     done=(done,) if done else (),
@@ -280,7 +284,7 @@ class Writer:
         self,
         vmid: int,
         node: str,
-        send: Callable[[], Any],
+        call: tuple[str, str, Mapping[str, Any]],
         tried: str,
         progress: tasks.Progress | None,
         *,
@@ -291,6 +295,8 @@ class Writer:
         ``done`` are the refusals of the second call that say that the first was carried out. Without any, the
         change is not sent a second time.
         """
+        verb, path, params = call
+        send = partial(self._call, verb, path, params, tried=tried, node=node, vmid=vmid)
         try:
             answer = send()
         except (errors.LostAnswerError, errors.TransientError):
@@ -324,21 +330,49 @@ class Writer:
         path = "/nodes/{node}/lxc"
         everything = {**params, "vmid": vmid}
         try:
-            answer = self._call("POST", path, everything, node=node)
+            answer = self._call("POST", path, everything, tried=tried, node=node)
         except (errors.LostAnswerError, errors.TransientError) as lost:
+            if self._was_made(vmid, ours, node, lost.got, progress):
+                return
+            try:
+                answer = self._call("POST", path, everything, tried=tried, node=node)
+            except errors.AlreadyExistsError as error:
+                # The lost call was slower than our look at what it did.
+                if self._was_made(vmid, ours, node, error.got, progress):
+                    return
+                raise
+        self._await(answer, tried, node, progress)
+
+    def _was_made(
+        self,
+        vmid: int,
+        ours: Callable[[ContainerConfig], bool],
+        node: str,
+        why: str,
+        progress: tasks.Progress | None,
+    ) -> bool:
+        """After a lost answer: whether that call has made the container.
+
+        While a create runs, the configuration holds nothing but its lock: only afterwards it can be told whose
+        it is. A create that fails takes the configuration away again.
+        """
+        began = time.monotonic()
+        while True:
             self._settle(vmid, node, progress)
             found = self._look(vmid, node)
-            if found is not None:
-                if ours(found):
-                    return
-                raise RefusedError(
-                    tried,
-                    on=f"node {node}",
-                    got=f"the answer was lost ({lost.got}), and {vmid} is a container that this call did not make",
-                    todo="look at it on the node; remove it by hand if it is not needed",
-                ) from None
-            answer = self._call("POST", path, everything, node=node)
-        self._await(answer, tried, node, progress)
+            if found is None:
+                return False
+            if found.lock != "create" or time.monotonic() - began > self._pace.deadline:
+                break
+            self._sleep(self._pace.longest)
+        if ours(found):
+            return True
+        raise RefusedError(
+            f"create container {vmid}",
+            on=f"node {node}",
+            got=f"the answer was lost ({why}), and {vmid} is a container that this call did not make",
+            todo="look at it on the node; remove it by hand if it is not needed",
+        )
 
     def _look(self, vmid: int, node: str) -> ContainerConfig | None:
         """The container, or None: a pool token is told 403 of what does not exist."""
@@ -351,12 +385,3 @@ class Writer:
 def _same_description(params: Mapping[str, Value]) -> Callable[[ContainerConfig], bool]:
     wanted = str(params.get("description", "")).strip()
     return lambda config: bool(wanted) and config.description == wanted
-
-
-def _storages(params: Mapping[str, Value]) -> set[str]:
-    """Storages that a create allocates on: of rootfs and mount points, and ``storage``."""
-    volumes = (str(value) for key, value in params.items() if re.fullmatch(r"rootfs|mp\d+", key))
-    found = {volume.removeprefix("volume=").partition(":")[0] for volume in volumes if ":" in volume}
-    if "storage" in params:
-        found.add(str(params["storage"]))
-    return found or {"local"}  # Proxmox's default
