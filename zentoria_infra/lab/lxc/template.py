@@ -99,7 +99,7 @@ def mirrors() -> Mirrors:
     """
     try:
         listed = run(
-            ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
+            ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)",
              "Created-By: Packages"]
         )  # fmt: skip
         release = Path("/etc/os-release").read_text()
@@ -110,22 +110,27 @@ def mirrors() -> Mirrors:
 
 
 def choose(listed: str, codename: str) -> Mirrors:
-    """Choose archive and security from lines of ``uri suite component``.
+    """Choose archive and security from lines of ``uri suite component origin``.
+
+    The origin is known once apt has updated. Others publish under Debian's suite names too, so a source
+    that says it is Debian goes before one that only looks like it (``.../debian``), and the rest last.
+    What is chosen must still carry Debian's signature.
 
     Raises:
         LabError: no line is Debian's own archive.
     """
     own = _OWN_SUITES | ({codename} if codename else set())
-    archive = security = ""
+    safe = {f"{name}{suffix}" for name in own for suffix in ("-security", "/updates")}
+    ranked: list[tuple[int, str, str]] = []
     for line in listed.splitlines():
-        words = line.split()
-        if len(words) < 3 or words[2] != "main":
-            continue
-        uri, suite = words[0].rstrip("/"), words[1]
-        if suite in own:
-            archive = archive or uri
-        elif suite in {f"{name}-security" for name in own} or suite in {f"{name}/updates" for name in own}:
-            security = security or uri
+        uri, suite, component, origin = [*line.split(maxsplit=3), "", "", "", ""][:4]
+        known = bool(origin) and not origin.startswith("$(")
+        if component == "main" and (origin == "Debian" or not known):
+            looks = uri.rstrip("/").endswith(("/debian", "/debian-security"))
+            ranked.append((0 if known else 1 if looks else 2, uri.rstrip("/"), suite))
+    ranked.sort(key=lambda item: item[0])
+    archive = next((uri for _, uri, suite in ranked if suite in own), "")
+    security = next((uri for _, uri, suite in ranked if suite in safe), "")
     if not archive:
         raise LabError(
             "find this machine's Debian mirror", got="apt has no source for Debian's own 'main'",
