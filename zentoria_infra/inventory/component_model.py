@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from zentoria_infra.inventory.values import Model, Name, Text
+from zentoria_infra.inventory.values import Model, Name, Text, matching
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
-HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[^\s]+$")]
+Sha256 = Annotated[str, matching(r"^[0-9a-f]{64}$", "a SHA-256 hash (64 lower case hexadecimal digits)")]
+Url = Annotated[str, matching(r"^https?://[^\s]+$", "a URL (http:// or https://)")]
+HttpsUrl = Annotated[str, matching(r"^https://[^\s]+$", "an https:// URL")]
 
 
 class AptRepository(Model):

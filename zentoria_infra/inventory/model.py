@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from zentoria_infra.inventory.component_model import (
@@ -35,6 +35,7 @@ from zentoria_infra.inventory.values import (
     PortRange,
     Text,
     Vmid,
+    matching,
 )
 from zentoria_infra.inventory.values import (
     Protocol as TransportProtocol,
@@ -47,12 +48,13 @@ __all__ = [
     "UrlComponent", "Volume", "WorkspaceComponent", "Zone", "Zones",
 ]  # fmt: skip
 
-VolumeName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
-AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$")]
-SecretPath = Annotated[str, StringConstraints(pattern=r"^zentoria(/[a-z0-9_-]+)+$")]
-PolicyPath = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+(/[a-z0-9_+*-]+)+$")]
-UnitName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|path)$")]
-Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_][a-z0-9_+.-]*$")]
+AbsolutePath = Annotated[str, matching(r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$", "an absolute path")]
+SecretPath = Annotated[str, matching(r"^zentoria(/[a-z0-9_-]+)+$", "a secret path as zentoria/db/password")]
+PolicyPath = Annotated[str, matching(r"^[a-z0-9_-]+(/[a-z0-9_+*-]+)+$", "a Vault path as zentoria/db/*")]
+UnitName = Annotated[
+    str, matching(r"^[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|path)$", "a systemd unit as nginx.service")
+]
+Tag = Annotated[str, matching(r"^[a-z0-9_][a-z0-9_+.-]*$", "a Proxmox tag in lower case")]
 """Proxmox's ``pve-tag`` in lower case."""
 
 
@@ -81,7 +83,7 @@ class Maximum(Model):
 class Volume(Model):
     """A data volume of its own. It outlives its container's root file system."""
 
-    name: VolumeName
+    name: Name
     path: AbsolutePath
     size: Annotated[int, Field(ge=1)]
     """GiB."""
@@ -108,7 +110,9 @@ class Startup(Model):
 class PublicNic(Model):
     """A second NIC on the public bridge. ``address`` is ``dhcp`` or an address with prefix, as 192.0.2.7/24."""
 
-    address: Annotated[str, StringConstraints(pattern=r"^(dhcp|\d{1,3}(\.\d{1,3}){3}/\d{1,2})$")]
+    address: Annotated[
+        str, matching(r"^(dhcp|\d{1,3}(\.\d{1,3}){3}/\d{1,2})$", "'dhcp' or an address with prefix as 192.0.2.7/24")
+    ]
     gateway: Address | None = None
     mac: Mac | None = None
     """None: pinned like the first NIC's, from the VMID."""
@@ -137,7 +141,9 @@ class Need(Model):
     not order the start (and so may be mutual).
     """
 
-    service: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)?$")]
+    service: Annotated[
+        str, matching(r"^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)?$", "a container or container.service as db.pgbouncer")
+    ]
     ports: tuple[PortRange, ...] = ()
     exposes: tuple[PortKind, ...] = ()
     start: bool = True
@@ -178,7 +184,7 @@ class Health(Model):
     """A check from inside the guest: a TCP port that accepts, or with ``path`` a URL that answers 200."""
 
     port: PortNumber
-    path: Annotated[str, StringConstraints(pattern=r"^/\S*$")] | None = None
+    path: Annotated[str, matching(r"^/\S*$", "a path that begins with '/'")] | None = None
     scheme: Literal["http", "https"] = "http"
     timeout: Annotated[int, Field(ge=1)] = 30
     """Seconds."""
@@ -229,7 +235,7 @@ class Container(Model):
 
     vmid: Vmid
     name: Name
-    hostname: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    hostname: Annotated[str, matching(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "a host name in lower case")]
     """Default: ``zentoria-<name>``."""
     purpose: str = ""
     zone: Name

@@ -11,10 +11,19 @@ from pydantic_core import PydanticCustomError
 from zentoria_infra.inventory.component_model import Component, HttpsUrl, Url
 from zentoria_infra.inventory.values import Address, FilePath, HostName, Model, PortNumber, Text, matching
 
-Fingerprint = Annotated[str, matching(r"^([0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}$", "a SHA-256 fingerprint (32 bytes in hexadecimal, with colons)", to_upper=True)]
+Fingerprint = Annotated[
+    str,
+    matching(
+        r"^([0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}$",
+        "a SHA-256 fingerprint (32 bytes in hexadecimal, with colons)",
+        to_upper=True,
+    ),
+]
 """SHA-256 of the node's certificate, as Proxmox prints it: 32 bytes in hexadecimal, with colons."""
 
-TokenId = Annotated[str, matching(r"^[^\s:/@!]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+$", "a token id as user@realm!name")]
+TokenId = Annotated[
+    str, matching(r"^[^\s:/@!]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+$", "a token id as user@realm!name")
+]
 """``user@realm!name``."""
 
 SiteId = Annotated[str, matching(r"^[a-z0-9][a-z0-9-]{0,30}$", "a short id (a-z, 0-9 and '-')")]
@@ -22,7 +31,9 @@ NodeName = Annotated[str, matching(r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$", 
 StorageId = Annotated[str, matching(r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$", "the id of a Proxmox storage")]
 BridgeName = Annotated[str, matching(r"^[A-Za-z][A-Za-z0-9_.]{1,14}$", "the name of a bridge as vmbr40")]
 Size = Annotated[str, matching(r"^[1-9][0-9]{0,6}[kMG]$", "a size as 100M")]
-Domain = Annotated[str, matching(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", "a domain name in lower case")]
+Domain = Annotated[
+    str, matching(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", "a domain name in lower case")
+]
 
 _FACTORS = {"k": 1024, "M": 1024**2, "G": 1024**3}
 
@@ -34,7 +45,12 @@ class SshSite(Model):
     """None: the API's host."""
     port: PortNumber = 22
     user: Text = "root"
-    host_key: Annotated[str, matching(r"^(ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+( .*)?$", "a public host key as 'ssh-ed25519 AAAA...'")] | None = None
+    host_key: (
+        Annotated[
+            str, matching(r"^(ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+( .*)?$", "a public host key as 'ssh-ed25519 AAAA...'")
+        ]
+        | None
+    ) = None
     """Public host key as in known_hosts, without the host: ``ssh-ed25519 AAAA...``."""
     key_file: FilePath | None = None
     """Private key; mode 0600."""
@@ -147,7 +163,10 @@ class Site(Model):
     components: dict[str, Component] = Field(default_factory=dict)
     """Source of components by name; it wins over the one in a service."""
     admin_ssh_keys: tuple[
-        Annotated[str, matching(r"^(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ \S+( .*)?$", "a public key as 'ssh-ed25519 AAAA...'")], ...
+        Annotated[
+            str, matching(r"^(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ \S+( .*)?$", "a public key as 'ssh-ed25519 AAAA...'")
+        ],
+        ...,
     ] = ()
     """Public keys; without one, guests run no SSH."""
     upload_max: Size = "100M"
@@ -161,7 +180,9 @@ class Site(Model):
     secrets_file: FilePath | None = None
     """None: ``~/.config/zentoria/<id>/secrets.json``. Never inside the project."""
     container_defaults: dict[str, Any] = Field(default_factory=dict)
-    """Part of every container file, written once. A container file and ``containers`` win over it."""
+    """Part of every container file, written once. A container file wins over it."""
+    every_container: dict[str, Any] = Field(default_factory=dict)
+    """Laid on every container's file: it wins over the file, and ``containers`` wins over it."""
     containers: dict[str, Any] = Field(default_factory=dict)
     """Overrides by container name, in the shape of a container file."""
 

@@ -24,16 +24,26 @@ from pydantic_core import CoreSchema, PydanticCustomError
 class Model(BaseModel):
     """Base of all inventory models: frozen, no unknown keys, no silent conversion ("512" is not 512)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+PATTERNS: dict[str, str] = {}
+"""What a pattern means, in words, for messages."""
+
+
+def matching(pattern: str, words: str, *, to_upper: bool = False) -> StringConstraints:
+    """Text that matches a pattern; ``words`` say what is expected when it does not."""
+    PATTERNS[pattern] = words
+    return StringConstraints(pattern=pattern, to_upper=to_upper or None)
+
+
+Name = Annotated[str, matching(r"^[a-z][a-z0-9-]{0,30}$", "a name (a-z, 0-9 and '-', a letter first, 31 at most)")]
 """A name of ours: lower case letters, digits and hyphens, a letter first."""
 
 HostName = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$"
+    matching(
+        r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$", "a host name"
     ),
 ]
 """A DNS name (RFC 1123) or an IPv4 address."""
@@ -43,7 +53,9 @@ Address = Annotated[ipaddress.IPv4Address, Field(strict=False)]
 Cidr = Annotated[ipaddress.IPv4Network, Field(strict=False)]
 FilePath = Annotated[Path, Field(strict=False)]
 Protocol = Literal["tcp", "udp"]
-Mac = Annotated[str, StringConstraints(pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", to_upper=True)]
+Mac = Annotated[
+    str, matching(r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", "a MAC address as BC:24:11:00:04:04", to_upper=True)
+]
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 Vmid = Annotated[int, Field(ge=100, le=999_999_999)]
 """Proxmox VE takes 100 to 999999999 (its schema ``pve-vmid``)."""

@@ -1,0 +1,200 @@
+"""What must hold between containers, networks and the site: each check yields the problems that it finds."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Hashable, Iterator
+
+from zentoria_infra.inventory.flow_checks import check_flows
+from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory
+from zentoria_infra.inventory.order import circles
+from zentoria_infra.inventory.problems import Problem, problem
+from zentoria_infra.inventory.wording import nearest
+
+
+def check(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
+    """Every problem between parts that are right by themselves.
+
+    Args:
+        inventory: what could be read.
+        broken: names of containers whose files could not be: nothing is said about what leads to them.
+    """
+    yield from _duplicates(inventory)
+    yield from _addresses(inventory)
+    yield from _names(inventory)
+    yield from _placement(inventory, broken)
+    for container in inventory.containers:
+        yield from _resources(inventory, container)
+        yield from _ports(inventory, container)
+        yield from _volumes(inventory, container)
+        yield from _secrets(inventory, container)
+    yield from _order(inventory)
+    yield from check_flows(inventory, broken)
+
+
+def _duplicates(inventory: Inventory) -> Iterator[Problem]:
+    """VMIDs, names, host names, addresses and MACs that two containers have; zones and networks by the YAML keys."""
+    kinds: tuple[tuple[str, str, Callable[[Container], Hashable]], ...] = (
+        ("vmid", "vmid", lambda c: c.vmid),
+        ("name", "name", lambda c: c.name),
+        ("hostname", "host name", lambda c: c.hostname),
+        ("address", "address", lambda c: c.address),
+        ("mac", "MAC address", lambda c: c.mac),
+    )
+    for key, words, value_of in kinds:
+        first: dict[Hashable, Container] = {}
+        for container in inventory.containers:
+            value = value_of(container)
+            other = first.setdefault(value, container)
+            if other is not container:
+                there = inventory.where(other, key)
+                yield problem(inventory.position(container, key), f"{words} {value} is used twice; also in {there}")
+
+
+def _addresses(inventory: Inventory) -> Iterator[Problem]:
+    networks = {network.name: network for network in inventory.networks}
+    for network in inventory.networks:
+        if network.gateway not in network.cidr:
+            at = inventory.position("zones", f"networks.{network.name}.gateway")
+            yield problem(at, f"the gateway {network.gateway} is outside {network.cidr}")
+    for container in inventory.containers:
+        at = inventory.position(container, "address")
+        if container.network not in networks:
+            text = f"there is no network '{container.network}'{nearest(container.network, networks)}"
+            yield problem(inventory.position(container, "network"), text)
+            continue
+        network = networks[container.network]
+        address, cidr = container.address, network.cidr
+        if address not in cidr:
+            yield problem(at, f"address {address} is outside network '{network.name}' ({cidr})")
+        elif address == cidr.network_address:
+            yield problem(at, f"address {address} is the network address of {cidr}")
+        elif address == cidr.broadcast_address:
+            yield problem(at, f"address {address} is the broadcast address of {cidr}")
+        elif address == inventory.gateway(container):
+            yield problem(at, f"address {address} is the gateway of network '{network.name}'")
+        if container.public and container.public.address != "dhcp":
+            try:
+                ipaddress.IPv4Interface(container.public.address)
+            except ValueError:
+                place = inventory.position(container, "public.address")
+                yield problem(place, f"'{container.public.address}' is not an IPv4 address with prefix")
+
+
+def _names(inventory: Inventory) -> Iterator[Problem]:
+    zones = {zone.name for zone in inventory.zones}
+    for container in inventory.containers:
+        if container.zone not in zones:
+            text = f"there is no zone '{container.zone}'{nearest(container.zone, zones)}"
+            yield problem(inventory.position(container, "zone"), text)
+        if container.name in (ALL, INTERNET):
+            at = inventory.position(container, "name")
+            yield problem(at, f"'{container.name}' has a meaning of its own in flows: choose another name")
+        if container.vmid in inventory.reserved and not container.reserved:
+            text = f"VMID {container.vmid} is kept free for growth; to claim it, write 'reserved: true' in this file"
+            yield problem(inventory.position(container, "vmid"), text)
+        if container.reserved and container.vmid not in inventory.reserved:
+            at = inventory.position(container, "reserved")
+            yield problem(at, f"VMID {container.vmid} is not a reserved one: remove 'reserved'")
+
+
+def _placement(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
+    known = {str(container.vmid) for container in inventory.containers}
+    known |= {container.name for container in inventory.containers} | broken
+    for name in inventory.site.proxmox.nodes:
+        if name not in known:
+            at = inventory.position(inventory.site, f"proxmox.nodes.{name}")
+            yield problem(at, f"there is no container '{name}'{nearest(name, known)}")
+
+
+def _resources(inventory: Inventory, container: Container) -> Iterator[Problem]:
+    limit = container.maximum
+    if limit is None:
+        return
+    for key, unit in (("cores", "cores"), ("memory", "MiB")):
+        given, most = getattr(container.resources, key), getattr(limit, key)
+        if given > most:
+            at = inventory.position(container, f"resources.{key}")
+            yield problem(at, f"{given} {unit} are over the maximum of '{container.name}', {most} {unit}")
+    if container.resources.cpulimit is not None and container.resources.cpulimit > container.resources.cores:
+        at = inventory.position(container, "resources.cpulimit")
+        yield problem(at, f"cpulimit {container.resources.cpulimit:g} is over its {container.resources.cores} cores")
+
+
+def _ports(inventory: Inventory, container: Container) -> Iterator[Problem]:
+    taken: dict[tuple[str, int], str] = {}
+    for service in container.services:
+        for port in service.exposes:
+            at = inventory.position(container, f"services.{service.name}.exposes.{port.name}.port")
+            name = f"{service.name}.{port.name}"
+            clashes = {
+                other for n in port.port.numbers if (other := taken.setdefault((port.protocol, n), name)) != name
+            }
+            for other in sorted(clashes):
+                yield problem(at, f"port {port.port}/{port.protocol} is taken twice in this container; also by {other}")
+        if service.health is not None and ("tcp", service.health.port) not in taken:
+            at = inventory.position(container, f"services.{service.name}.health.port")
+            ours = {str(n) for kind, n in taken if kind == "tcp"}
+            yield problem(
+                at, f"no service here exposes port {service.health.port}{nearest(str(service.health.port), ours)}"
+            )
+
+
+def _volumes(inventory: Inventory, container: Container) -> Iterator[Problem]:
+    paths: dict[str, str] = {}
+    for volume in container.volumes:
+        at = inventory.position(container, f"volumes.{volume.name}.path")
+        other = paths.setdefault(volume.path.rstrip("/"), volume.name)
+        if other != volume.name:
+            yield problem(at, f"path {volume.path} is used twice; also by volume '{other}'")
+        if ".." in volume.path.split("/") or "//" in volume.path:
+            yield problem(at, f"path {volume.path} must be written without '..' and '//'")
+
+
+def _secrets(inventory: Inventory, container: Container) -> Iterator[Problem]:
+    """A secret that the service's own Vault policy does not let it read."""
+    for service in container.services:
+        if not service.vault_policy:
+            continue
+        for number, secret in enumerate(service.secrets):
+            if not any("read" in rule.capabilities and _covers(rule.path, secret) for rule in service.vault_policy):
+                at = inventory.position(container, f"services.{service.name}.secrets.{number}")
+                yield problem(at, f"the vault_policy of '{service.name}' does not let it read {secret}")
+
+
+def _covers(pattern: str, path: str) -> bool:
+    """Whether a Vault policy path covers a path: ``+`` is one segment, a ``*`` at the end is any rest."""
+    if pattern.endswith("*"):
+        head = pattern[:-1].split("/")
+        parts = path.split("/")
+        fits = len(parts) >= len(head) and parts[len(head) - 1].startswith(head[-1])
+        return fits and all(a in ("+", b) for a, b in zip(head[:-1], parts, strict=False))
+    ours, theirs = pattern.split("/"), path.split("/")
+    return len(ours) == len(theirs) and all(a in ("+", b) for a, b in zip(ours, theirs, strict=True))
+
+
+def _order(inventory: Inventory) -> Iterator[Problem]:
+    """Circles of needs, and start orders that say the opposite of the needs."""
+    by_name = {container.name: container for container in inventory.containers}
+    edges = {name: inventory.start_needs(container) & by_name.keys() for name, container in by_name.items()}
+    in_circle: set[str] = set()
+    for circle in circles(edges):
+        in_circle.update(circle)
+        at = inventory.position(by_name[circle[0]], _need_path(by_name[circle[0]], circle[1]))
+        yield problem(at, f"these need each other to start: {' -> '.join(circle)}; mark one need with 'start: false'")
+    for name, container in by_name.items():
+        for other in sorted(edges[name]):
+            if name in in_circle and other in in_circle:
+                continue
+            mine, theirs = container.startup.order, by_name[other].startup.order
+            if mine <= theirs:
+                text = f"'{name}' starts in place {mine} and needs '{other}', which starts in place {theirs}"
+                yield problem(inventory.position(container, "startup.order"), text)
+
+
+def _need_path(container: Container, target: str) -> str:
+    for service in container.services:
+        for number, need in enumerate(service.needs):
+            if need.start and need.container == target:
+                return f"services.{service.name}.needs.{number}"
+    return ""
