@@ -68,6 +68,7 @@ class ScriptedServer:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 10
+            disable_nagle_algorithm = True
 
             def setup(self) -> None:
                 outer.connections += 1

@@ -17,7 +17,7 @@ def integer(value: Any, default: int = 0) -> int:
     """``5``, ``"5"``, ``5.0`` and ``"5.5"`` as int; anything else as ``default``."""
     try:
         return int(float(value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return default
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +103,7 @@ class SshConnection:
         with self._guard:
             return self._count
 
-    @contextmanager
+    @contextlib.contextmanager
     def channel(self, tried: str) -> Iterator[paramiko.Channel]:
         """A fresh channel, held against the limit until the block ends; closed then.
 
@@ -119,7 +119,8 @@ class SshConnection:
             try:
                 yield channel
             finally:
-                channel.close()
+                with contextlib.suppress(EOFError, OSError):  # it may be closed with its connection
+                    channel.close()
 
     def begin(self, channel: paramiko.Channel, command: str, tried: str) -> None:
         """Start ``command`` on a channel. It may have begun even if this fails, so it is never sent again."""

@@ -16,6 +16,8 @@ _TICK = 0.5
 _CHUNK = 64 * 1024
 _STDERR_KEPT = 256 * 1024
 """Bytes of stderr that are kept, from its end."""
+_SETTLE = 0.5
+"""Seconds in which a closed channel shows whether its connection is gone too."""
 
 
 class PctSession:
@@ -69,7 +71,7 @@ class PctSession:
                 if time.monotonic() >= until:
                     raise self._too_slow("did not read its input", timeout) from None
                 continue
-            except OSError:
+            except (OSError, EOFError):
                 raise self._broken() from None
             if sent == 0:
                 raise self._broken()
@@ -162,22 +164,37 @@ class PctSession:
         return code
 
     def _check_alive(self) -> None:
-        transport = self._channel.get_transport()
-        # Without an exit status from sshd the stream did not end, it was cut.
-        ended = self._channel.status_event.is_set() and self._channel.exit_status != -1
-        if not ended and (transport is None or not transport.is_active()):
+        if self._cut():
             raise dropped(self._target, self._tried, "it was lost in mid-stream" + self._stderr_tail())
 
-    def _broken(self) -> Exception:
+    def _cut(self) -> bool:
+        """Whether the connection went away before the command's exit code came.
+
+        paramiko closes the channels first and says that the connection is dead a moment later.
+        """
         transport = self._channel.get_transport()
-        if transport is None or not transport.is_active():
+        until = time.monotonic() + _SETTLE
+        while self._channel.closed and self._channel.exit_status == -1:
+            if transport is None or not transport.is_active():
+                return True
+            if time.monotonic() >= until:
+                break
+            time.sleep(0.01)
+        return False
+
+    def _broken(self) -> Exception:
+        """Why nothing more could be written."""
+        until = time.monotonic() + _SETTLE
+        while not self._channel.closed and time.monotonic() < until:
+            time.sleep(0.01)
+        if self._cut():
             return dropped(self._target, self._tried, "it was lost in mid-stream")
-        self._channel.status_event.wait(_TICK)
         code = self._channel.exit_status
+        how = f"exit code {code}" if code != -1 else "no exit code"
         return GuestError(
             self._tried,
             on=self._target.where,
-            got=f"it ended (exit code {code}) before it had read its input{self._stderr_tail()}",
+            got=f"it ended ({how}) before it had read its input{self._stderr_tail()}",
         )
 
     def _too_slow(self, what: str, timeout: float | None) -> GuestError:

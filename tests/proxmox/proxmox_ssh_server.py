@@ -1,0 +1,145 @@
+"""A real SSH server on loopback with only ``pct`` behind it; ``pct exec`` runs the command on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import socket
+import subprocess
+import threading
+import time
+from typing import Any
+
+import paramiko
+
+
+class _Rules(paramiko.ServerInterface):
+    def __init__(self, node: FakeNode) -> None:
+        self.node = node
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        ok = username == "root" and key in self.node.authorized
+        return paramiko.AUTH_SUCCESSFUL if ok else paramiko.AUTH_FAILED
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        if self.node.refuse_sessions:
+            return paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+        return paramiko.OPEN_SUCCEEDED if kind == "session" else paramiko.OPEN_FAILED_UNKNOWN_CHANNEL_TYPE
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        threading.Thread(target=self.node.run, args=(channel, command.decode()), daemon=True).start()
+        return True
+
+
+class FakeNode:
+    """Listens at ``port``. ``commands`` are the strings as they came; ``most`` the most at a time."""
+
+    def __init__(self, host_key: paramiko.PKey) -> None:
+        self.host_key = host_key
+        self.authorized: list[paramiko.PKey] = []
+        self.commands: list[str] = []
+        self.answers: dict[str, tuple[int, bytes, bytes]] = {}
+        """By the words after ``pct``: exit code, stdout, stderr."""
+        self.refuse_sessions = False
+        self.connections = 0
+        self.running = 0
+        self.most = 0
+        self._guard = threading.Lock()
+        self._transports: list[paramiko.Transport] = []
+        self._threads: list[threading.Thread] = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def drop(self) -> None:
+        """Cut every connection, as a node that reboots does."""
+        for transport in self._transports:
+            transport.close()
+        self._transports.clear()
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(5)
+        self.drop()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            transport = paramiko.Transport(client)
+            transport.set_log_channel("tests.sshd")
+            transport.add_server_key(self.host_key)
+            self._transports.append(transport)
+            try:
+                transport.start_server(server=_Rules(self))
+            except (paramiko.SSHException, EOFError, OSError):
+                transport.close()
+
+    def run(self, channel: paramiko.Channel, command: str) -> None:
+        with self._guard:
+            self.commands.append(command)
+            self.running += 1
+            self.most = max(self.most, self.running)
+        try:
+            self._run(channel, shlex.split(command))
+        except OSError:
+            pass  # the client went away
+        finally:
+            with self._guard:
+                self.running -= 1
+            channel.close()
+
+    def _run(self, channel: paramiko.Channel, words: list[str]) -> None:
+        assert words[0] == "pct", words
+        if words[1] != "exec":
+            while channel.recv(1024):  # the client ends stdin once it knows that the command began
+                pass
+            code, out, err = self.answers.get(" ".join(words[1:]), (255, b"", b"unknown command\n"))
+            channel.sendall(out)
+            channel.sendall_stderr(err)
+            channel.send_exit_status(code)
+            return
+        assert words[3] == "--", words
+        time.sleep(0.02)  # paramiko's server sends "it began" only after this thread was made
+        with (
+            subprocess.Popen(  # the tests' own commands
+                words[4:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            ) as process
+        ):
+            feed = threading.Thread(target=_feed, args=(channel, process), daemon=True)
+            feed.start()
+            errors = threading.Thread(target=_copy, args=(process.stderr, channel.sendall_stderr), daemon=True)
+            errors.start()
+            _copy(process.stdout, channel.sendall)
+            errors.join(30)
+            code = process.wait(30)
+        if code >= 0:
+            channel.send_exit_status(code)
+        # A command that a signal has killed has no exit status: sshd sends exit-signal, then closes.
+
+
+def _copy(source: Any, send: Any) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := source.read1(65536):
+            send(chunk)
+
+
+def _feed(channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(OSError, ValueError):
+        while chunk := channel.recv(65536):
+            process.stdin.write(chunk)
+            process.stdin.flush()
+    with contextlib.suppress(OSError, ValueError):
+        process.stdin.close()
+    if channel.closed:
+        process.kill()
