@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from zentoria_infra.execute.artifacts import wheels
+from zentoria_infra.execute.artifacts.cache import ArtifactError, BlobCache
+from zentoria_infra.execute.artifacts.target import Target
+from zentoria_infra.execute.artifacts.wheels import BuiltRelease, build_release
+
+PYPROJECT = """\
+[project]
+name = "zt-sample"
+version = "1.2"
+requires-python = ">=3.11"
+dependencies = ["dep-fast>=1", "dep-pure"]
+
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[tool.hatch.build.targets.wheel]
+packages = ["src/zt_sample"]
+"""
+
+
+def make_wheel(folder: Path, name: str, version: str = "1.0", tag: str = "py3-none-any") -> str:
+    """Write a wheel by hand; return the SHA-256."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    path = folder / f"{stem}-{tag}.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        info = f"{stem}.dist-info"
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Workshop:
+    """A service, and an index that is a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.index = folder / "index"
+        self.index.mkdir()
+        self.cache = BlobCache(folder / "cache")
+        self.service = folder / "sample"
+        package = self.service / "src/zt_sample"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("VALUE = 1\n")
+        (self.service / "pyproject.toml").write_text(PYPROJECT)
+        fast = [
+            make_wheel(self.index, "dep-fast", tag=f"{python}-{python}-manylinux_2_28_x86_64")
+            for python in ("cp311", "cp313")
+        ]
+        self.lock = {
+            "dep-fast==1.0": fast,
+            "dep-pure==1.0": [make_wheel(self.index, "dep-pure")],
+            "dep-windows==1.0 ; sys_platform == 'win32'": ["1" * 64],
+            "dep-old==1.0 ; python_full_version < '3.13'": ["2" * 64],
+        }
+        self.steps: list[str] = []
+
+    def build(self, target: Target | None = None) -> BuiltRelease:
+        lines = (
+            " ".join((pin, *(f"--hash=sha256:{each}" for each in hashes))) + "\n" for pin, hashes in self.lock.items()
+        )
+        (self.service / "requirements.lock").write_text("".join(lines))
+        self.steps.clear()
+        return build_release(self.service, self.cache, target, step=self.steps.append)
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    workshop = Workshop(tmp_path)
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(workshop.index))
+    return workshop
+
+
+def forbid_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object, **__: object) -> None:
+        pytest.fail("a program was started")
+
+    monkeypatch.setattr(subprocess, "run", run)
+
+
+def test_a_release_has_what_the_guest_needs_and_nothing_else(workshop: Workshop) -> None:
+    release = workshop.build()
+    assert release.distribution == "zt-sample"
+    assert [wheel.name for wheel in release.wheels] == [
+        "zt_sample-1.2-py3-none-any.whl",
+        "dep_fast-1.0-cp313-cp313-manylinux_2_28_x86_64.whl",
+        "dep_pure-1.0-py3-none-any.whl",
+    ]
+    assert release.version.startswith("1.2-")
+    assert release.requirements.splitlines() == [
+        f"{name} --hash=sha256:{wheel.blob}"
+        for name, wheel in zip(("zt-sample==1.2", "dep-fast==1.0", "dep-pure==1.0"), release.wheels, strict=True)
+    ]
+    for wheel in release.wheels:
+        assert zipfile.ZipFile(workshop.cache.path(wheel.blob)).testzip() is None
+
+
+def test_the_second_build_starts_no_program(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = workshop.build()
+    shutil.rmtree(workshop.index)
+    forbid_programs(monkeypatch)
+    assert workshop.build() == first
+    assert workshop.steps == []
+
+
+def test_the_same_source_gives_the_same_release_elsewhere_and_later(workshop: Workshop, tmp_path: Path) -> None:
+    first = workshop.build()
+    moved = tmp_path / "elsewhere" / "copy"
+    shutil.copytree(workshop.service, moved)
+    for path in moved.rglob("*.py"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    (moved / "src/zt_sample/__pycache__").mkdir()
+    (moved / "src/zt_sample/__pycache__/x.pyc").write_bytes(b"x")
+    (moved / "tests").mkdir()
+    (moved / "tests/test_x.py").write_text("")
+    assert build_release(moved, BlobCache(tmp_path / "another-cache")) == first
+
+
+def test_a_change_of_source_builds_one_wheel_and_downloads_nothing(workshop: Workshop) -> None:
+    first = workshop.build()
+    (workshop.service / "src/zt_sample/__init__.py").write_text("VALUE = 2\n")
+    shutil.rmtree(workshop.index)
+    second = workshop.build()
+    assert workshop.steps == ["build zt-sample"]
+    assert second.version != first.version
+    assert second.wheels[0].name == first.wheels[0].name
+    assert second.wheels[0].blob != first.wheels[0].blob
+    assert second.wheels[1:] == first.wheels[1:]
+
+
+def test_another_python_is_another_release(workshop: Workshop) -> None:
+    first = workshop.build()
+    workshop.lock.pop("dep-old==1.0 ; python_full_version < '3.13'")
+    second = workshop.build(Target(python="3.11.2", glibc=(2, 36)))
+    assert second.wheels[1].name == "dep_fast-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+    assert second.version != first.version
+
+
+def test_a_cache_that_lost_a_file_is_made_whole(workshop: Workshop) -> None:
+    first = workshop.build()
+    workshop.cache.path(first.wheels[1].blob).unlink()
+    assert workshop.build() == first
+    assert workshop.steps == ["download 2 wheels"]
+    assert first.wheels[1].blob in workshop.cache
+
+
+def test_a_dependency_without_a_wheel_for_the_guest(workshop: Workshop) -> None:
+    with pytest.raises(ArtifactError, match=r"(?s)Python 3.12 on x86_64.*pip ended with 1.*dep-fast") as caught:
+        workshop.build(Target(python="3.12.1"))
+    assert "without a wheel" in caught.value.todo
+
+
+def test_a_file_that_is_not_the_locked_one(workshop: Workshop) -> None:
+    workshop.lock["dep-pure==1.0"] = ["3" * 64]
+    with pytest.raises(ArtifactError, match=r"(?si)pip ended with 1.*hash"):
+        workshop.build()
+
+
+def test_a_stale_lock_is_found_before_it_is_installed(workshop: Workshop) -> None:
+    project = workshop.service / "pyproject.toml"
+    project.write_text(
+        project.read_text().replace('"dep-pure"', '"dep-pure>=2", "dep-zero ; python_version >= \'3.13\'"')
+    )
+    with pytest.raises(ArtifactError, match=r"stale: it does not hold dep-pure>=2, dep-zero;") as caught:
+        workshop.build()
+    assert caught.value.todo == "run `make lock`"
+
+
+def test_a_service_for_another_python(workshop: Workshop) -> None:
+    with pytest.raises(ArtifactError, match=r"needs Python >=3.11, the guest has 3.9.2"):
+        workshop.build(Target(python="3.9.2"))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("[project]", "[project"), "TOMLDecodeError"),
+        (('name = "zt-sample"', ""), "KeyError: 'name'"),
+        (('requires = ["hatchling"]', 'requires = ["no-such-backend"]'), "no-such-backend is not installed"),
+        (("src/zt_sample", "src/nothing"), "holds no code"),
+        (('version = "1.2"', 'version = "1.2"\nreadme = "nowhere.md"'), "(?s)pip ended with 1.*nowhere.md"),
+    ],
+)
+def test_a_project_that_does_not_build(workshop: Workshop, change: tuple[str, str], complaint: str) -> None:
+    (workshop.service / "pyproject.toml").write_text(PYPROJECT.replace(*change))
+    with pytest.raises(ArtifactError, match=complaint):
+        workshop.build()
+
+
+def test_no_service(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="No such file"):
+        build_release(tmp_path / "none", BlobCache(tmp_path))
+
+
+def test_no_pip(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(ArtifactError, match="make setup"):
+        workshop.build()
+
+
+def test_the_backends_lock_covers_its_wheel(tmp_path: Path) -> None:
+    """Without a network: our own backend's lock holds what its pyproject.toml asks for, for the guest's Python."""
+    service = Path(__file__).parents[2] / "services/backend"
+    own = wheels._own_wheel(service, BlobCache(tmp_path), lambda _text: None)
+    pins = wheels.read_lock(service / "requirements.lock", Target())
+    wheels._check_lock(BlobCache(tmp_path).path(own.blob), own.name, pins, Target(), service)
+    names = {pin.name for pin in pins}
+    assert "psycopg-binary" in names
+    assert "tzdata" not in names
+    assert "async-timeout" not in names

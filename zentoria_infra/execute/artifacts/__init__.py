@@ -1,0 +1,1 @@
+"""Components: fetched once on the workstation, verified, cached by content, pushed from there."""
