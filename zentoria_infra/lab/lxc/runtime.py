@@ -121,6 +121,8 @@ class LxcRuntime:
                 step()
             except (RuntimeFailure, OSError) as failure:
                 left.append(str(failure))
+        # LXC's locks: one folder a path
+        shutil.rmtree(f"/run/lxc/lock{self._layout.root}", ignore_errors=True)
         left += [f"cgroup {folder}" for folder in self._cgroups.remove(self._layout.netns)]
         if left:
             raise LabError("take the lab down", on=self._layout.netns, got="\n".join(left))

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
-import tempfile
+import struct
 from pathlib import Path
 
 from zentoria_infra.lab.lxc import mounttable
@@ -110,6 +110,7 @@ class VolumeStore:
             raise RuntimeFailure(f"volume 'local:{volume}' does not exist")
         target.mkdir(parents=True, exist_ok=True)
         if self._loops:
+            _fit(image)
             # 'discard' gives the room of deleted files back to the storage; -o loop detaches by itself
             mode = "loop,ro,noload" if read_only else "loop,discard"
             run(["mount", "-t", "ext4", "-o", mode, image, target])
@@ -120,7 +121,8 @@ class VolumeStore:
         """Grow a volume to ``size`` bytes, online when it is mounted.
 
         Raises:
-            RuntimeFailure: it would shrink, the storage is too small, or the file system would not grow.
+            RuntimeFailure: it would shrink, the storage is too small, or a mounted file system would not grow
+                (the image has grown then, and the file system follows when it is mounted the next time).
         """
         image = self._image(volume)
         if not image.exists():
@@ -135,19 +137,18 @@ class VolumeStore:
             raise RuntimeFailure(f"unable to resize image: {image}: {failure.strerror}") from failure
         if not self._loops:
             return
-        if devices := attached(image):
-            for device in devices:
-                run(["losetup", "--set-capacity", device])
-                run(["resize2fs", device])
-            return
-        # an ext4 that is not mounted wants a check first; mounted it grows as it is, as Proxmox does it
-        with tempfile.TemporaryDirectory(prefix="zt-grow-") as folder:
-            run(["mount", "-t", "ext4", "-o", "loop", image, folder])
+        devices = attached(image)
+        for device in devices:
+            run(["losetup", "--set-capacity", device])
             try:
-                for device in attached(image):
-                    run(["resize2fs", device])
-            finally:
-                mounttable.unmount(Path(folder))
+                run(["resize2fs", device])
+            except RuntimeFailure as failure:
+                # ext4 wants CAP_SYS_RESOURCE for this, which root in some virtual machines lacks
+                raise RuntimeFailure(
+                    f"Failed to update the container's filesystem, it grows at the next start: {failure}"
+                ) from failure
+        if not devices:
+            _fit(image)
 
     def _image(self, volume: str) -> Path:
         parts = volume.split("/")
@@ -184,6 +185,18 @@ def _truncate(image: Path, size: int) -> None:
         if failure.errno == errno.EFBIG:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from failure
         raise
+
+
+def _fit(image: Path) -> None:
+    """Let the ext4 file system of an image that is not attached fill the image."""
+    with image.open("rb") as file:
+        file.seek(1024)
+        block = file.read(1024)
+    low, exponent, high = (struct.unpack_from("<I", block, offset)[0] for offset in (0x4, 0x18, 0x150))
+    unit = 1024 << exponent
+    if low + (high << 32) < image.stat().st_size // unit:
+        run(["e2fsck", "-f", "-p", image])
+        run(["resize2fs", image])
 
 
 def _format(image: Path) -> None:
