@@ -46,9 +46,14 @@ def _duplicates(inventory: Inventory) -> Iterator[Problem]:
         for container in inventory.containers:
             value = value_of(container)
             other = first.setdefault(value, container)
-            if other is not container:
+            if other is not container and not _follows(key, container, other):
                 there = inventory.where(other, key)
                 yield problem(inventory.position(container, key), f"{words} {value} is used twice; also in {there}")
+
+
+def _follows(key: str, one: Container, other: Container) -> bool:
+    """Whether two containers share a value only because it is made of another that they share."""
+    return (key == "mac" and one.vmid == other.vmid) or (key == "hostname" and one.name == other.name)
 
 
 def _addresses(inventory: Inventory) -> Iterator[Problem]:
@@ -134,10 +139,7 @@ def _ports(inventory: Inventory, container: Container) -> Iterator[Problem]:
                 yield problem(at, f"port {port.port}/{port.protocol} is taken twice in this container; also by {other}")
         if service.health is not None and ("tcp", service.health.port) not in taken:
             at = inventory.position(container, f"services.{service.name}.health.port")
-            ours = {str(n) for kind, n in taken if kind == "tcp"}
-            yield problem(
-                at, f"no service here exposes port {service.health.port}{nearest(str(service.health.port), ours)}"
-            )
+            yield problem(at, f"no service here exposes port {service.health.port}")
 
 
 def _volumes(inventory: Inventory, container: Container) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from zentoria_infra.inventory.flows import expand_flows, expand_needs, need_intervals, ports_of
 from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory, Need
@@ -98,27 +98,23 @@ def _compare(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
     allowed: set[_Edge] = set()
     for flow in expand_flows(inventory):
         allowed.update((flow.source, flow.destination, flow.protocol, n) for n in range(flow.first, flow.last + 1))
-    needed: set[_Edge] = set()
-    for need in expand_needs(inventory):
-        missing: list[int] = []
-        for number in range(need.first, need.last + 1):
-            edge = (need.source, need.destination, need.protocol, number)
-            needed.add(edge)
-            if edge not in allowed:
-                missing.append(number)
-        if missing:
-            ports = str(missing[0]) if len(missing) == 1 else f"{missing[0]}-{missing[-1]}"
-            text = (
-                f"'{need.source}.{need.by}' needs '{need.destination}' on {ports}/{need.protocol}, "
-                "and no flow in zones.yaml allows it"
-            )
-            yield problem(need.position, text)
     exposed = {
         (container.name, port.protocol, n)
         for container in inventory.containers
         for _, port in ports_of(container)
         for n in port.port.numbers
     }
+    needed: set[_Edge] = set()
+    refused: dict[tuple[Position, str, str, str], set[int]] = {}
+    for need in expand_needs(inventory):
+        for number in range(need.first, need.last + 1):
+            edge = (need.source, need.destination, need.protocol, number)
+            needed.add(edge)
+            if edge not in allowed and edge[1:] in exposed:
+                key = (need.position, f"{need.source}.{need.by}", need.destination, need.protocol)
+                refused.setdefault(key, set()).add(number)
+    for (at, by, target, protocol), numbers in refused.items():
+        yield problem(at, f"'{by}' needs '{target}' on {_list(numbers, protocol)}, and no flow in zones.yaml allows it")
     for flow in expand_flows(inventory):
         if flow.source == INTERNET or flow.source in broken:
             continue
@@ -129,8 +125,13 @@ def _compare(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
             and (flow.destination, flow.protocol, n) in exposed
         ]
         if idle:
-            ports = str(idle[0]) if len(idle) == 1 else f"{idle[0]}-{idle[-1]}"
-            text = (
-                f"no service of '{flow.source}' needs '{flow.destination}' on {ports}/{flow.protocol} ({flow.origin})"
-            )
+            ports = _list(idle, flow.protocol)
+            text = f"no service of '{flow.source}' needs '{flow.destination}' on {ports} ({flow.origin})"
             yield problem(flow.position, text)
+
+
+def _list(numbers: Iterable[int], protocol: str) -> str:
+    """``4000, 4001/tcp``; more than six are cut."""
+    ordered = [str(number) for number in sorted(numbers)]
+    shown = ordered if len(ordered) <= 6 else [*ordered[:3], "...", ordered[-1]]
+    return f"{', '.join(shown)}/{protocol}"

@@ -115,7 +115,7 @@ def expand_needs(inventory: Inventory) -> tuple[ExpandedNeed, ...]:
 def targets(containers: Sequence[Container], container: Container, need: Need) -> Iterator[Container]:
     """Other containers that a need means."""
     for target in containers:
-        if target.name != container.name and need.container in (ALL, target.name):
+        if target.name != container.name and (need.service == ALL or need.container == target.name):
             yield target
 
 

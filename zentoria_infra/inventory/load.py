@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from zentoria_infra.errors import InventoryError
 from zentoria_infra.inventory.checks import check
 from zentoria_infra.inventory.model import Container, Inventory
 from zentoria_infra.inventory.network_model import Zones
@@ -27,23 +26,6 @@ _FILE_NAME = re.compile(r"(?P<vmid>[0-9]+)-(?P<name>[a-z][a-z0-9-]*)\.yaml")
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 _Model = TypeVar("_Model", bound=BaseModel)
-
-
-def find_root(start: Path) -> Path:
-    """The nearest folder at or above ``start`` that holds zones.yaml.
-
-    Raises:
-        InventoryError: no such folder.
-    """
-    for folder in (start.resolve(), *start.resolve().parents):
-        if (folder / ZONES).is_file():
-            return folder
-    raise InventoryError(
-        "find the project folder",
-        on=str(start),
-        got=f"neither this folder nor one above it holds {ZONES}",
-        todo="go to the project folder, or name it with --root",
-    )
 
 
 def load(
@@ -184,7 +166,7 @@ class _Loader:
         if container is None:
             self.broken.update((match["name"], name))
         else:
-            self.sections[f"container {container.vmid}"] = node
+            self.sections[f"container {container.vmid} {container.name}"] = node
         return container
 
     def _check_overrides(self, overrides: Node | None, names: set[str]) -> None:
@@ -233,4 +215,4 @@ def _absolute(text: str, folder: Path) -> Path:
         return folder / text
 
 
-__all__ = ["CONTAINERS", "SITE", "SITES", "ZONES", "find_root", "load"]
+__all__ = ["CONTAINERS", "SITE", "SITES", "ZONES", "load"]

@@ -157,7 +157,7 @@ class Need(Model):
     @model_validator(mode="after")
     def _one_of(self) -> Need:
         if self.ports and self.exposes:
-            raise PydanticCustomError("need_ports", "a need has 'ports' or 'exposes', and not both")
+            raise PydanticCustomError("rule_need_ports", "a need has 'ports' or 'exposes', and not both")
         return self
 
     @property
@@ -388,7 +388,7 @@ class Inventory(Model):
         """The same as :meth:`where`, as a value."""
         found: Position
         if isinstance(item, Container):
-            found = self.positions.find(f"container {item.vmid}", path)
+            found = self.positions.find(f"container {item.vmid} {item.name}", path)
         elif isinstance(item, Site):
             found = self.positions.find("site", path)
         elif isinstance(item, Flow):

@@ -67,9 +67,9 @@ class Flow(Model):
     @model_validator(mode="after")
     def _one_of(self) -> Flow:
         if (self.row is None) == (self.derived is None):
-            raise PydanticCustomError("flow_origin", "a flow has either 'row' or 'derived', and not both")
+            raise PydanticCustomError("rule_flow_origin", "a flow has either 'row' or 'derived', and not both")
         if bool(self.ports) == bool(self.exposes):
-            raise PydanticCustomError("flow_ports", "a flow has either 'ports' or 'exposes', and not both")
+            raise PydanticCustomError("rule_flow_ports", "a flow has either 'ports' or 'exposes', and not both")
         return self
 
     @property

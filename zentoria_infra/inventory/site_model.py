@@ -127,9 +127,9 @@ class Certificate(Model):
     @model_validator(mode="after")
     def _complete(self) -> Certificate:
         if self.mode == "supplied" and not (self.certificate_file and self.key_file):
-            raise PydanticCustomError("supplied", "mode 'supplied' needs 'certificate_file' and 'key_file'")
+            raise PydanticCustomError("rule_supplied", "mode 'supplied' needs 'certificate_file' and 'key_file'")
         if self.mode == "acme" and not self.email:
-            raise PydanticCustomError("acme", "mode 'acme' needs 'email'")
+            raise PydanticCustomError("rule_acme", "mode 'acme' needs 'email'")
         return self
 
 

@@ -24,7 +24,9 @@ from pydantic_core import CoreSchema, PydanticCustomError
 class Model(BaseModel):
     """Base of all inventory models: frozen, no unknown keys, no silent conversion ("512" is not 512)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 PATTERNS: dict[str, str] = {}
@@ -84,7 +86,7 @@ class PortRange(Model):
             last = int(match[2] or match[1])
             if 1 <= first <= last <= 65535:
                 return {"first": first, "last": last}
-        raise PydanticCustomError("port_range", "a port from 1 to 65535, or a range as 9300-9301")
+        raise PydanticCustomError("port_range", "Not a port or a range of ports")
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -107,11 +109,17 @@ class PortRange(Model):
 def _named(value: object) -> object:
     """Turn ``{name: {...}}`` into ``({"name": name, ...}, ...)``; anything else is left for pydantic to judge."""
     if not isinstance(value, Mapping):
+        if isinstance(value, (tuple, list)) and not all(isinstance(item, BaseModel) for item in value):
+            raise PydanticCustomError("rule_by_name", "this must be a mapping from names to the rest, not a list")
         return value
     items: list[Any] = []
     for name, body in value.items():
         if body is None:
             body = {}
+        if isinstance(body, Mapping) and "name" in body:
+            raise PydanticCustomError(
+                "rule_named_twice", "the key '{key}' is the name: remove 'name' below it", {"key": name}
+            )
         items.append({**body, "name": name} if isinstance(body, Mapping) else body)
     return tuple(items)
 

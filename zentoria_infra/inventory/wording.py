@@ -27,6 +27,7 @@ _EXPECTED = {
     "model_type": "a mapping (key: value)",
     "model_attributes_type": "a mapping (key: value)",
     "path_type": "a path",
+    "port_range": "a port from 1 to 65535, or a range as 9300-9301",
     "ip_v4_address": "an IPv4 address",
     "ip_v4_network": "an IPv4 network as 10.10.32.0/20 (no host bits set)",
 }
@@ -54,30 +55,38 @@ def shown(value: object) -> str:
 
 def explain(error: ValidationError, model: type[BaseModel], root: Node) -> list[Problem]:
     """Problems of one validation, each at its place in the node that was validated."""
-    return [_explain(details, model, root) for details in error.errors(include_url=False)]
+    return [_explain(details, model, root) for details in error.errors(include_url=False) if not _other_arm(details)]
+
+
+def _other_arm(details: ErrorDetails) -> bool:
+    """Whether an error comes of trying the list arm of a union on text, or its text arm on a list."""
+    arm, given = str(details["loc"][-1]) if details["loc"] else "", details["input"]
+    return (arm.startswith("tuple[") and not isinstance(given, tuple)) or (
+        arm.startswith("literal[") and isinstance(given, tuple)
+    )
 
 
 def _explain(details: ErrorDetails, model: type[BaseModel], root: Node) -> Problem:
     path: tuple[PathStep, ...] = details["loc"]
     kind = details["type"]
     if kind == "missing":
-        holder, key_at, _ = find(root, path[:-1])
-        return problem(key_at or holder.at, f"key '{path[-1]}' is missing here")
-    node, key_at, used = find(root, path)
+        holder = find(root, path[:-1])
+        return problem(holder.key_at or holder.node.at, f"key '{path[-1]}' is missing here")
+    node, key, key_at, used = find(root, path)
     if kind == "extra_forbidden":
         known = _fields(model, path[:-1])
         return problem(key_at or node.at, f"unknown key '{path[-1]}'{nearest(str(path[-1]), known)}")
-    name = _name(path)
-    at: Position = key_at if key_at and (isinstance(node.value, dict) or used < len(path)) else node.at
-    return problem(at, f"{name}{_message(details)}")
+    the_name = bool(path) and path[-1] == "name" and used < len(path)  # a key that is a name is in no mapping
+    at: Position = key_at if key_at and (the_name or isinstance(node.value, (dict, list))) else node.at
+    if kind.startswith("rule_"):
+        return problem(at, details["msg"])
+    name = "this name" if the_name else f"'{key or _name(path)}'"
+    return problem(at, f"{name} {_message(details)}")
 
 
 def _name(path: tuple[PathStep, ...]) -> str:
-    """The last named step of a path, as ``'memory' ``: list items are named by their list."""
-    for step in reversed(path):
-        if isinstance(step, str) and "[" not in step and "-" not in step[:1]:
-            return f"'{step}' "
-    return ""
+    """The last named step of a path: list items are named by their list."""
+    return next((step for step in reversed(path) if isinstance(step, str) and "[" not in step), "value")
 
 
 def _message(details: ErrorDetails) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ruamel.yaml
 from ruamel.yaml import events, nodes
@@ -192,6 +192,8 @@ class _Builder:
                     problem(key_node.at, f"key '{key}' is here twice; the first is in line {first.line}")
                 )
             else:
+                if value.value is None:
+                    value.at = key_node.at  # an empty value's own mark is wherever the next thing begins
                 entries[key] = Entry(key_node.at, value)
         return Node(entries, at)
 
@@ -253,29 +255,37 @@ def merge(base: Node, over: Node) -> Node:
     return Node(merged, base.at)
 
 
-def find(node: Node, path: tuple[PathStep, ...]) -> tuple[Node, Position | None, int]:
+class Found(NamedTuple):
+    """What a path leads to. ``key`` and ``key_at`` are None for list items and the root."""
+
+    node: Node
+    key: str | None
+    key_at: Position | None
+    used: int
+    """How many steps of the path led here."""
+
+
+def find(node: Node, path: tuple[PathStep, ...]) -> Found:
     """The node at a path, or the nearest one above it.
 
     A number also finds the n-th entry of a mapping (tuples that YAML writes as mappings by name); a name that is
     not there is passed over when something after it is (pydantic puts the names of union arms into its paths).
-
-    Returns:
-        The node, the place of its key (None for list items and the root), and how many steps were used up.
     """
+    key: str | None = None
     key_at: Position | None = None
     used = 0
     for number, step in enumerate(path):
         if isinstance(node.value, dict) and isinstance(step, str) and step in node.value:
-            key_at, node = node.value[step].at, node.value[step].node
+            key, key_at, node = step, node.value[step].at, node.value[step].node
         elif isinstance(node.value, dict) and isinstance(step, int) and step < len(node.value):
-            entry = list(node.value.values())[step]
+            key, entry = list(node.value.items())[step]
             key_at, node = entry.at, entry.node
         elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
-            key_at, node = None, node.value[step]
+            key, key_at, node = None, None, node.value[step]
         else:
             continue
         used = number + 1
-    return node, key_at, used
+    return Found(node, key, key_at, used)
 
 
 class SectionPositions:
@@ -290,8 +300,9 @@ class SectionPositions:
         if root is None:
             return Position(section)
         steps: list[PathStep] = [int(step) if step.isdigit() else step for step in path.split(".") if step]
-        node, key_at, _ = find(root, tuple(steps))
-        return node.at if key_at is None or not isinstance(node.value, (dict, list)) else key_at
+        found = find(root, tuple(steps))
+        whole = found.key_at is not None and isinstance(found.node.value, (dict, list))
+        return found.key_at if whole and found.key_at else found.node.at
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SectionPositions) and self._sections == other._sections
