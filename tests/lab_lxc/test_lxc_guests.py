@@ -242,12 +242,15 @@ def test_a_guest_can_be_found_by_a_new_daemon_restart_itself_and_halt_itself(
             runtime.start(9004, config, quiet)
         with pytest.raises(RuntimeFailure, match="running"):
             runtime.destroy(9004, quiet)
+        config |= {"memory": "320"}
+        runtime.apply(9004, config, frozenset({"memory"}), quiet)
         inside(runtime, 9004, "systemctl --no-block reboot")
         wait(lambda: runtime.status(9004).pid not in (0, first))
         wait(lambda: "running" in subprocess.run(
             [*runtime.attach_argv(9004), "systemctl", "is-system-running"],
             capture_output=True, text=True, check=False).stdout)  # fmt: skip
         inside(runtime, 9004, "ping -c 1 -W 2 10.10.47.254")
+        assert inside(runtime, 9004, "awk '/MemTotal/ {print $2}' /proc/meminfo") == str(320 * 1024)
         inside(runtime, 9004, "systemctl --no-block poweroff")
         wait(lambda: not runtime.status(9004).running)
         runtime.start(9004, config, quiet)
@@ -319,8 +322,8 @@ def test_a_purged_lab_leaves_nothing() -> None:
         assert remains(layout) == []
         assert host.SharedHost().labs() == before
         assert list(root.iterdir()) == []
-        runtime.purge(quiet)
     finally:
+        LxcRuntime(layout).purge(quiet)  # a second time changes nothing
         shutil.rmtree(root)
 
 

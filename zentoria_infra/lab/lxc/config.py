@@ -174,6 +174,11 @@ class GuestPaths:
         return self.folder / "lxc.log"
 
     @property
+    def output(self) -> Path:
+        """What ``lxc-start`` itself said at the last start."""
+        return self.folder / "start.log"
+
+    @property
     def console(self) -> Path:
         """What the guest wrote to its console since the last start."""
         return self.folder / "console.log"
@@ -284,10 +289,18 @@ def address_batch(net: Net) -> list[str]:
     return lines
 
 
-def hook_text(vmid: int, found: Sequence[Net], namespace: Path, pid_file: Path) -> str:
+def hook_text(
+    vmid: int,
+    found: Sequence[Net],
+    namespace: Path,
+    pid_file: Path,
+    writes: Sequence[tuple[Path, str]] = (),
+) -> str:
     """The script that LXC runs on the host between the making of the guest's namespaces and its init.
 
     LXC gives it the pid of init-to-be in ``LXC_PID``. So the address is there before anything runs inside.
+    A guest that reboots itself is started again by LXC with the limits of its first start, but with the
+    script as it is then: ``writes`` (cgroup files and values) brings the limits up to date.
     """
     lines = [
         "#!/bin/sh",
@@ -302,6 +315,9 @@ def hook_text(vmid: int, found: Sequence[Net], namespace: Path, pid_file: Path) 
         lines.append(f'nsenter --net="$NETNS" -- ip link del dev {veth(vmid, net.index)} 2>/dev/null || true')
         lines += _fed('nsenter --net="$NETNS" -- ip -batch -', outside_batch(vmid, net, "$LXC_PID"))
         lines += _fed('nsenter --net="/proc/$LXC_PID/ns/net" -- ip -batch -', inside_batch(net))
+    for _ in range(2):
+        # twice: v1 refuses a memory limit above the sum with swap until that has grown as well
+        lines += [f"echo {value} 2>/dev/null > {shlex.quote(str(file))} || true" for file, value in writes]
     lines.append('echo "$LXC_PID" > "$PID_FILE.new"')
     lines.append('mv "$PID_FILE.new" "$PID_FILE"')
     return "\n".join(lines) + "\n"

@@ -98,8 +98,8 @@ class SharedHost:
             if state.netns_mount and not any(netns.FOLDER.iterdir()):
                 mounttable.unmount(netns.FOLDER)
                 netns.FOLDER.rmdir()
-            self._file.unlink()
-        shutil.rmtree(self._folder, ignore_errors=True)
+            # while we hold the lock: who waits for it takes a new one (see locked)
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def labs(self) -> dict[str, str]:
         """The labs of this machine: namespace to root folder."""

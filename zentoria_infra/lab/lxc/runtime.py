@@ -11,17 +11,17 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from zentoria_infra.errors import LabError
+from zentoria_infra.lab import netns
 from zentoria_infra.lab.layout import LabLayout
-from zentoria_infra.lab.lxc import cgroup, etcfiles, mounttable, network, template
+from zentoria_infra.lab.lxc import cgroup, etcfiles, launch, mounttable, network, template
 from zentoria_infra.lab.lxc import config as pve
-from zentoria_infra.lab.lxc.commands import PATH, environment, run
+from zentoria_infra.lab.lxc.commands import run
 from zentoria_infra.lab.lxc.config import GuestPaths
 from zentoria_infra.lab.lxc.host import SharedHost
 from zentoria_infra.lab.lxc.rootfs import Bases, mount_overlay
@@ -30,8 +30,6 @@ from zentoria_infra.lab.lxc.volumes import VolumeStore, detach_below
 from zentoria_infra.lab.runtime import Config, GuestStatus, Interface, Log, RuntimeFailure
 
 GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-_START_SECONDS = 60.0
 
 
 class LxcRuntime:
@@ -190,6 +188,9 @@ class LxcRuntime:
             raise RuntimeFailure(f"volume 'local:vztmpl/{template}' does not exist")
         paths = self._paths(vmid)
         paths.folder.mkdir(parents=True, exist_ok=True)
+        # the guest's root may enter, the host's other users may not: there are set-uid programs below
+        os.chown(paths.folder, 0, pve.UID_BASE)
+        paths.folder.chmod(0o750)
         log(f"extracting archive '{archive}'")
         base = self._bases.ensure(archive)
         paths.base.write_text(base)
@@ -213,8 +214,7 @@ class LxcRuntime:
         """See :class:`GuestRuntime`."""
         if self._pid(vmid):
             raise RuntimeFailure(f"CT {vmid} already running")
-        nets = pve.nets(config)
-        self._network.require(nets)
+        self._network.require(pve.nets(config))
         paths = self._paths(vmid)
         if config.get("unprivileged") != "1":
             log("the lab runs every container unprivileged")
@@ -223,11 +223,12 @@ class LxcRuntime:
             self._mount(vmid, config)
             etcfiles.write(paths.rootfs, vmid, config)
             settings = self._cgroups.settings(pve.limits(vmid, config, cgroup.processors()))
-            host = pve.HostFacts(cgroups=self._layout.netns, apparmor=_apparmor())
+            host = pve.HostFacts(cgroups=self._layout.netns, apparmor=launch.apparmor())
             paths.config.write_text(pve.lxc_text(vmid, config, paths, host, settings))
-            paths.hook.write_text(pve.hook_text(vmid, nets, Path("/run/netns") / self._layout.netns, paths.pid))
-            paths.hook.chmod(0o700)
-            self._launch(vmid, paths)
+            self._write_hook(vmid, config)
+            launch.lxc_start(self._layout.guests, vmid, paths)
+            if not self._pid(vmid):
+                raise launch.failure(vmid, paths)
         except RuntimeFailure:
             with contextlib.suppress(RuntimeFailure):
                 self._kill(vmid)
@@ -272,6 +273,7 @@ class LxcRuntime:
                 self._network.plug(vmid, wanted[index], pid)
             else:
                 self._network.unplug(vmid, index)
+        self._write_hook(vmid, config)
         if "hostname" in changed or devices:
             etcfiles.write(self._paths(vmid).rootfs, vmid, config)
         if "hostname" in changed:
@@ -316,27 +318,19 @@ class LxcRuntime:
         for point in points:
             self._store.mount(point.volume, paths.point(point.key), point.read_only)
 
-    def _launch(self, vmid: int, paths: GuestPaths) -> None:
-        """Run ``lxc-start`` in the background mode; it returns when init runs or has failed."""
-        for file in (paths.pid, paths.log, paths.console):
-            file.unlink(missing_ok=True)
-        words = ["lxc-start", "-P", str(self._layout.guests), "-n", str(vmid), "--daemon"]
-        output = paths.folder / "start.log"
-        with output.open("wb") as sink:
-            # a file and not a pipe: the monitor lives on and would hold a pipe open
-            process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, cwd="/",
-                env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
-            )  # fmt: skip
-            try:
-                code = process.wait(_START_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                code = process.wait()
-        if code != 0 or not self._pid(vmid):
-            raise RuntimeFailure(
-                f"startup for container '{vmid}' failed: {_tail(paths.log) or _tail(output) or f'exit code {code}'}"
-            )
+    def _write_hook(self, vmid: int, config: Config) -> None:
+        paths = self._paths(vmid)
+        group = f"{self._layout.netns}/{vmid}"
+        limits = pve.limits(vmid, config, cgroup.processors())
+        writes = [
+            (self._cgroups.folder(setting.controller, group) / setting.file, setting.value)
+            for setting in self._cgroups.settings(limits)
+        ]
+        text = pve.hook_text(vmid, pve.nets(config), netns.path(self._layout.netns), paths.pid, writes)
+        partial = paths.hook.with_suffix(".new")
+        partial.write_text(text)
+        partial.chmod(0o700)
+        partial.replace(paths.hook)
 
     def _kill(self, vmid: int) -> None:
         """End a guest at once. ``lxc-stop -k`` waits until it is gone; one that does not run is no error."""
@@ -367,18 +361,3 @@ class LxcRuntime:
                     got=f"{folder} may not be entered by others, and guests run as other users",
                     todo=f"chmod o+x {folder}, or choose another folder",
                 )  # fmt: skip
-
-
-def _apparmor() -> bool:
-    try:
-        enabled = Path("/sys/module/apparmor/parameters/enabled").read_text().strip() == "Y"
-    except OSError:
-        return False
-    return enabled and shutil.which("apparmor_parser", path=environment()["PATH"]) is not None
-
-
-def _tail(file: Path, lines: int = 8) -> str:
-    try:
-        return "\n".join(file.read_text(errors="replace").splitlines()[-lines:])
-    except OSError:
-        return ""
