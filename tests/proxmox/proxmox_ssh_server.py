@@ -49,7 +49,7 @@ class FakeNode:
         self.most = 0
         self._guard = threading.Lock()
         self._transports: list[paramiko.Transport] = []
-        self._threads: list[threading.Thread] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -67,6 +67,8 @@ class FakeNode:
         self._socket.close()
         self._thread.join(5)
         self.drop()
+        for process in self._processes:
+            process.kill()
 
     def _accept(self) -> None:
         while True:
@@ -75,6 +77,7 @@ class FakeNode:
             except OSError:
                 return
             self.connections += 1
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             transport = paramiko.Transport(client)
             transport.set_log_channel("tests.sshd")
             transport.add_server_key(self.host_key)
@@ -115,6 +118,7 @@ class FakeNode:
                 words[4:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             ) as process
         ):
+            self._processes.append(process)
             feed = threading.Thread(target=_feed, args=(channel, process), daemon=True)
             feed.start()
             errors = threading.Thread(target=_copy, args=(process.stderr, channel.sendall_stderr), daemon=True)

@@ -89,7 +89,9 @@ def test_create_with_rights_on_the_pool_alone(endpoint: Any, pve: Any, connect: 
 
 def test_vmid_that_is_taken(writer: Writer, pve: Any) -> None:
     pve.add_ct(404, "somebody")
-    with pytest.raises(errors.AlreadyExistsError, match="404 already exists"):
+    with pytest.raises(
+        errors.AlreadyExistsError, match=r"^create container 404 \(POST /nodes/pve1/lxc\) on .*: CT 404 already exists"
+    ):
         writer.create(404, PARAMS)
     assert pve.guest(404).config["hostname"] == "somebody"
 

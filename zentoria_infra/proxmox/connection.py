@@ -275,7 +275,7 @@ class Connection:
         assert isinstance(self._credentials, Password)  # noqa: S101  # TicketAuth is only made for a password
         template = "/access/ticket"
         form = {"username": self._credentials.user, "password": self._credentials.password.reveal()}
-        what = errors.Call("POST", template, self.endpoint.where, self._secrets(form))
+        what = errors.Call("POST", template, self.endpoint.where, self._secrets(form), f"log in as {form['username']}")
         self.stats.add("POST", template)
         nobody = session.no_auth(verify=self._verify, timeout=self._timeout)
         resource = proxmoxer.core.ProxmoxResource(
