@@ -14,6 +14,8 @@ TEXT = Param(optional=True)
 _IPV4 = Param(optional=True, format="ipv4")
 _MOUNT_OPTION = "(?:discard|lazytime|noatime|nodev|noexec|nosuid)"
 
+_ENV = r"\w+=[^\x00-\x08\x10-\x1F\x7F]*"
+
 NET: Schema = {
     "name": Param(pattern=r"[-_.\w\d]+"),
     "bridge": Param(optional=True, pattern=r"[-_.\w\d]+"),

@@ -18,11 +18,11 @@ def _parents(path: str) -> list[str]:
 
 
 class Rights:
-    """The rights of one moment, computed from ``user.cfg``."""
+    """The rights of one moment, computed from ``user.cfg``. ``all`` holds every privilege of this release."""
 
     def __init__(self, config: UserConfig, major: int) -> None:
         self._config = config
-        self._all = privileges.of_release(major)
+        self.all = privileges.of_release(major)
         self._roles: Mapping[str, frozenset[str]] = {**config.roles, **privileges.builtin_roles(major)}
 
     def roles(self) -> Mapping[str, frozenset[str]]:
@@ -48,7 +48,7 @@ class Rights:
 
     def _of_user(self, user: str, path: str) -> dict[str, bool]:
         if user == ROOT:
-            return dict.fromkeys(self._all, True)
+            return dict.fromkeys(self.all, True)
         groups: list[AclTarget] = [("group", name) for name, members in self._config.groups.items() if user in members]
         return self._through(path, [("user", user), *groups])
 
@@ -84,7 +84,7 @@ class Rights:
             return {}, True
         result: dict[str, bool] = {}
         for role, propagate in roles.items():
-            for name in self._roles.get(role, frozenset()) & self._all:
+            for name in self._roles.get(role, frozenset()) & self.all:
                 result[name] = result.get(name, False) or propagate
         return result, False
 

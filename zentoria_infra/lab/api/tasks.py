@@ -15,10 +15,15 @@ from zentoria_infra.lab.runtime import Log, RuntimeFailure
 
 Work = Callable[[Log], None]
 UNEXPECTED = "unexpected status"
+_ABORT_WAIT = 5.0
 _KEEP = 2000
 _UPID = re.compile(
     r"UPID:([a-zA-Z0-9-]+):([0-9A-Fa-f]{8}):([0-9A-Fa-f]{8,9}):([0-9A-Fa-f]{8}):([^:\s]+):([^:\s]*):([^:\s]+):"
 )
+
+
+class Aborted(RuntimeFailure):
+    """Somebody stopped the task; it unwinds at the next line that it logs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +86,7 @@ class Tasks:
         self._lock = threading.Lock()
         self._tasks: dict[str, Task] = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._aborted: set[str] = set()
         self._serial = int(time.time()) % 0x10000 * 0x10
         folder.mkdir(parents=True, exist_ok=True)
         self._load()
@@ -149,6 +155,8 @@ class Tasks:
         path = self.log_path(name)
 
         def log(line: str) -> None:
+            if name in self._aborted:
+                raise Aborted("received interrupt")
             with path.open("a", encoding="utf-8") as stream:
                 stream.write(line.rstrip("\n") + "\n")
 
@@ -162,7 +170,12 @@ class Tasks:
         except Exception as error:  # the end of a task is always told; a bug must not leave it running for ever
             status = f"internal error: {type(error).__name__}: {error}"
         status = " ".join(status.split("\n")) or "unknown error"
-        log("TASK OK" if status == "OK" else f"TASK ERROR: {status}")
+        with self._lock:
+            if name in self._aborted and status != "OK":
+                status = UNEXPECTED
+            self._aborted.discard(name)
+        if status != UNEXPECTED:
+            log("TASK OK" if status == "OK" else f"TASK ERROR: {status}")
         with self._lock:
             task.endtime = int(time.time())
             task.status = status
@@ -177,6 +190,15 @@ class Tasks:
     def _write_active(self) -> None:
         running = [name for name, task in self._tasks.items() if task.running]
         write_atomic(self._folder / "active", "".join(f"{name}\n" for name in running))
+
+    def abort(self, name: str) -> None:
+        """Stop a running task (at the next line that it logs) and wait a little for its end; a finished one stays."""
+        with self._lock:
+            thread = self._threads.get(name)
+            if thread is not None:
+                self._aborted.add(name)
+        if thread is not None:
+            thread.join(_ABORT_WAIT)
 
     def wait(self, timeout: float) -> bool:
         """Wait until no task runs; False when some still do after ``timeout`` seconds."""

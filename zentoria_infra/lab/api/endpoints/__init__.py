@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from zentoria_infra.lab.api.endpoints import access, version
+from zentoria_infra.lab.api.endpoints import (
+    access,
+    acl,
+    cluster,
+    firewall,
+    firewallrules,
+    firewallsets,
+    lxcconfig,
+    lxccreate,
+    lxcstatus,
+    network,
+    pools,
+    storage,
+    tasks,
+    version,
+)
 from zentoria_infra.lab.api.routing import Route
 
-ALL: list[Route] = [route for module in (version, access) for route in module.routes.routes]
+_MODULES = (version, access, acl, pools, cluster, tasks, network, storage, firewall, firewallrules, firewallsets,
+            lxccreate, lxcconfig, lxcstatus)  # fmt: skip
+ALL: list[Route] = [route for module in _MODULES for route in module.routes.routes]
 """Every endpoint that is served."""
