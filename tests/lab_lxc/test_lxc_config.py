@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,54 @@ def test_the_mirror_is_this_machines(known: bool) -> None:
     assert "deb http://mirror.test/debian-security trixie-security main" in found.lines()
     assert "Suites: trixie trixie-updates" in found.stanzas("/k.gpg")
     assert template.choose("http://mirror.test/debian stable main", "").security == ""
+
+
+def test_two_labs_at_once_build_the_template_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    builds = []
+
+    def build(target: Path, log: object) -> None:
+        builds.append(target)
+        target.write_text("template")
+
+    monkeypatch.setattr(template, "_build", build)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: template.ensure(tmp_path / "cache", tmp_path / f"lab{n}", print), range(4)))
+    assert len(builds) == 1
+    assert [path.read_text() for path in found] == ["template"] * 4
+    assert [path.name for path in (tmp_path / "lab0").iterdir()] == [template.NAME]
+
+
+def test_a_template_that_cannot_be_built_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(words: list[str], **_: object) -> str:
+        if words[0] == "mmdebstrap":
+            (tmp_path / "cache" / f".partial-{template.NAME}").write_text("half")
+            raise RuntimeFailure("no route")
+        return ""
+
+    monkeypatch.setattr(template, "run", fail)
+    monkeypatch.setattr(template, "mirrors", lambda: template.Mirrors("http://mirror.test/debian", ""))
+    monkeypatch.setattr(template, "_keyring", lambda *_: tmp_path / "k.gpg")
+    with pytest.raises(LabError, match="no route"):
+        template.ensure(tmp_path / "cache", tmp_path / "lab", print)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [".lock"]
+    assert list((tmp_path / "lab").iterdir()) == []
+
+
+def test_a_suite_that_no_key_verifies_is_never_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def nothing_fits(words: list[str], **_: object) -> str:
+        asked.append(words[0])
+        if words[0] == "gpgv":
+            raise RuntimeFailure("no public key")
+        return ""
+
+    monkeypatch.setattr(template, "run", nothing_fits)
+    monkeypatch.setattr(template, "mirrors", lambda: template.Mirrors("http://mirror.test/debian", ""))
+    with pytest.raises(LabError, match="verify the signature"):
+        template.ensure(tmp_path / "cache", tmp_path / "lab", lambda line: None)
+    assert "mmdebstrap" not in asked
+    assert "apt-get" in asked
 
 
 def test_a_machine_without_debians_archive_is_told_so() -> None:

@@ -17,7 +17,7 @@ import pytest
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab import netns
 from zentoria_infra.lab.layout import LabLayout
-from zentoria_infra.lab.lxc import host, mounttable, requirements
+from zentoria_infra.lab.lxc import host, mounttable, requirements, volumes
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
 from zentoria_infra.lab.runtime import RuntimeFailure
 
@@ -294,11 +294,46 @@ def test_storage_says_no_in_proxmoxs_words(runtime: LxcRuntime) -> None:
     assert runtime.volumes() == {}
 
 
+@pytest.mark.parametrize("loops", [True, False])
+def test_volumes_with_and_without_loop_devices(tmp_path: Path, loops: bool) -> None:
+    store = volumes.VolumeStore(tmp_path / "images", loops)
+    store.allocate("1/a.raw", 16 * MIB)
+    store.allocate("1/b.raw", 16 * MIB)
+    with pytest.raises(RuntimeFailure, match="exists"):
+        store.allocate("1/a.raw", MIB)
+    assert store.sizes() == {"1/a.raw": 16 * MIB, "1/b.raw": 16 * MIB}
+    target = tmp_path / "mounted"
+    store.mount("1/a.raw", target)
+    store.mount("1/a.raw", target)
+    try:
+        assert target.stat().st_uid == 100000
+        (target / "note").write_text("kept")
+    finally:
+        mounttable.unmount(target)
+    store.grow("1/a.raw", 64 * MIB)
+    store.mount("1/a.raw", target, read_only=True)
+    try:
+        assert (target / "note").read_text() == "kept"
+        with pytest.raises(OSError, match="Read-only"):
+            (target / "note").write_text("changed")
+        if loops:
+            assert shutil.disk_usage(target).total > 32 * MIB
+    finally:
+        mounttable.unmount_below(tmp_path)
+    store.free("1/a.raw")
+    store.free("1/a.raw")
+    assert store.sizes() == {"1/b.raw": 16 * MIB}
+    with pytest.raises(RuntimeFailure, match="does not exist"):
+        store.mount("1/a.raw", target)
+    with pytest.raises(RuntimeFailure, match="does not exist"):
+        store.grow("1/a.raw", MIB)
+
+
 def test_guests_must_be_able_to_enter_the_labs_folder(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with pytest.raises(LabError, match="may not be entered"):
-        LxcRuntime(LabLayout("closed", closed)).host_up(quiet)
+        LxcRuntime(LabLayout("closed", closed / "lab")).host_up(quiet)
 
 
 def test_a_purged_lab_leaves_nothing() -> None:
@@ -317,6 +352,13 @@ def test_a_purged_lab_leaves_nothing() -> None:
             runtime.start(vmid, config, quiet)
         pids = [runtime.status(vmid).pid for vmid in configs]
         assert host.SharedHost().labs() == {**before, layout.netns: str(root)}
+        inside(runtime, 9004, "echo kept > /root/note && sync")
+        runtime.host_down(quiet)
+        assert remains(layout) == []
+        runtime = LxcRuntime(layout)
+        runtime.host_up(quiet)
+        runtime.start(9004, configs[9004], quiet)
+        assert inside(runtime, 9004, "cat /root/note") == "kept"
         LxcRuntime(layout).purge(quiet)
         assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
         assert remains(layout) == []

@@ -120,7 +120,7 @@ class Host:
         if self.version == 2:
             reads, writes = _io(memory / "io.stat")
             return Use(
-                memory=_number(memory / "memory.current") - _stat(memory / "memory.stat", "inactive_file"),
+                memory=max(_number(memory / "memory.current") - _stat(memory / "memory.stat", "inactive_file"), 0),
                 swap=_number(memory / "memory.swap.current"),
                 cpu=_stat(memory / "cpu.stat", "usage_usec") * 1000,
                 read=reads,

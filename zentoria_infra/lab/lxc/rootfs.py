@@ -83,7 +83,8 @@ class Bases:
                 return name
             partial = self._folder / f".{name}.partial"
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(mode=0o755)
+            partial.mkdir()
+            partial.chmod(0o755)
             try:
                 _unpack(template, partial)
                 shift_tree(partial)
@@ -151,7 +152,8 @@ def mount_overlay(paths: GuestPaths, base: Path) -> None:
     upper, work = paths.disk / "upper", paths.disk / "work"
     work.mkdir(exist_ok=True)
     if not upper.is_dir():
-        upper.mkdir(mode=0o755)
+        upper.mkdir()
+        upper.chmod(0o755)  # the guest's "/" has the mode of this folder, whatever our umask is
         os.chown(upper, UID_BASE, UID_BASE)
     paths.rootfs.mkdir(exist_ok=True)
     # redirect_dir lets the guest rename folders that came with the template

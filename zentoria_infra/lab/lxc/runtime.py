@@ -74,6 +74,8 @@ class LxcRuntime:
         """
         for folder in (self._layout.guests, self._layout.storage / "template/cache"):
             folder.mkdir(parents=True, exist_ok=True)
+        for folder in (self._layout.root, self._layout.guests):
+            folder.chmod(0o711)  # to go through, not to look into: guests' own folders are below
         self._check_reachable()
         self._host.join(self._layout.netns, self._layout.root, log)
         try:

@@ -24,9 +24,9 @@ _HEADROOM = 64 * 1024 * 1024
 
 def loop_devices() -> bool:
     """Whether this machine can make loop devices."""
-    if not Path("/dev/loop-control").exists():
-        return False
     try:
+        if not Path("/dev/loop-control").exists():
+            run(["modprobe", "loop"])
         return bool(run(["losetup", "--find"]).strip())
     except RuntimeFailure:
         return False
@@ -79,7 +79,8 @@ class VolumeStore:
                 _format(image)
             else:
                 content = self._content(volume)
-                content.mkdir()
+                content.mkdir(parents=True)
+                content.chmod(0o755)
                 os.chown(content, UID_BASE, UID_BASE)
         except (RuntimeFailure, OSError) as failure:
             self.free(volume)
