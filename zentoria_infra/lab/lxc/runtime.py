@@ -18,7 +18,7 @@ from pathlib import Path
 
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab import netns
-from zentoria_infra.lab.layout import LabLayout
+from zentoria_infra.lab.layout import LabLayout, default_root
 from zentoria_infra.lab.lxc import cgroup, etcfiles, launch, mounttable, network, template
 from zentoria_infra.lab.lxc import config as pve
 from zentoria_infra.lab.lxc.commands import run
@@ -74,7 +74,10 @@ class LxcRuntime:
         """
         for folder in (self._layout.guests, self._layout.storage / "template/cache"):
             folder.mkdir(parents=True, exist_ok=True)
-        for folder in (self._layout.root, self._layout.guests):
+        ours = [self._layout.root, self._layout.guests]
+        if self._layout.root.parent == default_root():
+            ours.append(default_root())
+        for folder in ours:
             folder.chmod(0o711)  # to go through, not to look into: guests' own folders are below
         self._check_reachable()
         self._host.join(self._layout.netns, self._layout.root, log)
