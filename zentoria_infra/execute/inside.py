@@ -1,0 +1,107 @@
+"""The inside of containers: makes their desired states, and brings them there through the agent."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
+
+from zentoria_infra.errors import GuestError
+from zentoria_infra.execute.artifacts.cache import BlobCache
+from zentoria_infra.execute.materials import Materials
+from zentoria_infra.guest import protocol
+from zentoria_infra.guest.roles.compile import compile_guest
+from zentoria_infra.guest.state import GuestReport, GuestState
+from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.proxmox.client import Proxmox
+
+NO_SSH = "there is no SSH to the node, so nothing can be run in its containers"
+
+
+class GuestsInside:
+    """Looks into guests and changes them. Safe from several threads.
+
+    Args:
+        inventory: says what shall be in them.
+        proxmox: the node.
+        forced: VMIDs whose services are deployed anew even where nothing changed.
+    """
+
+    def __init__(self, inventory: Inventory, proxmox: Proxmox, *, forced: Collection[int] = ()) -> None:
+        self._inventory = inventory
+        self._proxmox = proxmox
+        self._nonce = f"{time.time_ns():x}"
+        self._forced = frozenset(forced)
+        self._making = threading.Lock()
+        self._states: dict[int, GuestState] = {}
+
+    @property
+    def missing(self) -> str:
+        """Why nothing can be done inside containers; empty where it can."""
+        return "" if self._proxmox.has_ssh else NO_SSH
+
+    def check(self, vmid: int) -> GuestReport:
+        """What the agent would change, in one round trip.
+
+        Raises:
+            GuestError: the agent could not look.
+        """
+        return self._converge(vmid, "check", lambda text: None)
+
+    def apply(self, vmid: int, say: Callable[[str], None]) -> GuestReport | None:
+        """Bring a guest to its state, in one round trip.
+
+        Raises:
+            GuestError: a resource failed; command and output are in it.
+        """
+        if self.missing:
+            return None
+        report = self._converge(vmid, "apply", say)
+        if report.failed:
+            raise failure(self._inventory.by_vmid(vmid).name, report)
+        return report
+
+    def state(self, vmid: int) -> GuestState:
+        """The desired state of one guest. Makes passwords, certificates and releases where there are none."""
+        with self._making:
+            if vmid not in self._states:
+                nonce = self._nonce if vmid in self._forced else ""
+                container = self._inventory.by_vmid(vmid)
+                self._states[vmid] = compile_guest(self._inventory, container, self._materials, nonce=nonce)
+            return self._states[vmid]
+
+    @cached_property
+    def _cache(self) -> BlobCache:
+        return BlobCache()
+
+    @cached_property
+    def _materials(self) -> Materials:
+        return Materials(self._inventory, self._cache)
+
+    def _converge(self, vmid: int, mode: protocol.Mode, say: Callable[[str], None]) -> GuestReport:
+        state = self.state(vmid)
+
+        def heard(event: Mapping[str, object]) -> None:
+            if event.get("event") == "start":
+                say(str(event.get("id", "")))
+
+        with self._proxmox.pct.session(vmid, protocol.agent_argv()) as session:
+            return protocol.converge(session, state, self._cache, mode, heard)
+
+
+def failure(name: str, report: GuestReport) -> GuestError:
+    """The error for a guest whose convergence stopped."""
+    bad = next((one for one in report.resources if one.id == report.failed), None)
+    if bad is None:
+        return GuestError(f"converge {name}", got=f"{report.failed} failed")
+    said = [bad.detail or "it failed"]
+    if bad.command:
+        said.append(f"command: {bad.command}")
+    if bad.output:
+        said += ["output:", *(f"  {line}" for line in bad.output.rstrip().splitlines())]
+    return GuestError(
+        f"converge {name}: {bad.id}",
+        got="\n  ".join(said),
+        todo=f"put it right and run the command again: it goes on with {bad.id}; `zentoria logs {name}` shows more",
+    )
