@@ -33,7 +33,7 @@ help: ## This list
 .venv/.ready: .uv/.ready requirements.lock pyproject.toml services/backend/pyproject.toml
 	@[ -x $(PY) ] || $(UV) venv --quiet --python $(PYTHON) .venv
 	$(UV) pip sync --quiet --python $(PY) --require-hashes requirements.lock
-	$(UV) pip install --quiet --python $(PY) --no-deps --editable . --editable services/backend
+	$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable . --editable services/backend
 	@touch $@
 
 .uv/.debian: Makefile | .uv/.ready
