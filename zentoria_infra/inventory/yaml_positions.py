@@ -245,8 +245,8 @@ def merge(base: Node, over: Node) -> Node:
     """
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
         return over
-    kinds = [kind.value for node in (base, over) if (kind := node.get("kind")) is not None]
-    if len(kinds) == 2 and kinds[0] != kinds[1]:
+    kinds = {kind.value for node in (base, over) if (kind := node.get("kind")) and isinstance(kind.value, str)}
+    if len(kinds) == 2:
         return over
     merged = dict(base.value)
     for key, entry in over.value.items():
