@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Answer, Client, Lab
+from conftest import TEMPLATES, Answer, Client, Lab
+
+from zentoria_infra.lab.layout import LabLayout
+from zentoria_infra.lab.null_runtime import NullRuntime
+from zentoria_infra.lab.runtime import Log
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "proxmox"
 _UPID = re.compile(r"UPID:[^/]+:")
@@ -28,12 +33,33 @@ def message(body: Any) -> str:
     return body.get("message", "") if isinstance(body, dict) else ""
 
 
+class GatedRuntime(NullRuntime):
+    """Allocating and stopping wait while the gate is shut, so that a task runs for as long as a test wants."""
+
+    def __init__(self, layout: LabLayout) -> None:
+        super().__init__(layout, templates=TEMPLATES)
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def allocate(self, volume: str, size: int) -> None:
+        assert self.gate.wait(30)
+        super().allocate(volume, size)
+
+    def stop(self, vmid: int, log: Log) -> None:
+        assert self.gate.wait(30)
+        super().stop(vmid, log)
+
+
 @dataclasses.dataclass
 class Outcome:
-    """``compared`` counts the exchanges that were sent and compared; ``differences`` is index -> what differs."""
+    """``compared`` counts the exchanges that were sent and compared; ``differences`` is index -> what differs.
+
+    ``polls`` saw a task of theirs running and are left out; ``unserved`` asked for an endpoint that we do not have.
+    """
 
     compared: int = 0
-    skipped: int = 0
+    polls: int = 0
+    unserved: list[int] = dataclasses.field(default_factory=list)
     differences: dict[int, str] = dataclasses.field(default_factory=dict)
     answers: dict[int, Answer] = dataclasses.field(default_factory=dict)
 
@@ -72,34 +98,53 @@ class Replay:
         a, b = theirs.get("data"), ours.get("data")
         if isinstance(a, str) and a.startswith("UPID:") and isinstance(b, str) and b.startswith("UPID:"):
             self.upids[a] = b
-            self.lab.root.task(answer)
         for one, other in [(a, b)] if isinstance(a, dict) else zip(a, b, strict=False) if isinstance(a, list) else []:
             if isinstance(one, dict) and isinstance(other, dict) and "digest" in one and "digest" in other:
                 self.digests[one["digest"]] = other["digest"]
+
+    def served(self, entry: dict[str, Any]) -> bool:
+        return self.lab.server.router.find(entry["method"], entry["path"].strip("/").split("/")) is not None
 
     def run(
         self,
         entries: list[dict[str, Any]],
         identities: Mapping[int, str] | None = None,
-        skip: Mapping[int, str] | None = None,
+        held: Mapping[int, int] | None = None,
+        before: Mapping[int, Callable[[], None]] | None = None,
     ) -> Outcome:
-        """Send everything that ``skip`` does not name. Polls that saw a task running are left out."""
+        """Send everything. The task that ``held``'s key starts goes on until the exchange that is its value."""
         outcome = Outcome()
+        pending: Answer | None = None
         for index, entry in enumerate(entries):
-            if (skip and index in skip) or _still_running(entry):
-                outcome.skipped += 1
+            if before and index in before:
+                before[index]()
+            if _still_running(entry):
+                outcome.polls += 1
                 continue
+            if entry["status"] != 501 and not self.served(entry):
+                outcome.unserved.append(index)
+                continue
+            if pending is not None and held and index in held.values():
+                self.lab.runtime.gate.set()
+                self.lab.root.task(pending)
+            if holds := held is not None and index in held:
+                self.lab.runtime.gate.clear()
             identity = entry.get("identity") or (identities or {}).get(index, "root token")
             answer = self.send(entry, identity)
             if answer is None:
-                outcome.differences[index] = "a task that we do not have"
+                outcome.unserved.append(index)
                 continue
             outcome.compared += 1
             outcome.answers[index] = answer
             self.learn(entry, answer)
+            started = isinstance(answer.data, str) and answer.data.startswith("UPID:")
+            if holds:
+                pending = answer
+            elif started:
+                self.lab.root.task(answer)
             if difference := compare(entry, answer):
                 outcome.differences[index] = difference
-            if task := entry.get("task"):
+            if (task := entry.get("task")) and started:
                 ours = self.lab.root.task(answer)
                 if ours != task["status"]["exitstatus"]:
                     outcome.differences[index] = f"task: {task['status']['exitstatus']!r}, ours {ours!r}"

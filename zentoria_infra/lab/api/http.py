@@ -176,7 +176,8 @@ def _json(status: int, reason: str, body: dict[str, object], style: str) -> web.
 
 
 def _failure(fault: Fault, style: str) -> web.Response:
-    body: dict[str, object] = {"data": None, "message": fault.message.rstrip("\n") + "\n"}
+    end = "" if fault.status == 501 else "\n"
+    body: dict[str, object] = {"data": None, "message": fault.message.rstrip("\n") + end}
     if fault.errors is not None:
         body["errors"] = fault.errors
     if style == "extjs":

@@ -112,8 +112,9 @@ def _delete(call: Call) -> object:
     name = call.text("poolid")
     with call.node.access.change() as config:
         pool = _get(config, name, "delete pool failed: ")
-        if pool.vms:
-            raise internal(f"delete pool failed: pool '{name}' is not empty (contains VM {min(pool.vms)})")
+        present = [vmid for vmid in sorted(pool.vms) if call.node.guests.exists(vmid)]
+        if present:
+            raise internal(f"delete pool failed: pool '{name}' is not empty (contains VM {present[0]})")
         if pool.storages:
             first = min(pool.storages)
             raise internal(f"delete pool failed: pool '{name}' is not empty (contains storage {first})")

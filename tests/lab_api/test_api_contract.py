@@ -1,0 +1,93 @@
+"""Every endpoint that is served is one of the official schema's, with the same parameters."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from replay import SHARED
+
+from zentoria_infra.lab.api import endpoints
+from zentoria_infra.lab.api.routing import Route, Router
+from zentoria_infra.lab.api.schema import Param
+
+_STORAGE = "only directory storages can be made here: the settings of the other types, and of backups, do not exist"
+_PARTIAL = {"POST /storage": _STORAGE, "PUT /storage/{storage}": _STORAGE}
+"""Endpoints that take fewer parameters than the official ones, with the reason."""
+_EXTRA: dict[str, dict[str, set[str]]] = {"8.4": {}, "9.1": {}}
+
+
+def _schema(release: str) -> dict[str, Any]:
+    path = SHARED / f"pve-api-{release}.json"
+    if not path.exists():
+        pytest.skip(f"no reference data: {path} is not there")
+    return json.loads(path.read_text())["paths"]
+
+
+def _routes(release: str) -> list[Route]:
+    return Router(endpoints.ALL, int(release[0])).routes
+
+
+@pytest.mark.parametrize("release", ["8.4", "9.1"])
+def test_endpoints_and_parameters_are_the_official_ones(release: str):
+    official = _schema(release)
+    problems: list[str] = []
+    partial: set[str] = set()
+    for route in _routes(release):
+        name = f"{route.method} {route.documented}"
+        theirs = official.get(route.documented, {}).get(route.method)
+        if theirs is None:
+            problems.append(f"{name}: not in the schema")
+            continue
+        wanted = theirs["parameters"].get("properties") or {}
+        if extra := set(route.schema) - set(wanted):
+            problems.append(f"{name}: takes {sorted(extra)}, which the schema does not have")
+        if lacking := set(wanted) - set(route.schema):
+            if name in _PARTIAL:
+                partial.add(name)
+            else:
+                problems.append(f"{name}: lacks {sorted(lacking)}")
+        problems += [
+            f"{name}: {key}: {difference}"
+            for key, param in route.schema.items()
+            if key in wanted and (difference := _differs(param, wanted[key]))
+        ]
+        if bool(theirs.get("allowtoken", 1)) != route.token:
+            problems.append(f"{name}: token allowed: {route.token}")
+    assert problems == []
+    assert partial == set(_PARTIAL)
+
+
+def _differs(ours: Param, theirs: dict[str, Any]) -> str:
+    pairs = {
+        "type": (ours.type, theirs.get("type", "string")),
+        "optional": (ours.optional, bool(theirs.get("optional"))),
+        "minimum": (ours.minimum, theirs.get("minimum")),
+        "maximum": (ours.maximum, theirs.get("maximum")),
+        "minLength": (ours.min_length, theirs.get("minLength")),
+        "maxLength": (ours.max_length, theirs.get("maxLength")),
+        "requires": (ours.requires, theirs.get("requires")),
+    }
+    if set(ours.enum) != set(theirs.get("enum") or ()):
+        pairs["enum"] = (str(ours.enum), str(theirs.get("enum")))
+    if isinstance(theirs.get("format"), dict) and ours.format is not None and not isinstance(ours.format, str):
+        wanted = {key: bool(value.get("optional")) for key, value in theirs["format"].items()}
+        pairs["format"] = (str(sorted({k: v.optional for k, v in ours.format.items()}.items())), str(sorted(wanted.items())))
+    return "; ".join(f"{key} {ours_value!r}, official {value!r}" for key, (ours_value, value) in pairs.items()
+                     if ours_value != value)  # fmt: skip
+
+
+@pytest.mark.parametrize("release", ["8.4", "9.1"])
+def test_permission_asks_everyone_where_the_schema_does(release: str):
+    official = _schema(release)
+    for route in _routes(release):
+        theirs = official[route.documented][route.method].get("permissions") or {}
+        everyone = route.permission.__name__ in ("everyone", "world")
+        assert everyone == ("user" in theirs and "check" not in theirs), f"{route.method} {route.documented}"
+
+
+def test_about_this_many_endpoints_are_served():
+    assert len(_routes("8.4")) >= 110
+    assert len({re.sub(r"\*", "", route.path) for route in _routes("8.4")}) >= 70
