@@ -181,8 +181,8 @@ def test_a_file_that_may_not_be_read(root: Path) -> None:
     ("name", "message"),
     [
         ("lap", "inventory/sites/lap.yaml: there is no site 'lap'; did you mean 'lab'?"),
-        ("work", "inventory/sites/work.yaml: there is no site 'work'; there are: lab"),
-        ("../site", "inventory/sites/../site.yaml: there is no site '../site'; there are: lab"),
+        ("work", "inventory/sites/work.yaml: there is no site 'work'; there are: lab, home"),
+        ("../site", "inventory/sites/../site.yaml: there is no site '../site'; there are: lab, home"),
     ],
 )
 def test_unknown_sites(root: Path, name: str, message: str) -> None:

@@ -58,6 +58,7 @@ def _follows(key: str, one: Container, other: Container) -> bool:
 
 def _addresses(inventory: Inventory) -> Iterator[Problem]:
     networks = {network.name: network for network in inventory.networks}
+    exposed = {flow.destination for flow in inventory.flows if flow.source == INTERNET}
     for network in inventory.networks:
         if network.gateway not in network.cidr:
             at = inventory.position("zones", f"networks.{network.name}.gateway")
@@ -78,6 +79,9 @@ def _addresses(inventory: Inventory) -> Iterator[Problem]:
             yield problem(at, f"address {address} is the broadcast address of {cidr}")
         elif address == inventory.gateway(container):
             yield problem(at, f"address {address} is the gateway of network '{network.name}'")
+        if container.public and container.name not in exposed:
+            text = f"'{container.name}' has a public NIC, and no flow from the internet leads to it"
+            yield problem(inventory.position(container, "public"), text)
         if container.public and container.public.address != "dhcp":
             try:
                 ipaddress.IPv4Interface(container.public.address)

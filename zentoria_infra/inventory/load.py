@@ -37,7 +37,8 @@ def load(
     """Read, overlay, validate and check the inventory below ``root``.
 
     Layers of the site, each laid on the one before: inventory/site.yaml, inventory/sites/<site>.yaml,
-    ``overlay_files`` in their order, ``overrides``. Mappings are merged, anything else (lists too) is replaced.
+    ``overlay_files`` in their order, ``overrides``. A ``site`` that is the ``id`` in inventory/site.yaml, or None, is
+    that file alone. Mappings are merged, anything else (lists too) is replaced.
     Relative paths under keys that end in ``_file`` belong to the folder of the file that holds them (those of
     ``overrides`` to ``root``).
 
@@ -98,30 +99,38 @@ class _Loader:
             return str(path)
 
     def _site(self, name: str | None, overrides: Mapping[str, Any], files: Sequence[Path]) -> Node | None:
-        paths = [self.root / SITE]
-        if name is not None:
-            overlay = self.root / SITES / f"{name}.yaml"
-            if not _SITE_NAME.fullmatch(name) or not overlay.is_file():
-                known = sorted(path.stem for path in (self.root / SITES).glob("*.yaml"))
-                listed = f"; there are: {', '.join(known)}" if known else ""
-                text = f"there is no site '{name}'{nearest(name, known) or listed}"
-                self.problems.append(problem(Position(f"{SITES}/{name}.yaml"), text))
-            else:
-                paths.append(overlay)
+        base = read_yaml(self.root / SITE, SITE, self.problems)
+        layers = [(self.root / SITE, base)]
+        paths = list(files)
+        if name is not None and (overlay := self._overlay(name, base)):
+            paths.insert(0, overlay)
+        layers += [(path, read_yaml(path, self._label(path), self.problems)) for path in paths]
         merged: Node | None = None
-        complete = True
-        for path in (*paths, *files):
-            node = read_yaml(path, self._label(path), self.problems)
+        for path, node in layers:
             if node is None:
-                complete = False
-                continue
+                return None
             _anchor_paths(node, path.resolve().parent)
             merged = merge(merged, node) if merged else node
         if overrides and merged:
             over = node_of(overrides, Position("overrides"))
             _anchor_paths(over, self.root.resolve())
             merged = merge(merged, over)
-        return merged if complete else None
+        return merged
+
+    def _overlay(self, name: str, base: Node | None) -> Path | None:
+        """The file of a site; None when it is the base itself, or there is none (then that is a problem)."""
+        overlay = self.root / SITES / f"{name}.yaml"
+        if _SITE_NAME.fullmatch(name) and overlay.is_file():
+            return overlay
+        own = base.get("id") if base else None
+        if own and own.value == name:
+            return None
+        known = sorted(path.stem for path in (self.root / SITES).glob("*.yaml"))
+        known += [own.value] if own and isinstance(own.value, str) else []
+        listed = f"; there are: {', '.join(known)}" if known else ""
+        text = f"there is no site '{name}'{nearest(name, known) or listed}"
+        self.problems.append(problem(Position(f"{SITES}/{name}.yaml"), text))
+        return None
 
     def _containers(self, site: Node | None) -> list[Container]:
         folder = self.root / CONTAINERS

@@ -30,6 +30,7 @@ SiteId = Annotated[str, matching(r"^[a-z0-9][a-z0-9-]{0,30}$", "a short id (a-z,
 NodeName = Annotated[str, matching(r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$", "the name of a Proxmox node")]
 StorageId = Annotated[str, matching(r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$", "the id of a Proxmox storage")]
 BridgeName = Annotated[str, matching(r"^[A-Za-z][A-Za-z0-9_.]{1,14}$", "the name of a bridge as vmbr40")]
+TimeZone = Annotated[str, matching(r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", "a time zone as Europe/Vienna")]
 Size = Annotated[str, matching(r"^[1-9][0-9]{0,6}[kMG]$", "a size as 100M")]
 Domain = Annotated[
     str, matching(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", "a domain name in lower case")
@@ -155,7 +156,7 @@ class Site(Model):
     gateway: Address | None = None
     """Gateway of the internal network; None: the one in zones.yaml."""
     dns: Dns
-    time_zone: Text = "Etc/UTC"
+    time_zone: TimeZone = "Etc/UTC"
     proxy: Url | None = None
     """HTTP proxy for package installs in guests."""
     package_sources: Literal["template"] | tuple[DebSource, ...] = "template"
