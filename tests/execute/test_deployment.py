@@ -1,0 +1,137 @@
+"""The shipped inventory against the lab's API with a token of least rights."""
+
+from pathlib import Path
+
+import pytest
+
+from zentoria_infra.errors import ExitCode, RefusedError
+from zentoria_infra.execute.deployment import Deployment, require_possible
+from zentoria_infra.guest.state import GuestReport
+from zentoria_infra.inventory.load import load
+from zentoria_infra.plan.change import Action
+from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.proxmox import Proxmox
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class NoInside:
+    """A node without SSH."""
+
+    missing = "there is no SSH to the node"
+
+    def check(self, vmid: int) -> GuestReport:
+        raise AssertionError("nobody looks inside without SSH")
+
+    def apply(self, vmid: int, say: object) -> None:
+        raise AssertionError("nobody works inside without SSH")
+
+
+def deployment(proxmox: Proxmox, *, without: frozenset[str] = frozenset()) -> Deployment:
+    """The lab's site, without what only SSH can set (keyctl of 412)."""
+    desired = [c for c in desired_containers(load(ROOT, site="lab")) if not c.features - {"nesting"}]
+    return Deployment(proxmox, [c for c in desired if c.name not in without], NoInside())
+
+
+def bring_up(node) -> Deployment:
+    found = deployment(node.client())
+    plan, stages = found.plan()
+    require_possible(plan)
+    result = found.run(stages)
+    assert result.exit_code is ExitCode.OK, [str(e.error) for e in result.failed]
+    return found
+
+
+def test_up_makes_everything_and_a_second_run_changes_nothing(node) -> None:
+    first = bring_up(node)
+    proxmox = node.client()
+    again = deployment(proxmox)
+    plan, stages = again.plan(wait=True)
+    assert [c.action for c in plan] == [Action.NONE] * len(first.desired)
+    assert stages == ()
+    assert proxmox.api_calls.by_verb().keys() == {"GET"}
+    assert proxmox.api_calls.total <= 3 * len(first.desired)
+    running = {guest["vmid"] for guest in node.root("GET", "/nodes/pve/lxc") if guest["status"] == "running"}
+    assert running == {c.vmid for c in first.desired}
+
+
+@pytest.mark.parametrize(
+    ("break_it", "key"),
+    [
+        ({"memory": 300}, "memory"),
+        ({"tags": "other"}, "tags"),
+        ({"net0": "name=eth0,bridge=vmbr40,ip=10.10.40.250/20"}, "net0"),
+        ({"delete": "nameserver"}, "nameserver"),
+        ({"onboot": 0}, "onboot"),
+        ({"cores": 1}, "cores"),
+    ],
+)
+def test_drift_is_seen_named_and_repaired(node, break_it, key) -> None:
+    bring_up(node)
+    node.root("PUT", "/nodes/pve/lxc/410/config", **break_it)
+    found = deployment(node.client())
+    plan, stages = found.plan()
+    changed = {c.vmid: [a.key for a in c.attributes] for c in plan.changed}
+    assert changed == {410: [key]}
+    assert found.run(stages).exit_code is ExitCode.OK
+    assert deployment(node.client()).plan()[0].empty
+
+
+def test_a_foreign_container_is_named_and_never_touched(node) -> None:
+    node.root(
+        "POST", "/nodes/pve/lxc", vmid=405, ostemplate=f"local:vztmpl/{next(iter(node.runtime.templates()))}",
+        hostname="mine", unprivileged=1, rootfs="local:1",
+    )  # fmt: skip
+    before = node.root("GET", "/nodes/pve/lxc/405/config")
+    found = deployment(node.client())
+    plan, _ = found.plan()
+    assert [c.vmid for c in plan.refused] == [405]
+    with pytest.raises(RefusedError, match="container 405"):
+        require_possible(plan)
+    assert node.root("GET", "/nodes/pve/lxc/405/config") == before
+    assert [guest["vmid"] for guest in node.root("GET", "/nodes/pve/lxc")] == [405]
+
+
+def test_a_foreign_container_in_our_pool_is_left_alone_by_down(node) -> None:
+    bring_up(node)
+    node.root("PUT", "/nodes/pve/lxc/405/config", description="mine now", tags="mine")
+    found = deployment(node.client())
+    stages, left = found.removal()
+    assert left == (405,)
+    assert found.run(stages).exit_code is ExitCode.OK
+    assert [guest["vmid"] for guest in node.root("GET", "/nodes/pve/lxc")] == [405]
+
+
+def test_down_refuses_what_is_protected_before_it_touches_anything(node) -> None:
+    bring_up(node)
+    node.root("PUT", "/nodes/pve/lxc/410/config", protection=1)
+    count = len(node.root("GET", "/nodes/pve/lxc"))
+    with pytest.raises(RefusedError, match="destroy container 410"):
+        deployment(node.client()).removal()
+    assert len(node.root("GET", "/nodes/pve/lxc")) == count
+
+
+def test_what_is_missing_on_the_node_is_told_before_anything_is_made(node) -> None:
+    inventory = load(ROOT, site="lab", overrides={"storages": {"volumes": "fast"}, "bridges": {"internal": "vmbr9"}})
+    found = Deployment(node.client(), desired_containers(inventory), NoInside())
+    plan, _ = found.plan()
+    with pytest.raises(RefusedError) as caught:
+        require_possible(plan)
+    assert "no active storage 'fast'" in str(caught.value)
+    assert "no bridge 'vmbr9'" in str(caught.value)
+    assert node.root("GET", "/nodes/pve/lxc") == []
+
+
+def test_a_failed_container_stops_alone_and_the_next_run_goes_on(node) -> None:
+    node.runtime.broken = frozenset({400})
+    found = deployment(node.client())
+    _, stages = found.plan()
+    result = found.run(stages)
+    assert result.exit_code is ExitCode.FAILED
+    assert [(e.stage.vmid, e.stage.says()) for e in result.failed] == [(400, "start")]
+    assert "startup for container failed" in str(result.failed[0].error)
+    node.runtime.broken = frozenset()
+    plan, stages = deployment(node.client()).plan()
+    assert [(c.vmid, c.action) for c in plan.changed] == [(400, Action.START)]
+    assert found.run(stages).exit_code is ExitCode.OK
+    assert deployment(node.client()).plan()[0].empty
