@@ -47,7 +47,7 @@ class Client:
         self.session.headers.update(headers)
         self.session.cookies.update(cookies or {})
 
-    def call(self, method: str, path: str, data: dict[str, Any] | None = None, **more: Any) -> Answer:
+    def call(self, method: str, path: str, data: Any = None, **more: Any) -> Answer:
         place = "params" if method in ("GET", "DELETE") else "data"
         answer = self.session.request(method, self.url + path, timeout=30, **({place: data} | more))
         answer.encoding = "utf-8"
@@ -108,6 +108,8 @@ class Lab:
         assert self.root.task(self.root.post("/nodes/pve1/lxc", **(base | options))) == "OK"
 
     def close(self) -> None:
+        if self._loop.is_closed():
+            return
         asyncio.run_coroutine_threadsafe(self.server.stop(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)

@@ -169,8 +169,10 @@ def compare(entry: dict[str, Any], answer: Answer) -> str:
     if their_errors != answer.errors:
         return f"errors {their_errors}, ours {answer.errors}"
     their_data = theirs.get("data") if isinstance(theirs, dict) else None
-    if isinstance(their_data, dict) and "exitstatus" in their_data and their_data["exitstatus"] != answer.data.get(
-        "exitstatus"
+    if (
+        isinstance(their_data, dict)
+        and "exitstatus" in their_data
+        and their_data["exitstatus"] != answer.data.get("exitstatus")
     ):
         return f"exitstatus {their_data['exitstatus']!r}, ours {answer.data.get('exitstatus')!r}"
     return ""

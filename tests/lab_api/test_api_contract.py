@@ -16,7 +16,8 @@ from zentoria_infra.lab.api.schema import Param
 _STORAGE = "only directory storages can be made here: the settings of the other types, and of backups, do not exist"
 _PARTIAL = {"POST /storage": _STORAGE, "PUT /storage/{storage}": _STORAGE}
 """Endpoints that take fewer parameters than the official ones, with the reason."""
-_EXTRA: dict[str, dict[str, set[str]]] = {"8.4": {}, "9.1": {}}
+_WORDS = {"fabric", "include_sdn", "glusterfs"}
+"""Words that release 9 put into enumerations or took out, of things that the lab does not have in any release."""
 
 
 def _schema(release: str) -> dict[str, Any]:
@@ -64,17 +65,20 @@ def _differs(ours: Param, theirs: dict[str, Any]) -> str:
     pairs = {
         "type": (ours.type, theirs.get("type", "string")),
         "optional": (ours.optional, bool(theirs.get("optional"))),
-        "minimum": (ours.minimum, theirs.get("minimum")),
+        "minimum": (ours.minimum, None if theirs.get("minimum") is None else float(theirs["minimum"])),
         "maximum": (ours.maximum, theirs.get("maximum")),
         "minLength": (ours.min_length, theirs.get("minLength")),
         "maxLength": (ours.max_length, theirs.get("maxLength")),
         "requires": (ours.requires, theirs.get("requires")),
     }
-    if set(ours.enum) != set(theirs.get("enum") or ()):
+    if (set(ours.enum) ^ set(theirs.get("enum") or ())) - _WORDS:
         pairs["enum"] = (str(ours.enum), str(theirs.get("enum")))
     if isinstance(theirs.get("format"), dict) and ours.format is not None and not isinstance(ours.format, str):
         wanted = {key: bool(value.get("optional")) for key, value in theirs["format"].items()}
-        pairs["format"] = (str(sorted({k: v.optional for k, v in ours.format.items()}.items())), str(sorted(wanted.items())))
+        pairs["format"] = (
+            str(sorted({k: v.optional for k, v in ours.format.items()}.items())),
+            str(sorted(wanted.items())),
+        )
     return "; ".join(f"{key} {ours_value!r}, official {value!r}" for key, (ours_value, value) in pairs.items()
                      if ours_value != value)  # fmt: skip
 

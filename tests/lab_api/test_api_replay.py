@@ -74,7 +74,8 @@ def test_lifecycle_configuration_reads_back_the_same(replay: Replay):
     read = [
         index
         for index, entry in enumerate(entries)
-        if entry["method"] == "GET" and entry["path"].endswith(("/config", "/pending", "/rules", "/rules/0", "/options"))
+        if entry["method"] == "GET"
+        and entry["path"].endswith(("/config", "/pending", "/rules", "/rules/0", "/options"))
     ]
     compared = 0
     for index in read:
@@ -195,7 +196,11 @@ def test_access_pools_storage(replay: Replay):
 
 
 def test_a_difference_is_seen():
-    entry = {"status": 400, "reason": "Parameter verification failed.", "body": {"message": "x\n", "errors": {"a": "b"}}}
+    entry = {
+        "status": 400,
+        "reason": "Parameter verification failed.",
+        "body": {"message": "x\n", "errors": {"a": "b"}},
+    }
     same = Answer(400, entry["reason"], {"message": "x\n", "errors": {"a": "b"}})
     assert compare(entry, same) == ""
     assert "status" in compare(entry, Answer(500, entry["reason"], same.body))

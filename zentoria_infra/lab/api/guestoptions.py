@@ -22,6 +22,7 @@ NET: Schema = {
     "firewall": FLAG,
     "gw": _IPV4,
     "gw6": Param(optional=True, format="ipv6"),
+    "host-managed": Param("boolean", optional=True, since=9),
     "hwaddr": Param(optional=True, format="mac-addr"),
     "ip": Param(optional=True, format="pve-ipv4-config"),
     "ip6": Param(optional=True, format="pve-ipv6-config"),
@@ -42,7 +43,8 @@ ROOTFS: Schema = {
     "shared": FLAG,
     "size": Param(optional=True, format="disk-size"),
 }
-MOUNT: Schema = {**ROOTFS, "mp": Param(format="pve-lxc-mp-target"), "backup": FLAG}
+MOUNT: Schema = {**ROOTFS, "mp": Param(format="pve-lxc-mp-target"), "backup": FLAG,
+                 "keepattrs": Param("boolean", optional=True, since=9)}  # fmt: skip
 FEATURES: Schema = {
     "force_rw_sys": FLAG,
     "fuse": FLAG,

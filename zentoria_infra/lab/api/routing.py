@@ -215,8 +215,7 @@ class Router:
 
 
 def _of_release(route: Route, major: int) -> Route:
-    fitting = {name: param for name, param in route.schema.items() if param.since <= major}
-    return dataclasses.replace(route, schema=fitting)
+    return dataclasses.replace(route, schema=schema.of_release(route.schema, major))
 
 
 def merge(in_path: Mapping[str, str], given: Mapping[str, object]) -> dict[str, object]:

@@ -57,6 +57,18 @@ def opt(param: Param) -> Param:
     return dataclasses.replace(param, optional=True)
 
 
+def of_release(schema: Schema, major: int) -> dict[str, Param]:
+    """The parameters, and keys of property strings, that a release has."""
+    fitting = {}
+    for name, param in schema.items():
+        if param.since > major:
+            continue
+        if param.format is not None and not isinstance(param.format, str):
+            param = dataclasses.replace(param, format=of_release(param.format, major))
+        fitting[name] = param
+    return fitting
+
+
 def lookup(schema: Schema, name: str) -> Param | None:
     """The declaration for a parameter; ``net3`` is declared as ``net[n]``."""
     if name in schema:

@@ -55,6 +55,7 @@ def _ticket_dummy(_: Call) -> object:
         "password": Param(),
         "realm": Param(optional=True, max_length=32, format="pve-realm"),
         "otp": _TEXT,
+        "tfa-challenge": _TEXT,
         "path": Param(optional=True, max_length=64, requires="privs"),
         "privs": Param(optional=True, max_length=64, format="pve-priv-list", requires="path"),
         "new-format": _FLAG,
