@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from zentoria_infra.lab.images import volume_sizes
 from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.runtime import Config, GuestStatus, Interface, Log, RuntimeFailure
 
@@ -65,10 +66,7 @@ class NullRuntime:
 
     def volumes(self) -> Mapping[str, int]:
         """See ``GuestRuntime``."""
-        found = {}
-        for path in self._images.glob("*/*"):
-            found[f"{path.parent.name}/{path.name}"] = 0 if path.is_dir() else path.stat().st_size
-        return found
+        return volume_sizes(self._images)
 
     def space(self) -> tuple[int, int]:
         """See ``GuestRuntime``."""

@@ -13,6 +13,7 @@ import shutil
 import struct
 from pathlib import Path
 
+from zentoria_infra.lab.images import volume_sizes
 from zentoria_infra.lab.lxc import mounttable
 from zentoria_infra.lab.lxc.commands import run
 from zentoria_infra.lab.lxc.config import UID_BASE
@@ -51,13 +52,7 @@ class VolumeStore:
 
     def sizes(self) -> dict[str, int]:
         """All volumes and their sizes in bytes."""
-        if not self._images.is_dir():
-            return {}
-        return {
-            str(file.relative_to(self._images)): file.stat().st_size
-            for file in sorted(self._images.glob("*/*"))
-            if file.is_file()
-        }
+        return volume_sizes(self._images)
 
     def allocate(self, volume: str, size: int) -> None:
         """Make an empty volume of ``size`` bytes, thin as Proxmox's raw images on a directory storage.
