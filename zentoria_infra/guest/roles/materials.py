@@ -1,0 +1,84 @@
+"""What a guest's state is made of besides the inventory. ``execute`` fetches and makes it; roles only ask for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from zentoria_infra.guest.secrets import SecretStore
+from zentoria_infra.guest.state import Wheel
+
+
+class ReleaseFiles(Protocol):
+    """A release of one of our services whose wheels are at hand as blobs (``execute.artifacts.wheels`` builds it)."""
+
+    @property
+    def distribution(self) -> str:
+        """The service's own distribution, as ``zentoria-backend``."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Another content has another version."""
+        ...
+
+    @property
+    def wheels(self) -> tuple[Wheel, ...]:
+        """File names and hashes."""
+        ...
+
+    @property
+    def requirements(self) -> str:
+        """Hash-pinned requirements that name exactly these wheels."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerCertificate:
+    """A server's certificate and key, both PEM.
+
+    Args:
+        chain: the server's certificate first, then those between it and the CA.
+        key: the private key, not encrypted.
+    """
+
+    chain: str
+    key: SecretStr
+
+
+class Materials(Protocol):
+    """Everything that a role may ask for. Asked twice, it answers the same: a second run changes nothing."""
+
+    @property
+    def secrets(self) -> SecretStore:
+        """Passwords."""
+        ...
+
+    def release(self, directory: str) -> ReleaseFiles:
+        """The release of ``services/<directory>``, its wheels at hand as blobs.
+
+        Raises:
+            ZentoriaError: it cannot be built.
+        """
+        ...
+
+    def file(self, url: str, sha256: str) -> str:
+        """Have the file at ``url`` at hand as a blob; returns the blob's name, which is ``sha256``.
+
+        Raises:
+            ZentoriaError: it cannot be fetched, or has another hash.
+        """
+        ...
+
+    def certificate(self, names: Sequence[str]) -> ServerCertificate:
+        """The proxy's certificate for these DNS names and IPv4 addresses, the first one being its common name.
+
+        The supplied one when the site's certificate mode is ``supplied``, else one of the site's own CA.
+
+        Raises:
+            ZentoriaError: it cannot be read or made.
+        """
+        ...

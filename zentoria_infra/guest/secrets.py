@@ -1,0 +1,81 @@
+"""Secrets as guests see them: where they come from, and what may be derived from them. Nothing here does I/O."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from typing import Protocol
+
+from pydantic import SecretStr
+
+SCRAM_ITERATIONS = 4096
+"""PostgreSQL's ``scram_iterations`` default; RFC 7677, section 4 asks for 4096 at least."""
+SCRAM_SALT_BYTES = 16
+"""``SCRAM_DEFAULT_SALT_LEN`` of PostgreSQL."""
+
+Generator = Callable[[], str]
+"""Makes a new secret."""
+
+
+class SecretStore(Protocol):
+    """Where secrets are kept. Paths are those of the architecture's Vault layout, as ``zentoria/db/password``."""
+
+    def get_or_create(self, path: str, generator: Generator) -> SecretStr:
+        """The secret at ``path``; made with ``generator`` and kept when there is none.
+
+        Raises:
+            ZentoriaError: the store cannot be read or written.
+        """
+        ...
+
+
+def new_password() -> str:
+    """256 bits from the operating system, as 43 characters that need no quoting in a URL."""
+    return secrets.token_urlsafe(32)
+
+
+def scram_salt(password: SecretStr, user: str) -> bytes:
+    """A salt that is the same every time, and different for each user and password.
+
+    A verifier with a random salt would differ at each run, and so would never be "already right". The password is
+    256 random bits: the salt's usual task (that equal passwords do not show, no tables made in advance) is
+    done by the password itself, and an HMAC tells nothing of its key.
+    """
+    key = password.get_secret_value().encode()
+    return hmac.digest(key, b"zentoria scram salt\0" + user.encode(), "sha256")[:SCRAM_SALT_BYTES]
+
+
+def scram_verifier(password: str, salt: bytes, iterations: int = SCRAM_ITERATIONS) -> str:
+    """What PostgreSQL keeps of a password in ``pg_authid.rolpassword`` (RFC 5802 and 7677).
+
+    The password must be ASCII: SASLprep (RFC 4013) leaves it as it is then.
+
+    Raises:
+        ValueError: it is not printable ASCII.
+    """
+    if not (password.isascii() and password.isprintable()):
+        raise ValueError("only printable ASCII can be used without SASLprep")
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt, iterations)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    return f"SCRAM-SHA-256${iterations}:{_b64(salt)}${_b64(stored)}:{_b64(server)}"
+
+
+def role_verifier(password: SecretStr, user: str) -> str:
+    """The verifier of one user, the same every time. It lets nobody log in who does not know the password."""
+    return scram_verifier(password.get_secret_value(), scram_salt(password, user))
+
+
+def redis_hash(password: SecretStr) -> str:
+    """A password as Redis takes it in an ACL file: ``#`` and the SHA-256 in lower case.
+
+    Not salted, but of 256 random bits: there is nothing to guess.
+    """
+    return "#" + hashlib.sha256(password.get_secret_value().encode()).hexdigest()
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
