@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from replay import SHARED
+from lab_api_replay import SHARED
 
 from zentoria_infra.lab.api import endpoints
 from zentoria_infra.lab.api.routing import Route, Router

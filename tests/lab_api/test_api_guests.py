@@ -6,8 +6,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import TEMPLATES
-from replay import GatedRuntime
+from lab_api_harness import TEMPLATES
+from lab_api_replay import GatedRuntime
 
 from zentoria_infra.lab.api.guestconf import GuestConf
 from zentoria_infra.lab.api.guests import Guests

@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable
 
 import pytest
-from conftest import Answer, Client, Lab
-from replay import GatedRuntime, Replay, compare, load
+from lab_api_harness import Answer, Client, Lab
+from lab_api_replay import GatedRuntime, Replay, compare, load
 
 from zentoria_infra.lab.layout import LabLayout
 

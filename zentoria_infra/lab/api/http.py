@@ -18,7 +18,6 @@ from zentoria_infra.lab.api.rights import ROOT
 from zentoria_infra.lab.api.routing import Route, Router
 
 _LOG = logging.getLogger(__name__)
-MAX_BODY = 64 * 1024 * 1024
 _FORM = "application/x-www-form-urlencoded"
 _SERVER = "pve-api-daemon/3.0"
 _LOGIN = ("POST", "/access/ticket")

@@ -38,6 +38,7 @@ class ApiServer:
         release: ``8.4``, ``9.0`` or ``9.1``.
         port: TCP port instead of the layout's; 0 takes a free one.
         lock_timeout: seconds to wait for a container's lock (Proxmox: 10).
+        fingerprint: SHA-256 of the certificate (``AA:BB:...``), told in the list of nodes.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class ApiServer:
         release: str = "8.4",
         port: int | None = None,
         lock_timeout: float = 10.0,
+        fingerprint: str = "",
     ) -> None:
         self._layout = layout
         self._ssl = ssl_context
@@ -62,6 +64,7 @@ class ApiServer:
         self.node = Node(
             layout, runtime, name=node, release=release_of(release), bridges=bridges, lock_timeout=lock_timeout
         )
+        self.node.fingerprint = fingerprint
         self.router = Router(endpoints.ALL, self.node.release.major)
         self.port = 0
 

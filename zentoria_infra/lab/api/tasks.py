@@ -92,7 +92,11 @@ class Tasks:
         self._load()
 
     def _load(self) -> None:
-        for line in (read_text(self._folder / "index") or "").splitlines()[-_KEEP:]:
+        finished = (read_text(self._folder / "index") or "").splitlines()
+        if len(finished) > 2 * _KEEP:
+            finished = finished[-_KEEP:]
+            write_atomic(self._folder / "index", "".join(f"{line}\n" for line in finished))
+        for line in finished:
             name, _, rest = line.partition(" ")
             end, _, status = rest.partition(" ")
             if (upid := parse_upid(name)) and status:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TEMPLATES, Answer, Client, Lab
+from lab_api_harness import TEMPLATES, Answer, Client, Lab
 
 from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.null_runtime import NullRuntime
