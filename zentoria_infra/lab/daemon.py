@@ -1,0 +1,299 @@
+"""The lab's daemon: the API, the guests' proxy, port forwards and sshd, in one process without a terminal.
+
+``zentoria lab up`` starts it (:mod:`zentoria_infra.lab.control`) and reads on a pipe how it goes: one JSON object a
+line, ``{"say": text}``, at last ``{"ready": notes}`` or ``{"error": {...}}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from zentoria_infra.errors import LabError
+from zentoria_infra.lab import (
+    allow_list,
+    certificates,
+    credentials,
+    netns,
+    power,
+    registry,
+    site_overlay,
+    ssh,
+)
+from zentoria_infra.lab.api.server import ApiServer
+from zentoria_infra.lab.certificates import Pki
+from zentoria_infra.lab.forward_proxy import ForwardProxy
+from zentoria_infra.lab.layout import LabLayout, default_root
+from zentoria_infra.lab.lxc import network, template
+from zentoria_infra.lab.lxc.runtime import LxcRuntime
+from zentoria_infra.lab.null_runtime import NullRuntime
+from zentoria_infra.lab.package_cache import PackageCache
+from zentoria_infra.lab.pct import VMID_MARK
+from zentoria_infra.lab.pidfile import PidFile
+from zentoria_infra.lab.port_forward import PROXY_ADDRESS, PortForward
+from zentoria_infra.lab.registry import Lab
+from zentoria_infra.lab.runtime import RuntimeFailure
+from zentoria_infra.lab.supervisor import Supervisor
+
+PROXY_PORT = 3128
+_LOG = logging.getLogger(__name__)
+_MARK = 999999999
+_TEMPLATE_SIZE = 127_000_000
+_LOG_BYTES = 4 << 20
+_T = TypeVar("_T")
+
+
+def daemon_pid(layout: LabLayout) -> PidFile:
+    """The pid file of a lab's daemon."""
+    return PidFile(layout.run / "daemon.pid")
+
+
+def sshd_pid(layout: LabLayout) -> PidFile:
+    """The pid file of a lab's sshd."""
+    return PidFile(layout.run / "sshd.pid")
+
+
+def ready_mark(layout: LabLayout) -> Path:
+    """The file that is there while a daemon is ready; it holds its pid."""
+    return layout.run / "ready"
+
+
+def boot_mark(layout: LabLayout) -> Path:
+    """The file that is there while the node is "booted"; it holds the kernel's boot id."""
+    return layout.run / "booted"
+
+
+def runtime_of(lab: Lab) -> LxcRuntime | NullRuntime:
+    """What runs a lab's containers."""
+    if lab.guests == "lxc":
+        return LxcRuntime(lab.layout)
+    return NullRuntime(lab.layout, templates={template.NAME: _TEMPLATE_SIZE})
+
+
+def attach_words(runtime: LxcRuntime | NullRuntime) -> list[str]:
+    """The argv that runs a program in container ``VMID_MARK``; empty without guests."""
+    if isinstance(runtime, NullRuntime):
+        return []
+    return [word.replace(str(_MARK), VMID_MARK) for word in runtime.attach_argv(_MARK)]
+
+
+class Report:
+    """Tells whoever started us how it goes; when nobody listens any more, that is no error."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._stream = None if descriptor is None else os.fdopen(descriptor, "w")
+
+    def say(self, text: str) -> None:
+        """A line for the user, while it starts."""
+        _LOG.info("%s", text)
+        self._send({"say": text})
+
+    def ready(self, notes: list[str]) -> None:
+        """Everything answers. ``notes`` are what went wrong all the same."""
+        self._send({"ready": notes})
+        self._close()
+
+    def failed(self, error: LabError) -> None:
+        """It does not start."""
+        self._send({"error": {"tried": error.tried, "on": error.on, "got": error.got, "todo": error.todo}})
+        self._close()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._stream is not None:
+            try:
+                self._stream.write(json.dumps(message) + "\n")
+                self._stream.flush()
+            except OSError:
+                self._close()
+
+    def _close(self) -> None:
+        if self._stream is not None:
+            with contextlib.suppress(OSError):
+                self._stream.close()
+            self._stream = None
+
+
+class Daemon:
+    """One lab at work.
+
+    Args:
+        lab: what to run.
+        report: where to tell how it goes.
+    """
+
+    def __init__(self, lab: Lab, report: Report) -> None:
+        self._lab = lab
+        self._layout = lab.layout
+        self._report = report
+        self._runtime = runtime_of(lab)
+        self._open = contextlib.AsyncExitStack()
+
+    async def run(self) -> None:
+        """Start everything, serve until SIGTERM or SIGINT, stop everything.
+
+        Raises:
+            LabError: something did not start; what had started is stopped again.
+        """
+        end = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end.set)
+        async with self._open:
+            starting = asyncio.create_task(self._start())
+            ending = asyncio.create_task(end.wait())
+            await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                _LOG.info("told to stop while starting")
+                with contextlib.suppress(LabError, RuntimeFailure, OSError):
+                    await starting
+                return
+            notes = starting.result()
+            ready_mark(self._layout).write_text(f"{os.getpid()}\n")
+            self._report.ready(notes)
+            _LOG.info("ready")
+            await ending
+            _LOG.info("stopping")
+            ready_mark(self._layout).unlink(missing_ok=True)
+
+    async def _start(self) -> list[str]:
+        fresh = not self._booted()
+        await _in_thread(self._prepare)
+        pki = Pki(self._layout.secrets)
+        certificates.ensure_pki(pki, f"Zentoria lab {self._lab.name} CA", ("127.0.0.1", "localhost"))
+        server = ApiServer(self._layout, self._runtime, ssl_context=certificates.server_context(pki))
+        server.node.fingerprint = certificates.fingerprint(pki)
+        await server.start()
+        self._open.push_async_callback(server.stop)
+        await _in_thread(lambda: credentials.ensure(self._layout))
+        if self._lab.guests == "lxc":
+            await self._start_network()
+        await self._start_sshd()
+        site_overlay.write(self._lab)
+        boot_mark(self._layout).write_text(_boot_id())
+        if not fresh:
+            return []
+        problems = await _in_thread(lambda: power.start_all(self._layout))
+        for problem in problems:
+            _LOG.warning("%s", problem)
+        return problems
+
+    def _booted(self) -> bool:
+        try:
+            same = boot_mark(self._layout).read_text() == _boot_id()
+        except FileNotFoundError:
+            return False
+        return same and (self._lab.guests == "none" or netns.exists(self._layout.netns))
+
+    def _prepare(self) -> None:
+        if isinstance(self._runtime, LxcRuntime):
+            self._runtime.host_up(self._report.say)
+            self._runtime.ensure_template(self._report.say)
+        elif not self._booted():
+            for vmid in power.configurations(self._layout):
+                self._runtime.stop(vmid, self._report.say)
+
+    async def _start_network(self) -> None:
+        allow = allow_list.of_this_machine(self._lab.allow)
+        gateway = network.BRIDGES["vmbr40"].partition("/")[0]
+        try:
+            listener = netns.listen_in(self._layout.netns, gateway, PROXY_PORT)
+        except OSError as error:
+            raise LabError("start the guests' proxy", on=f"{gateway}:{PROXY_PORT}", got=str(error)) from error
+        cache = PackageCache(default_root() / ".cache" / "packages")
+        proxy = ForwardProxy(listener, allow, cache, await _in_thread(allow_list.upstream_proxies))
+        self._open.callback(listener.close)
+        await proxy.start()
+        self._open.push_async_callback(proxy.stop)
+        _LOG.info("the guests' proxy lets through %s", ", ".join(allow.hosts) or "nothing")
+        if not allow.hosts:
+            self._report.say("this machine has no package sources: guests can install nothing")
+        for port, inside in ((self._lab.ports.https, 443), (self._lab.ports.http, 80)):
+            forward = PortForward(port, self._layout.netns, (PROXY_ADDRESS, inside))
+            await forward.start()
+            self._open.push_async_callback(forward.stop)
+
+    async def _start_sshd(self) -> None:
+        layout = self._layout
+        config = ssh.write_files(layout, attach_words(self._runtime))
+        ssh.ensure_privsep(layout)
+        argv = [ssh.program(), "-D", "-e", "-f", str(config)]
+        ready: Callable[[], bool] = lambda: _ssh_answers(layout.ssh_port)  # noqa: E731 - typed for the supervisor
+        sshd = Supervisor("sshd", argv, layout.logs / "sshd.log", sshd_pid(layout), ready)
+        await sshd.start()
+        self._open.push_async_callback(sshd.stop)
+
+
+def _ssh_answers(port: int) -> bool:
+    """Whether an SSH server greets on a port."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.settimeout(2)
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+async def _in_thread(function: Callable[[], _T]) -> _T:
+    return await asyncio.get_running_loop().run_in_executor(None, function)
+
+
+def _log_to(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    form = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name, file in (("", "daemon.log"), ("zentoria_infra.lab.forward_proxy", "proxy.log")):
+        handler = logging.handlers.RotatingFileHandler(folder / file, maxBytes=_LOG_BYTES, backupCount=2)
+        handler.setFormatter(form)
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one lab's daemon; ends at SIGTERM."""
+    parser = argparse.ArgumentParser(prog="zentoria-lab")
+    parser.add_argument("name")
+    parser.add_argument("--report", type=int, default=None)
+    options = parser.parse_args(argv)
+    report = Report(options.report)
+    lab = registry.find(options.name)
+    if lab is None:
+        report.failed(LabError("start the lab's daemon", on=options.name, got="there is no such lab"))
+        return 1
+    layout = lab.layout
+    pid_file = daemon_pid(layout)
+    pid_file.write()
+    _log_to(layout.logs)
+    ready_mark(layout).unlink(missing_ok=True)
+    try:
+        asyncio.run(Daemon(lab, report).run())
+        return 0
+    except LabError as error:
+        _LOG.error("%s", error)
+        report.failed(error)
+    except Exception as error:  # a bug must reach the user and the log, there is no terminal
+        _LOG.exception("the daemon ended")
+        report.failed(LabError("start the lab", got=f"{type(error).__name__}: {error}", todo=f"see {layout.logs}"))
+    finally:
+        ready_mark(layout).unlink(missing_ok=True)
+        pid_file.remove()
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
