@@ -84,6 +84,15 @@ def discard(node: Node, vmid: int, log: Log) -> None:
     node.guests.remove(vmid)
 
 
+def forget(node: Node, vmid: int) -> None:
+    """Take a container out of its pool, drop the rights on it and its firewall."""
+    with node.access.change() as config:
+        for pool in config.pools.values():
+            pool.vms.discard(vmid)
+        config.acl.pop(f"/vms/{vmid}", None)
+    node.firewall.remove(vmid)
+
+
 def start(node: Node, vmid: int, log: Log) -> None:
     """Start a container; pending changes hold from now on."""
     with node.locks.guest(vmid):
@@ -169,11 +178,7 @@ def destroy(node: Node, vmid: int, log: Log, *, force: bool, purge: bool, unrefe
             mine |= {name for name in node.runtime.volumes() if volumes.owner(name) == vmid}
         for name in sorted(mine):
             node.runtime.free(name)
-        with node.access.change() as config:
-            for pool in config.pools.values():
-                pool.vms.discard(vmid)
-            config.acl.pop(f"/vms/{vmid}", None)
-        node.firewall.remove(vmid)
+        forget(node, vmid)
         if purge:
             log(f"purging CT {vmid} from related configurations..")
         node.guests.remove(vmid)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-
+from zentoria_infra.lab.api import guestops
 from zentoria_infra.lab.api.node import Node
-from zentoria_infra.lab.runtime import RuntimeFailure
+
+_HALF = frozenset({"create", "destroyed"})
 
 
 def recover(node: Node) -> None:
-    """Remove containers whose creation was cut off: configuration, volumes, whatever the runtime has of them."""
+    """Remove containers whose creation or destruction was cut off, with all that is theirs.
+
+    No task survives the server, so nobody else will ever take these two locks away.
+    """
     for vmid in node.guests.ids():
-        if node.guests.get(vmid).options.get("lock") != "create":
-            continue
-        with contextlib.suppress(RuntimeFailure):
-            node.runtime.destroy(vmid, lambda _line: None)
-        for volume in [name for name in node.runtime.volumes() if name.startswith(f"{vmid}/")]:
-            with contextlib.suppress(RuntimeFailure):
-                node.runtime.free(volume)
-        node.guests.remove(vmid)
+        if node.guests.get(vmid).options.get("lock") in _HALF:
+            guestops.discard(node, vmid, lambda _line: None)
+            guestops.forget(node, vmid)

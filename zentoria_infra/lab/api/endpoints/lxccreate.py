@@ -71,7 +71,11 @@ def _disk_order(key: str) -> tuple[int, int]:
 def _start_task(call: Call, what: guestops.Creation, *, start: bool) -> str:
     node, who = call.node, call.who
 
+    unused = [name for name in ("password", "ssh-public-keys", "timezone") if call.given(name)]
+
     def work(log: Log) -> None:
+        if unused:
+            log(f"not set inside the container, this lab cannot: {', '.join(unused)}")
         guestops.create(node, what, log)
         if start:
             node.tasks.start("vzstart", str(what.vmid), who, lambda log: guestops.start(node, what.vmid, log))
