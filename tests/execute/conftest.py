@@ -1,6 +1,7 @@
 """A lab API over TLS in this process, without guests, and a client of ours with least rights."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,10 +82,12 @@ class Node:
         self.token = made["value"]
 
     async def _stop(self) -> None:
-        # TLS connections take a moment to say goodbye, on the clients' side and on ours.
-        await asyncio.sleep(0.1)
         await self.server.stop()
-        await asyncio.sleep(0.2)
+        # TLS connections take a while to say goodbye; a loop that ends before leaves their sockets open.
+        for _ in range(200):
+            if len(self._loop._selector.get_map()) <= 1:  # the loop's own wake-up pipe
+                return
+            await asyncio.sleep(0.05)
 
     def client(self) -> Proxmox:
         """A client with a token of least rights."""
@@ -97,6 +100,7 @@ class Node:
         for client in self._clients:
             client.close()
         self._session.close()
+        gc.collect()  # urllib3 closes a pool's connections when the pool is collected
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
