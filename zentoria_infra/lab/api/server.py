@@ -110,10 +110,21 @@ class ApiServer:
     async def stop(self) -> None:
         """Stop listening, wait a little for tasks that still run, and let go of everything."""
         for runner in self._runners:
-            await runner.cleanup()
+            await _close(runner)
         self._runners.clear()
         self._layout.control_socket.unlink(missing_ok=True)
         if self._pool is not None:
             await asyncio.get_running_loop().run_in_executor(self._pool, self.node.tasks.wait, _STOP_WAIT)
             self._pool.shutdown(wait=False)
             self._pool = None
+
+
+async def _close(runner: web.ServerRunner) -> None:
+    """Stop listening. A TLS connection that a client keeps open would wait 30 s for its farewell: it is cut."""
+    server = runner.server
+    transports = [handler.transport for handler in server.connections] if isinstance(server, web.Server) else []
+    await runner.cleanup()
+    for transport in transports:
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+    await asyncio.sleep(0)
