@@ -1,0 +1,93 @@
+"""``make bench``: cold `up`, no-change `up`, and a redeploy under load, in a lab of its own.
+
+Prints a table and writes JSON to the file named by ``--json``. Nothing here is a test: times depend on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.support.stack import RequestLoop, Run, Stack, no_lxc
+
+
+def measure(stack: Stack, *arguments: str) -> tuple[Run, dict[str, Any]]:
+    """Run one command; its figures."""
+    run = stack.zentoria(*arguments, "--json", check=True)
+    figures = {
+        "seconds": round(run.seconds, 2),
+        "api_calls": run.result["api_calls"],
+        "ssh_round_trips": run.result["ssh_round_trips"],
+    }
+    return run, figures
+
+
+def peak_memory(stack: Stack, *arguments: str) -> int:
+    """Peak resident memory of one command in MiB, by a child of a child of ours."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        stack.zentoria(*arguments, "--json")
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        os.write(writer, str(peak).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        peak = int(stream.read())
+    os.waitpid(pid, 0)
+    return peak // 1024
+
+
+def main() -> int:
+    """Measure, print, and leave nothing behind."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--repeat", type=int, default=3, help="how often the warm ones are measured")
+    options = parser.parse_args()
+    if missing := no_lxc():
+        print(missing, file=sys.stderr)
+        return 1
+    found: dict[str, dict[str, Any]] = {}
+    stack = Stack("t-bench")
+    stack.reset()
+    try:
+        stack.start()
+        print("filling the package cache ...", flush=True)
+        stack.zentoria("up", "--yes", check=True)
+        stack.reset()
+        stack.start()
+        _, found["cold up of 17 (packages cached)"] = measure(stack, "up", "--yes")
+        warm = [measure(stack, "up", "--yes")[1] for _ in range(options.repeat)]
+        found["no-change up"] = {**warm[-1], "seconds": statistics.median(one["seconds"] for one in warm)}
+        found["no-change up"]["peak_memory_mib"] = peak_memory(stack, "up", "--yes")
+        redeploys = []
+        with RequestLoop(stack, "/api/v1/health") as load:
+            time.sleep(1)
+            redeploys = [measure(stack, "redeploy", "401")[1] for _ in range(options.repeat)]
+            time.sleep(1)
+        found["redeploy 401 under load"] = {
+            **redeploys[-1],
+            "seconds": statistics.median(one["seconds"] for one in redeploys),
+            "requests": load.good,
+            "failed_requests": len(load.bad),
+            "slowest_request_s": round(load.slowest, 2),
+        }
+    finally:
+        stack.reset()
+    for name, figures in found.items():
+        print(f"{name:36}" + "  ".join(f"{key} {value}" for key, value in figures.items()))
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

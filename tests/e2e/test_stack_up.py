@@ -1,0 +1,148 @@
+"""From nothing to a running stack on real containers, as a user sees it."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from tests.support.stack import RequestLoop, Run, Stack, copy_project
+
+pytestmark = [pytest.mark.root, pytest.mark.lxc, pytest.mark.timeout(900)]
+
+HEALTH = "/api/v1/health"
+
+
+def test_up_ends_with_seventeen_containers_and_a_healthy_chain(stack: Stack, cold: Run) -> None:
+    assert cold.result["exit_code"] == 0
+    status = json.loads(stack.zentoria("status", "--json", check=True).out)
+    assert len(status["containers"]) == 17
+    assert {one["status"] for one in status["containers"]} == {"running"}
+    answer = stack.get(HEALTH)
+    assert answer.status_code == 200, answer.text
+    seen = answer.json()
+    assert seen["status"] == "ok"
+    assert seen["dependencies"]["database"]["saw"]["database"] == "zentoria_core"
+    assert seen["dependencies"]["database"]["saw"]["server"].startswith("PostgreSQL 17")
+    assert seen["dependencies"]["redis"]["status"] == "ok"
+
+
+def test_a_second_up_changes_nothing_in_few_calls(stack: Stack) -> None:
+    run = stack.zentoria("up", "--yes", "--json", check=True)
+    plan = run.events[0]
+    assert plan["changes"] is False, json.dumps(plan, indent=1)
+    assert run.result["stages"] == 0
+    assert run.result["api_calls"] <= 3 * 17
+    assert run.result["ssh_round_trips"] <= 17
+
+
+def test_redeploy_under_load_fails_no_request(stack: Stack) -> None:
+    before = stack.zentoria("exec", "backend", "--", "systemctl", "show", "-P", "MainPID", "zentoria-backend")
+    with RequestLoop(stack, HEALTH) as load:
+        time.sleep(1)
+        stack.zentoria("redeploy", "backend", check=True)
+        time.sleep(1)
+    after = stack.zentoria("exec", "backend", "--", "systemctl", "show", "-P", "MainPID", "zentoria-backend")
+    assert before.out.strip() != after.out.strip()
+    assert load.bad == []
+    assert load.good > 20
+    assert stack.zentoria("plan", "--json", check=True).out.find('"changes": false') > 0
+
+
+def test_a_foreign_container_is_refused_and_untouched(stack: Stack) -> None:
+    """VMID 405 is taken out of our hands: its mark goes, and with it every right to touch it."""
+    stack.zentoria("down", "405", "--yes", check=True)
+    make_foreign(stack)
+    before = api(stack, "GET", "/nodes/pve/lxc/405/config")
+    try:
+        run = stack.zentoria("up", "--yes")
+        assert run.code == 5, run.said()
+        assert "405" in run.err
+        assert "not Zentoria's" in run.err
+        assert api(stack, "GET", "/nodes/pve/lxc/405/config") == before
+    finally:
+        api(stack, "DELETE", "/nodes/pve/lxc/405")
+    assert stack.zentoria("up", "--yes", check=True).code == 0
+
+
+def test_a_broken_release_returns_to_the_last_one(stack: Stack, tmp_path) -> None:
+    project = copy_project(tmp_path / "project")
+    main = project / "services/backend/src/zentoria_backend/main.py"
+    main.write_text("raise RuntimeError('this release does not start')\n")
+    broken = Stack(stack.name, project)
+    with RequestLoop(stack, HEALTH) as load:
+        run = broken.zentoria("up", "--yes")
+    assert run.code == 1, run.said()
+    assert "this release does not start" in run.said()
+    assert "Traceback (most recent call last)" not in run.err.split("output:")[0]
+    assert load.bad == []
+    assert stack.get(HEALTH).status_code == 200
+    assert stack.zentoria("up", "--yes", check=True).code == 0
+
+
+def test_a_package_that_does_not_exist_stops_one_container_and_says_so(stack: Stack, tmp_path) -> None:
+    project = copy_project(tmp_path / "project")
+    file = project / "inventory/containers/410-redis.yaml"
+    file.write_text(file.read_text().replace("[redis-server", "[no-such-package-here, redis-server"))
+    assert "no-such-package-here" in file.read_text()
+    run = Stack(stack.name, project).zentoria("up", "--yes")
+    assert run.code == 1, run.said()
+    assert "no-such-package-here" in run.err
+    assert "what to do" in run.err
+    assert stack.zentoria("up", "--yes", check=True).code == 0
+
+
+@pytest.mark.parametrize("moment", [0.3, 0.8, 1.5, 2.2, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0])
+def test_a_kill_at_any_moment_loses_nothing(stack: Stack, moment: float) -> None:
+    """Two containers are gone and must be made again; `up` dies in the middle; the next one converges."""
+    stack.zentoria("down", "400", "410", "--yes", check=True)
+    process = stack.popen("up", "--yes")
+    time.sleep(moment)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    run = stack.zentoria("up", "--yes")
+    assert run.code == 0, run.said()
+    assert '"changes": false' in stack.zentoria("plan", "--json", check=True).out
+    assert stack.get(HEALTH).status_code == 200
+
+
+def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(stack: Stack) -> None:
+    stack.zentoria("down", "400", "--yes", check=True)
+    process = stack.popen("up", "--yes")
+    time.sleep(2.5)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode in (0, 130), said
+    assert "Traceback" not in said
+    assert stack.zentoria("up", "--yes", check=True).code == 0
+
+
+def make_foreign(stack: Stack) -> None:
+    """Somebody else's container on VMID 405."""
+    template = "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst"
+    task = api(stack, "POST", "/nodes/pve/lxc", vmid=405, ostemplate=template, hostname="mine", rootfs="local:1")
+    for _ in range(300):
+        if api(stack, "GET", f"/nodes/pve/tasks/{task}/status")["status"] == "stopped":
+            return
+        time.sleep(0.1)
+    raise AssertionError("the foreign container is not made")
+
+
+def api(stack: Stack, method: str, path: str, **data: object):
+    """One call as the lab's root@pam, over the lab's control socket."""
+    import http.client
+    import socket
+    import urllib.parse
+
+    folder = json.loads(stack.lab("status", "--json").out)["folder"]
+    connection = http.client.HTTPConnection("localhost", timeout=60)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(f"{folder}/run/control.sock")
+    body = urllib.parse.urlencode(data) if data else None
+    headers = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
+    connection.request(method, f"/api2/json{path}", body, headers)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    assert answer.status == 200, (answer.status, answer.reason, text)
+    return json.loads(text)["data"]
