@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import ssl
 from collections.abc import Mapping
 
@@ -125,6 +126,8 @@ async def _close(runner: web.ServerRunner) -> None:
     transports = [handler.transport for handler in server.connections] if isinstance(server, web.Server) else []
     await runner.cleanup()
     for transport in transports:
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
+        # Python 3.11 raises it where the connection has ended by itself meanwhile.
+        with contextlib.suppress(AttributeError):
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
     await asyncio.sleep(0)
