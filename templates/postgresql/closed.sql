@@ -1,0 +1,2 @@
+REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC;
+GRANT CONNECT ON DATABASE postgres TO pg_monitor;

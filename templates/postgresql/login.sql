@@ -1,0 +1,13 @@
+-- An error must not put the verifier into the server's log.
+SET log_min_error_statement = panic;
+SET log_statement = none;
+SET log_min_duration_statement = -1;
+SELECT format('CREATE ROLE %I', {{ role | literal }})
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {{ role | literal }}) \gexec
+ALTER ROLE {{ role | name }} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
+  PASSWORD {{ verifier | literal }};
+{% if reads_all %}
+GRANT pg_read_all_data TO {{ role | name }};
+{% else %}
+REVOKE pg_read_all_data FROM {{ role | name }};
+{% endif %}

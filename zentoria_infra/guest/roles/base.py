@@ -1,0 +1,127 @@
+"""What every guest has: names, time, package sources, limits of its journal, SSH or none, the node exporter."""
+
+from __future__ import annotations
+
+from zentoria_infra.guest.roles.fragment import Context, Fragment, absent, directory, drop_in, file, ids
+from zentoria_infra.guest.state import Resource, Symlink, Unit
+from zentoria_infra.inventory.model import Container, Inventory, Service
+
+APT_TIMERS = ("apt-daily.timer", "apt-daily-upgrade.timer")
+"""Guests have no way to the internet, but for the time of a deployment: these would fail every day."""
+
+SSH_UNITS = ("ssh.service", "ssh.socket")
+SOURCES = "/etc/apt/sources.list.d/debian.sources"
+NODE_EXPORTER = "prometheus-node-exporter.service"
+
+
+def base(context: Context) -> Fragment:
+    """The base of all containers."""
+    ssh = _ssh(context)
+    return Fragment(
+        before=_packages_from(context),
+        packages=("tzdata", *ssh.packages),
+        main=(*_names(context), *_time(context), *_journal(context), *_no_timers(), *ssh.main),
+    )
+
+
+def names_of(inventory: Inventory, container: Container) -> tuple[str, ...]:
+    """Names of a container, as ``zentoria-db.zentoria.internal``, ``zentoria-db`` and ``db``."""
+    return (f"{container.hostname}.{inventory.site.dns.search_domain}", container.hostname, container.name)
+
+
+def node_exporter(context: Context, service: Service) -> Fragment:
+    """Metrics of the machine, at the container's address only."""
+    return exporter(context, service, NODE_EXPORTER, {})
+
+
+def exporter(
+    context: Context, service: Service, unit: str, variables: dict[str, str], *arguments: str, secret: bool = False
+) -> Fragment:
+    """One of Debian's ``prometheus-*-exporter`` packages; they read ``/etc/default/<name>`` and ``ARGS`` in it.
+
+    Args:
+        context: the container's.
+        service: the exporter; its first port is where it listens.
+        unit: the unit that Debian's package brings.
+        variables: its environment.
+        arguments: options besides the address to listen at.
+        secret: whether ``variables`` hold a password.
+    """
+    port = service.exposes[0].port.first
+    listen = f"--web.listen-address={context.address}:{port}"
+    text = context.render("base/environment", variables={**variables, "ARGS": " ".join((listen, *arguments))})
+    path = f"/etc/default/{unit.removesuffix('.service')}"
+    # systemd reads it as root before it becomes another user
+    settings = file(path, text).model_copy(update={"mode": "0600" if secret else "0644", "secret": secret})
+    files = (settings, drop_in(context, unit))
+    return Fragment(
+        packages=context.apt(service).packages,
+        main=(*files, Unit(id=f"unit:{unit}", name=unit, reads=ids(files)), *context.health(service)),
+    )
+
+
+def _packages_from(context: Context) -> tuple[Resource, ...]:
+    site = context.inventory.site
+    found: list[Resource] = [file("/etc/apt/apt.conf.d/80zentoria", context.render("base/apt.conf", proxy=site.proxy))]
+    if site.package_sources != "template":
+        text = context.render("base/sources.deb822", sources=site.package_sources)
+        found += [file(SOURCES, text), absent("/etc/apt/sources.list")]
+    return tuple(found)
+
+
+def _names(context: Context) -> tuple[Resource, ...]:
+    inventory = context.inventory
+    hosts = [
+        {"address": str(container.address), "names": names_of(inventory, container)}
+        for container in inventory.containers
+    ]
+    return (
+        # Proxmox writes its own lines into these files at each start, unless such a mark is beside them (pct(1)).
+        file("/etc/.pve-ignore.hosts", ""),
+        file("/etc/hosts", context.render("base/hosts", hosts=hosts)),
+        file("/etc/hostname", f"{context.container.hostname}\n"),
+    )
+
+
+def _time(context: Context) -> tuple[Resource, ...]:
+    zone = context.inventory.site.time_zone
+    return (
+        Symlink(id="link:/etc/localtime", path="/etc/localtime", target=f"/usr/share/zoneinfo/{zone}"),
+        file("/etc/timezone", f"{zone}\n"),
+    )
+
+
+def _journal(context: Context) -> tuple[Resource, ...]:
+    rootfs = context.container.resources.rootfs * 1024
+    text = context.render("base/journald.conf", disk=min(256, rootfs // 32), keep_free=rootfs // 10)
+    settings = file("/etc/systemd/journald.conf.d/zentoria.conf", text)
+    unit = "systemd-journald.service"
+    return settings, Unit(id=f"unit:{unit}", name=unit, enabled=None, reads=(settings.id,))
+
+
+def _no_timers() -> tuple[Resource, ...]:
+    return tuple(Unit(id=f"unit:{name}", name=name, enabled=False, running=False, masked=True) for name in APT_TIMERS)
+
+
+def _ssh(context: Context) -> Fragment:
+    keys = context.inventory.site.admin_ssh_keys
+    if not keys:
+        return Fragment(
+            main=tuple(
+                Unit(id=f"unit:{name}", name=name, enabled=False, running=False, masked=True) for name in SSH_UNITS
+            )
+        )
+    settings = file("/etc/ssh/sshd_config.d/zentoria.conf", context.render("base/sshd.conf", address=context.address))
+    late = drop_in(context, "ssh.service")
+    return Fragment(
+        packages=("openssh-server",),
+        main=(
+            directory("/root/.ssh", mode="0700"),
+            file("/root/.ssh/authorized_keys", "".join(f"{key}\n" for key in keys), mode="0600"),
+            settings,
+            late,
+            # with the socket, sshd would listen at every address
+            Unit(id="unit:ssh.socket", name="ssh.socket", enabled=False, running=False, masked=True),
+            Unit(id="unit:ssh.service", name="ssh.service", reads=(settings.id, late.id)),
+        ),
+    )

@@ -1,0 +1,92 @@
+"""A guest's desired state, made of the inventory and what materials give. Equal inputs make equal states."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from zentoria_infra.errors import InventoryError
+from zentoria_infra.guest.roles.backend import backend
+from zentoria_infra.guest.roles.base import base, node_exporter
+from zentoria_infra.guest.roles.fragment import Context, Fragment, Role
+from zentoria_infra.guest.roles.materials import Materials
+from zentoria_infra.guest.roles.nginx import nginx, nginx_exporter
+from zentoria_infra.guest.roles.pgbouncer import pgbouncer
+from zentoria_infra.guest.roles.postgresql import postgres_exporter, postgresql
+from zentoria_infra.guest.roles.redis import redis, redis_exporter
+from zentoria_infra.guest.roles.rendering import Templates
+from zentoria_infra.guest.state import GuestState, Packages, Resource, Volume
+from zentoria_infra.inventory.model import Container, Inventory
+
+ROLES: Mapping[str, Role] = {
+    "backend": backend,
+    "nginx": nginx,
+    "nginx-exporter": nginx_exporter,
+    "node-exporter": node_exporter,
+    "pgbouncer": pgbouncer,
+    "postgres-exporter": postgres_exporter,
+    "postgresql": postgresql,
+    "redis": redis,
+    "redis-exporter": redis_exporter,
+}
+"""Roles by component. A service whose component has no role is not in the state."""
+
+
+def compile_guest(inventory: Inventory, container: Container, materials: Materials, *, nonce: str = "") -> GuestState:
+    """The state of one guest: its base, and the services that have a role, in the order in which they are declared.
+
+    Args:
+        inventory: everything.
+        container: one of its containers.
+        materials: passwords, certificates, releases; asked for what the container's roles need and nothing else.
+        nonce: a new value deploys services anew even when nothing changed.
+
+    Raises:
+        ZentoriaError: the inventory cannot be used for a role, or materials cannot be made.
+    """
+    context = Context(inventory, container, materials, Templates(inventory.root), nonce)
+    chosen = [(ROLES[service.component], service) for service in container.services if service.component in ROLES]
+    fragments = [base(context), *(role(context, service) for role, service in chosen)]
+    resources = merge(fragments, _volumes(container))
+    repeated = [name for name, count in Counter(one.id for one in resources).items() if count > 1]
+    if repeated:
+        raise InventoryError(
+            f"make the state of {container.name}",
+            on=inventory.where(container, "services"),
+            got=f"two of its services want the same thing: {', '.join(repeated)}",
+            todo="let one service of each component be in a container",
+        )
+    return GuestState(vmid=container.vmid, hostname=container.hostname, resources=resources)
+
+
+def unbuilt(container: Container) -> tuple[str, ...]:
+    """Names of the container's services that have no role: they are not installed."""
+    return tuple(service.name for service in container.services if service.component not in ROLES)
+
+
+def merge(fragments: list[Fragment], volumes: tuple[Volume, ...]) -> tuple[Resource, ...]:
+    """Put fragments together: what packages need, all packages at once, users, volumes, and the rest in order.
+
+    The same folder may be asked for by two roles; it is made once.
+    """
+    packages = sorted({name for fragment in fragments for name in fragment.packages})
+    found: list[Resource] = [one for fragment in fragments for one in fragment.before]
+    found.append(Packages(id="packages", names=tuple(packages)))
+    found += dict.fromkeys(user for fragment in fragments for user in fragment.users)
+    found += volumes
+    found += (one for fragment in fragments for one in fragment.main)
+    folders = dict.fromkeys(one for one in found if one.kind == "directory")
+    return tuple(one for one in found if one.kind != "directory" or folders.pop(one, True) is None)
+
+
+def _volumes(container: Container) -> tuple[Volume, ...]:
+    return tuple(
+        Volume(
+            id=f"volume:{volume.path}",
+            path=volume.path,
+            owner=volume.owner,
+            group=volume.owner,
+            mode="0755" if volume.owner == "root" else "0750",
+        )
+        for volume in container.volumes
+    )

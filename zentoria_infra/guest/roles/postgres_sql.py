@@ -1,0 +1,57 @@
+"""Steps that bring roles, databases, schemas and extensions of PostgreSQL to what they shall be.
+
+``psql`` runs as the system user ``postgres`` (peer authentication) and gets its SQL on standard input: nothing of it
+is in the process list. The SQL is in ``templates/postgresql``: ``<what>.check.sql`` answers ``t`` when all is right.
+"""
+
+from __future__ import annotations
+
+from zentoria_infra.guest.roles.databases import READERS, Database
+from zentoria_infra.guest.roles.rendering import Templates
+from zentoria_infra.guest.state import Step
+
+
+def psql(database: str = "postgres") -> tuple[str, ...]:
+    """The command: no startup file, bare output, stop at the first error."""
+    return ("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database)
+
+
+def login_step(render: Templates, role: str, verifier: str) -> Step:
+    """A role that logs in with a password of which the server gets the SCRAM verifier only."""
+    return _step(render, "login", role, secret=True, role=role, verifier=verifier, reads_all=role in READERS)
+
+
+def monitor_step(render: Templates, role: str) -> Step:
+    """A role for the exporter: logs in through the socket as the system user of its name, and reads statistics."""
+    return _step(render, "monitor", role, role=role)
+
+
+def closed_step(render: Templates) -> Step:
+    """Databases that every cluster has are for the superuser and the exporter: PUBLIC may not connect to them."""
+    return _step(render, "closed", "postgres and template1")
+
+
+def database_step(render: Templates, database: Database) -> Step:
+    """A database with its owner. Exactly its users may connect, and nobody through PUBLIC."""
+    return _step(render, "database", database.name, database=database)
+
+
+def inside_step(render: Templates, database: Database) -> Step:
+    """What is in a database: a schema for each tenant, extensions, and nothing that PUBLIC may create."""
+    return _step(render, "inside", database.name, connect=database.name, database=database)
+
+
+def _step(
+    render: Templates, what: str, which: str, *, connect: str = "postgres", secret: bool = False, **values: object
+) -> Step:
+    command = psql(connect)
+    return Step(
+        id=f"postgresql:{what}:{which}",
+        check=command,
+        check_stdin=render(f"postgresql/{what}.check.sql", **values),
+        expect="t",
+        apply=command,
+        apply_stdin=render(f"postgresql/{what}.sql", **values),
+        user="postgres",
+        secret=secret,
+    )
