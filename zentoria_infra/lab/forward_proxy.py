@@ -118,7 +118,7 @@ class ForwardProxy:
         except (OSError, TimeoutError, asyncio.IncompleteReadError, aiohttp.ClientError) as error:
             _LOG.info("%s: connection ended: %s", peer, error or type(error).__name__)
         finally:
-            await streams.close(writer)
+            writer.close()
 
     async def _serve(
         self, peer: str, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -60,12 +60,14 @@ class PortForward:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         try:
-            far = await asyncio.wait_for(self._dial(), _CONNECT_SECONDS)
-        except (OSError, TimeoutError, LabError) as error:
-            _LOG.info("port %s: %s:%s does not answer: %s", self._port, *self._target, error or "timeout")
-            await streams.close(writer)
-            return
-        await streams.splice((reader, writer), far)
+            try:
+                far = await asyncio.wait_for(self._dial(), _CONNECT_SECONDS)
+            except (OSError, TimeoutError, LabError) as error:
+                _LOG.info("port %s: %s:%s does not answer: %s", self._port, *self._target, error or "timeout")
+                return
+            await streams.splice((reader, writer), far)
+        finally:
+            writer.close()
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()

@@ -16,17 +16,19 @@ async def splice(
     A side that ends its own direction (a half-close) still gets what the other sends. An error on either
     ends both. Gives back the bytes carried from near to far, and from far to near.
     """
+    there = asyncio.ensure_future(_carry(near[0], far[1]))
+    back = asyncio.ensure_future(_carry(far[0], near[1]))
     try:
-        there = asyncio.ensure_future(_carry(near[0], far[1]))
-        back = asyncio.ensure_future(_carry(far[0], near[1]))
-        _, waiting = await asyncio.wait({there, back}, return_when=asyncio.FIRST_EXCEPTION)
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(there, back, return_exceptions=True)
-        return _count(there), _count(back)
+        await asyncio.wait({there, back}, return_when=asyncio.FIRST_EXCEPTION)
     finally:
+        for task in (there, back):
+            task.cancel()
         for writer in (near[1], far[1]):
-            await close(writer)
+            writer.close()  # both, before anything is waited for: we may be cancelled again
+    await asyncio.gather(there, back, return_exceptions=True)
+    for writer in (near[1], far[1]):
+        await close(writer)
+    return _count(there), _count(back)
 
 
 async def close(writer: asyncio.StreamWriter) -> None:

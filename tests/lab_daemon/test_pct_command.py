@@ -1,0 +1,233 @@
+"""What comes over SSH becomes at most one program, of the few that pct knows, and pct's own words otherwise."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from zentoria_infra.lab import pct
+from zentoria_infra.lab.pct import Parsed, Pct, PctError, Settings, parse
+
+HOSTILE = (
+    "pct exec 404 -- sh -c 'id; rm -rf /'",
+    "pct list; rm -rf /",
+    "pct list && id",
+    "pct list | tee /etc/passwd",
+    "pct exec 404 -- true\nid",
+    "pct exec '404; id' -- true",
+    "pct exec 404$(id) -- true",
+    "pct exec 404 -- `id`",
+    "pct exec ../../1 -- true",
+    "/bin/sh -c id",
+    "env pct list",
+    "pct exec 404 --rcfile /x -- id",
+    "pct push 404 ../../etc/shadow /tmp/x",
+    "pct pull 404 /etc/passwd /etc/cron.d/x",
+    "pct set 404 --hookscript local:snippets/x",
+    "PATH=/tmp pct list",
+    "",
+    "'",
+    "pct",
+    "pct\0list",
+)
+
+
+class Became(Exception):
+    """The program that would have taken our place."""
+
+    def __init__(self, file: str, argv: list[str], env: dict[str, str]) -> None:
+        super().__init__(file)
+        self.file = file
+        self.argv = argv
+        self.env = env
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pct]:
+    root = tmp_path_factory.mktemp("node")
+    (root / "pve/lxc").mkdir(parents=True)
+    (root / "pve/lxc/404.conf").write_text("hostname: db\n")
+    (root / "files").mkdir()
+    (root / "files/page").write_text("hello")
+    values = {
+        "node": "pve", "pve": str(root / "pve"), "guests": str(root / "guests"), "netns": "zt-test",
+        "socket": str(root / "none.sock"), "files": str(root / "files"), "path": "/usr/bin:/bin",
+        "package": str(root),
+    }  # fmt: skip
+    text = Settings.render(values, ["lxc-attach", "-n", pct.VMID_MARK, "--"])
+    patch = pytest.MonkeyPatch()
+    patch.setattr(Pct, "_pid", lambda self, vmid: 1234)
+    patch.setattr(pct, "os", Os())
+    yield Pct(Settings(text))
+    patch.undo()
+
+
+class Os:
+    """The module ``os`` for pct alone, with which nothing is executed."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def execvpe(self, file: str, argv: list[str], env: dict[str, str]) -> None:
+        raise Became(file, argv, env)
+
+    def chdir(self, path: str) -> None:
+        assert path == "/"
+
+    def dup2(self, descriptor: int, other: int) -> None:
+        os.close(descriptor)
+
+
+def run(node: Pct, line: str) -> Became | str | int:
+    """What a line does: a program, words on standard error, or an exit code."""
+    try:
+        return node.run(parse(line))
+    except Became as became:
+        return became
+    except PctError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("line", HOSTILE)
+def test_nothing_but_one_guest_program_comes_of_a_hostile_line(node: Pct, line: str) -> None:
+    outcome = run(node, line)
+    if isinstance(outcome, Became):
+        words = shlex.split(line)
+        assert words[:3] == ["pct", "exec", "404"]
+        assert outcome.argv[:4] == ["lxc-attach", "-n", "404", "--"]
+    else:
+        assert isinstance(outcome, str), outcome
+
+
+WORDS = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(
+        ["pct", "exec", "push", "pull", "set", "404", "--", "-", ";", "&&", "|", "$(id)", "`id`", "\n", "'"]
+    ),
+)
+
+
+@given(st.lists(WORDS, max_size=8), st.booleans())
+@example(["pct", "exec", "404", "--", "sh", "-c", "a;b"], True)
+@example(["pct", "exec", "404", "--", "--", "x"], True)
+@settings(max_examples=400, deadline=None)
+def test_any_line_runs_at_most_what_it_names_in_its_own_words(node: Pct, words: list[str], quoted: bool) -> None:
+    line = shlex.join(words) if quoted else " ".join(words)
+    outcome = run(node, line)
+    if isinstance(outcome, Became):
+        sent = shlex.split(line)
+        assert outcome.file == "lxc-attach"
+        assert outcome.argv[:4] == ["lxc-attach", "-n", "404", "--"]
+        rest = outcome.argv[4:]
+        verb = sent[1]
+        if verb == "exec":
+            assert sent[-len(rest) :] == rest  # word for word what was sent, none split or joined
+        else:
+            assert rest[0] in ("/bin/sh", "/bin/cat")
+        assert set(outcome.env) == {"PATH", "LC_ALL"}
+    else:
+        assert outcome != 0 or words[:2] == ["pct", "list"]
+
+
+@given(st.text(max_size=60))
+def test_whatever_is_sent_is_parsed_or_refused(text: str) -> None:
+    try:
+        found = parse(text)
+    except PctError as error:
+        assert str(error)
+    else:
+        assert isinstance(found, Parsed)
+        assert found.verb in pct.USAGE
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0"), max_size=20), min_size=1, max_size=6))
+def test_a_program_gets_the_arguments_that_the_client_quoted(argv: list[str]) -> None:
+    assert list(parse(shlex.join(["pct", "exec", "404", "--", *argv])).extra) == argv
+
+
+def test_the_double_dash_after_the_vmid_may_be_left_out() -> None:
+    assert parse("pct exec 404 ls -- -l").extra == ("ls", "--", "-l")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("pct exec 404", "missing command"),
+        ("pct exec 999 -- id", "Configuration file 'nodes/pve/lxc/999.conf' does not exist"),
+        ("pct exec", "400 not enough arguments\npct exec <vmid> [<extra-args>]"),
+        ("pct status 404 405", "400 too many arguments\npct status <vmid> [OPTIONS]"),
+        ("pct set 404 --memory", "Option memory requires an argument"),
+        ("pct push 404 nosuch /x", "failed to open nosuch for reading"),
+        ("pct push 404 /etc/passwd /x", "failed to open /etc/passwd: the lab's node has its files in"),
+        ("pct push 404 page /x --perms 9", "invalid mode: '9'"),
+        ("pct push 404 page /x --user 'a b'", "failed to get uid for: a b"),
+        ("pct enter 404", "ERROR: unknown command 'pct enter'"),
+        ("pct status 12", "value does not look like a valid VM ID"),
+    ],
+)
+def test_errors_are_said_as_pct_says_them(node: Pct, line: str, said: str) -> None:
+    outcome = run(node, line)
+    assert isinstance(outcome, str)
+    assert said in outcome
+
+
+def test_a_container_that_does_not_run(node: Pct, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pct, "_pid", lambda self, vmid: 0)
+    assert run(node, "pct exec 404 -- id") == "container '404' not running!"
+    assert run(node, "pct push 404 page /x") == "can only push files to a running CT"
+    assert run(node, "pct pull 404 /x page") == "can only pull files from a running VM"
+
+
+def test_a_lab_without_guests_says_so(node: Pct) -> None:
+    empty = Pct(Settings(Settings.render(node._settings.values, [])))
+    assert run(empty, "pct exec 404 -- id") == "this lab has no guests inside (--guests none)"
+    assert run(empty, "pct push 404 page /x") == "this lab has no guests inside (--guests none)"
+
+
+@pytest.mark.parametrize(("perms", "mode"), [("644", "0644"), ("0600", "0600"), ("0x1ed", "0755"), ("4755", "4755")])
+def test_push_takes_modes_as_pct_does(node: Pct, perms: str, mode: str) -> None:
+    outcome = run(node, f"pct push 404 page /srv/page --perms {perms} --user www-data --group 33")
+    assert isinstance(outcome, Became)
+    assert outcome.argv[-4:] == ["/srv/page", mode, "www-data", "33"]
+
+
+def test_options_of_set() -> None:
+    found = parse(
+        "pct set 404 --memory 512 -onboot --tags=a;b --description 'x y' --protection 0".replace(";b", "';b'")
+    )
+    assert found.options == {
+        "memory": "512", "onboot": "1", "tags": "a;b", "description": "x y", "protection": "0",
+    }  # fmt: skip
+
+
+def test_the_program_itself_ends_with_255_and_needs_none_of_our_packages(tmp_path: Path) -> None:
+    (tmp_path / "settings").write_text(Settings.render({"node": "pve", "pve": str(tmp_path), "socket": "/none"}, []))
+    argv = [sys.executable, "-I", "-S", "-E", pct.__file__, str(tmp_path / "settings")]
+    environment: dict[str, Any] = {"SSH_ORIGINAL_COMMAND": "pct exec 404 -- id"}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (255, "")
+    assert done.stderr == "Configuration file 'nodes/pve/lxc/404.conf' does not exist\n"
+    code = "import sys, runpy; runpy.run_path(sys.argv[1]); print(sorted(m for m in sys.modules if 'zentoria' in m))"
+    seen = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, pct.__file__], capture_output=True, text=True, check=True
+    )
+    assert seen.stdout == "[]\n"
+
+
+def test_a_script_that_push_runs_writes_mode_and_content(tmp_path: Path) -> None:
+    target = tmp_path / "a b"
+    argv = ["/bin/sh", "-c", pct._WRITE, "push", str(target), "0640", "", ""]
+    subprocess.run(argv, input=b"one\0two", check=True)
+    assert target.read_bytes() == b"one\0two"
+    assert target.stat().st_mode & 0o7777 == 0o640
+    subprocess.run([*argv[:5], "", "", ""], input=b"three", check=True)
+    assert target.stat().st_mode & 0o7777 == 0o640, "without --perms the mode stays"
