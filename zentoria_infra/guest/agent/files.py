@@ -1,0 +1,204 @@
+"""Files, directories, links, absent paths, users, volumes."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import grp
+import hashlib
+import os
+import pwd
+import stat
+from typing import TYPE_CHECKING
+
+from . import common
+from .common import SAME, Failed, Outcome, Resource
+
+if TYPE_CHECKING:
+    from .main import Run
+
+DIFF_LINES = 60
+
+
+def file(resource: Resource, run: Run) -> Outcome:
+    """A regular file with content, mode, owner."""
+    path = resource["path"]
+    wanted = resource["blob"] or hashlib.sha256(resource["text"].encode()).hexdigest()
+    there = common.sha256_of(path)
+    same = there == wanted
+    meta = _meta(path, resource, run.apply) if there is not None else None
+    if same and meta is None:
+        return SAME
+    detail = (meta or "") if same else ("new file" if not os.path.lexists(path) else "content")
+    diff = "" if same or resource["secret"] else _diff(path, resource)
+    if run.apply:
+        data = run.blob(resource["blob"]) if resource["blob"] else resource["text"].encode()
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise Failed(f"{path} is a directory, and shall be a file")
+        run.will_change(resource)
+        _parents(path)
+        uid, gid = _owner(resource)
+        common.write_atomically(path, data, int(resource["mode"], 8), uid, gid)
+    return Outcome(True, detail, diff)
+
+
+def _diff(path: str, resource: Resource) -> str:
+    if resource["blob"]:
+        return ""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            before = stream.read().splitlines()
+    except (OSError, UnicodeDecodeError):
+        before = []
+    after = resource["text"].splitlines()
+    lines = list(difflib.unified_diff(before, after, path, path, lineterm="", n=2))
+    if len(lines) > DIFF_LINES:
+        lines = [*lines[:DIFF_LINES], f"... {len(lines) - DIFF_LINES} more lines"]
+    return "\n".join(lines)
+
+
+def _owner(resource: Resource) -> tuple[int, int]:
+    entry = common.account(resource["owner"])
+    try:
+        return entry.pw_uid, grp.getgrnam(resource["group"]).gr_gid
+    except KeyError:
+        raise Failed("there is no group '{}'".format(resource["group"])) from None
+
+
+def _meta(path: str, resource: Resource, strict: bool) -> str | None:
+    """What of mode and owner differs, in words; None when nothing does."""
+    seen = os.lstat(path)
+    found = []
+    if stat.S_IMODE(seen.st_mode) != int(resource["mode"], 8):
+        found.append("mode {:04o}, shall be {}".format(stat.S_IMODE(seen.st_mode), resource["mode"]))
+    try:
+        wanted = _owner(resource)
+    except Failed:
+        if strict:
+            raise
+        wanted = None  # looking only: the user comes with a package that is not there yet
+    if (seen.st_uid, seen.st_gid) != wanted:
+        found.append("owner, shall be {}:{}".format(resource["owner"], resource["group"]))
+    return ", ".join(found) or None
+
+
+def _parents(path: str) -> None:
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        _parents(parent)
+        os.mkdir(parent, 0o755)
+        os.chmod(parent, 0o755)  # noqa: S103 -- folders on the way to a file, as /etc/nginx is
+
+
+def directory(resource: Resource, run: Run) -> Outcome:
+    """A directory with mode and owner."""
+    path = resource["path"]
+    if os.path.isdir(path) and not os.path.islink(path):
+        detail = _meta(path, resource, run.apply)
+        if detail is None:
+            return SAME
+    elif os.path.lexists(path):
+        raise Failed(f"{path} is there and is no directory")
+    else:
+        detail = "new directory"
+    if run.apply:
+        run.will_change(resource)
+        uid, gid = _owner(resource)
+        if not os.path.isdir(path):
+            _parents(path)
+            os.mkdir(path, 0o700)
+        os.chown(path, uid, gid)
+        os.chmod(path, int(resource["mode"], 8))
+    return Outcome(True, detail)
+
+
+def symlink(resource: Resource, run: Run) -> Outcome:
+    """A link, switched atomically."""
+    path, target = resource["path"], resource["target"]
+    if os.path.islink(path) and os.readlink(path) == target:
+        return SAME
+    before = os.readlink(path) if os.path.islink(path) else ("a file" if os.path.lexists(path) else "nothing")
+    if os.path.isdir(path) and not os.path.islink(path):
+        raise Failed(f"{path} is a directory, and shall be a link")
+    if run.apply:
+        run.will_change(resource)
+        link(path, target)
+    return Outcome(True, f"{path} -> {target} (was {before})")
+
+
+def link(path: str, target: str) -> None:
+    """Make or turn a link in one step."""
+    _parents(path)
+    partial = f"{path}.zentoria-new"
+    if os.path.lexists(partial):
+        os.unlink(partial)
+    os.symlink(target, partial)
+    os.replace(partial, path)
+
+
+def absent(resource: Resource, run: Run) -> Outcome:
+    """A path that is not there."""
+    path = resource["path"]
+    if not os.path.lexists(path):
+        return SAME
+    if run.apply:
+        run.will_change(resource)
+        try:
+            if os.path.isdir(path) and not os.path.islink(path):
+                os.rmdir(path)
+            else:
+                os.unlink(path)
+        except OSError as error:
+            if error.errno == errno.ENOTEMPTY:
+                raise Failed(f"{path} is not empty") from None
+            raise Failed(f"remove {path}: {error.strerror}") from None
+    return Outcome(True, f"remove {path}")
+
+
+def user(resource: Resource, run: Run) -> Outcome:
+    """A system user with a group of its own name."""
+    name = resource["name"]
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        entry = None
+    missing = [one for one in resource["groups"] if not _member(name, one)]
+    wanted = (resource["home"], resource["shell"])
+    if entry is not None and (entry.pw_dir, entry.pw_shell) == wanted and not missing:
+        return SAME
+    if run.apply:
+        run.will_change(resource)
+        if entry is None:
+            argv = ["useradd", "--system", "--user-group", "--no-create-home"]
+            argv += ["--home-dir", resource["home"], "--shell", resource["shell"], name]
+        else:
+            argv = ["usermod", "--home", resource["home"], "--shell", resource["shell"], name]
+        common.must(argv, f"user {name} cannot be made")
+        for group in missing:
+            common.must(["usermod", "--append", "--groups", group, name], f"{name} cannot join {group}")
+    return Outcome(True, "new user" if entry is None else "user differs")
+
+
+def _member(name: str, group: str) -> bool:
+    try:
+        return name in grp.getgrnam(group).gr_mem
+    except KeyError:
+        return False
+
+
+def volume(resource: Resource, run: Run) -> Outcome:
+    """A mount point that Proxmox has mounted, with mode and owner."""
+    path = resource["path"]
+    if not os.path.ismount(path):
+        if not run.apply:
+            return Outcome(True, f"{path} is not mounted")
+        raise Failed(f"{path} is not a mount point: the container lacks its data volume")
+    detail = _meta(path, resource, run.apply)
+    if detail is None:
+        return SAME
+    if run.apply:
+        run.will_change(resource)
+        uid, gid = _owner(resource)
+        os.chown(path, uid, gid)
+        os.chmod(path, int(resource["mode"], 8))
+    return Outcome(True, detail)

@@ -1,0 +1,157 @@
+"""Debian packages, and steps with a check of their own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from . import common
+from .common import SAME, Failed, Outcome, Resource
+
+if TYPE_CHECKING:
+    from .main import Run
+
+POLICY = "/usr/sbin/policy-rc.d"
+MARK = "# zentoria: no service starts while packages are installed\n"
+LISTS = "/var/lib/apt/lists"
+FRESH = 24 * 3600
+"""Seconds for which package lists are taken as they are; an install that does not find its package looks again."""
+
+
+def installed(names: Sequence[str]) -> dict[str, str]:
+    """Installed version by package name, in one call; packages that are not installed are left out."""
+    if not names:
+        return {}
+    layout = "${Package}\t${db:Status-Abbrev}\t${Version}\n"
+    _, output = common.run(["dpkg-query", "-W", "-f", layout, *names])
+    found = {}
+    for line in output.splitlines():
+        parts = line.split("\t")
+        if len(parts) == 3 and parts[1].startswith("ii"):
+            found[parts[0]] = parts[2]
+    return found
+
+
+def packages(resource: Resource, run: Run) -> Outcome:
+    """Packages that are installed, in one transaction."""
+    have = run.installed
+    missing = [one for one in resource["names"] if not _satisfied(one, have)]
+    if not missing:
+        return SAME
+    if run.apply:
+        run.will_change(resource)
+        _install(missing, run)
+        have.update(installed([one.partition("=")[0] for one in missing]))
+        still = [one for one in missing if not _satisfied(one, have)]
+        if still:
+            raise Failed("apt-get ended well, and these are not installed: {}".format(" ".join(still)))
+    return Outcome(True, "install {}".format(" ".join(missing)))
+
+
+def _satisfied(wanted: str, have: dict[str, str]) -> bool:
+    name, _, version = wanted.partition("=")
+    return name in have and version in ("", have[name])
+
+
+def _install(names: Sequence[str], run: Run) -> None:
+    forbid = _forbid_starts()
+    try:
+        code, output = common.run(["dpkg", "--audit"])
+        if output.strip():
+            common.must(["dpkg", "--configure", "-a"], "an interrupted installation cannot be ended", **_options(300))
+        updated = False
+        if not _fresh():
+            run.progress("apt-get update")
+            _update()
+            updated = True
+        run.progress("apt-get install")
+        code, output = _apt(names)
+        if code and not updated:
+            _update()
+            code, output = _apt(names)
+        if code:
+            raise Failed(
+                "packages cannot be installed: {}".format(" ".join(names)), "apt-get install " + " ".join(names), output
+            )
+    finally:
+        if forbid:
+            os.unlink(POLICY)
+
+
+def _options(timeout: float) -> dict[str, Any]:
+    return {"timeout": timeout, "env": {"DEBIAN_FRONTEND": "noninteractive"}}
+
+
+def _apt(names: Sequence[str]) -> tuple[int, str]:
+    argv = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends"]
+    argv += ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
+    argv += ["-o", "DPkg::Lock::Timeout=60", "-o", "Dpkg::Use-Pty=0", "-o", "APT::Keep-Downloaded-Packages=false"]
+    return common.run([*argv, *names], **_options(1200))
+
+
+def _update() -> None:
+    argv = ["apt-get", "update", "--quiet", "-o", "DPkg::Lock::Timeout=60", "-o", "APT::Update::Error-Mode=any"]
+    common.must(argv, "package lists cannot be fetched", **_options(300))
+    os.utime(LISTS)
+
+
+def _fresh() -> bool:
+    """Whether the lists are there, young, and younger than what says where they come from."""
+    try:
+        age = os.stat(LISTS).st_mtime
+        if not any(name.endswith(("_InRelease", "_Release")) for name in os.listdir(LISTS)):
+            return False
+    except OSError:
+        return False
+    sources = ["/etc/apt/sources.list"]
+    for folder in ("/etc/apt/sources.list.d",):
+        if os.path.isdir(folder):
+            sources += [
+                os.path.join(folder, name) for name in os.listdir(folder) if name.endswith((".sources", ".list"))
+            ]
+    newest = max([os.stat(one).st_mtime for one in sources if os.path.exists(one)] or [0])
+    return time.time() - age < FRESH and age >= newest
+
+
+def _forbid_starts() -> bool:
+    """Keep packages from starting services (invoke-rc.d asks this program); False when somebody else's is there."""
+    if os.path.exists(POLICY):
+        with open(POLICY, encoding="utf-8", errors="replace") as stream:
+            return MARK in stream.read()
+    common.write_atomically(POLICY, ("#!/bin/sh\n" + MARK + "exit 101\n").encode(), 0o755)
+    return True
+
+
+def step(resource: Resource, run: Run) -> Outcome:
+    """Something with a check of its own."""
+    secrets = [resource["apply_stdin"], resource["check_stdin"]] if resource["secret"] else []
+    options = {"user": resource["user"], "cwd": resource["cwd"], "timeout": resource["timeout"]}
+    if not run.apply and run.pending:
+        # What it needs may not be there yet: its packages, its user, its service.
+        try:
+            passed, _ = _check(resource, options)
+        except Failed:
+            passed = False
+        return SAME if passed else Outcome(True, "its check does not pass yet")
+    passed, said = _check(resource, options)
+    if passed:
+        return SAME
+    if run.apply:
+        run.will_change(resource)
+        command = " ".join(resource["apply"])
+        code, output = common.run(resource["apply"], stdin=resource["apply_stdin"], **options)
+        if code:
+            raise Failed(f"it ended with {code}", command, common.mask(output, secrets))
+        passed, said = _check(resource, options)
+        if not passed:
+            text = common.mask(said, secrets)
+            raise Failed("it was done, and its check still does not pass", " ".join(resource["check"]), text)
+    return Outcome(True, "done" if run.apply else "its check does not pass")
+
+
+def _check(resource: Resource, options: dict[str, Any]) -> tuple[bool, str]:
+    code, output = common.run(resource["check"], stdin=resource["check_stdin"], **options)
+    expect = resource["expect"]
+    return code == 0 and (expect is None or output.strip() == expect.strip()), output

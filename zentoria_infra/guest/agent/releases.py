@@ -1,0 +1,182 @@
+"""Releases of a Python service: a virtual environment each, an atomic switch, a health gate, a way back."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+from . import common, files, units
+from .common import SAME, Failed, Outcome, Resource
+
+if TYPE_CHECKING:
+    from .main import Run
+
+COMPLETE = ".complete"
+KEPT = "releases.json"
+WHEELS = os.path.join(common.STATE, "wheels")
+
+
+def complete(resource: Resource) -> bool:
+    """Whether the release is built."""
+    return os.path.isfile(os.path.join(_folder(resource), COMPLETE))
+
+
+def needed(resource: Resource) -> list[str]:
+    """Blobs that building the release needs and that are not here yet."""
+    if complete(resource):
+        return []
+    return [w["blob"] for w in resource["wheels"] if common.sha256_of(os.path.join(WHEELS, w["blob"])) != w["blob"]]
+
+
+def _folder(resource: Resource) -> str:
+    return os.path.join(resource["root"], "releases", resource["version"])
+
+
+def release(resource: Resource, run: Run) -> Outcome:
+    """The release that runs, behind its gate."""
+    root, version = resource["root"], resource["version"]
+    current = os.path.join(root, "current")
+    before = os.path.basename(os.readlink(current)) if os.path.islink(current) else ""
+    asked = resource["nonce"] and common.load_json(KEPT).get(resource["id"]) != resource["nonce"]
+    if before == version and complete(resource) and not asked:
+        return SAME
+    detail = f"deploy {version} again" if before == version else "{} -> {}".format(before or "nothing", version)
+    if not run.apply:
+        return Outcome(True, detail)
+    run.will_change(resource)
+    if not complete(resource):
+        run.progress(f"build the environment of {version}")
+        _build(resource, run)
+    if resource["preflight"]:
+        run.progress(f"preflight of {version}")
+        _preflight(resource)
+    _switch(resource, run, before)
+    common.save_json(KEPT, {**common.load_json(KEPT), resource["id"]: resource["nonce"]})
+    _prune(resource, before)
+    return Outcome(True, detail)
+
+
+def _build(resource: Resource, run: Run) -> None:
+    folder = _folder(resource)
+    if os.path.lexists(folder):
+        shutil.rmtree(folder)  # of a run that was killed: it never got its marker
+    os.makedirs(os.path.dirname(folder), mode=0o755, exist_ok=True)
+    wheels = os.path.join(common.STATE, "build")
+    shutil.rmtree(wheels, ignore_errors=True)
+    os.makedirs(wheels)
+    try:
+        os.makedirs(WHEELS, mode=0o700, exist_ok=True)
+        for wheel in resource["wheels"]:
+            sent, kept = run.blob_path(wheel["blob"], WHEELS), os.path.join(WHEELS, wheel["blob"])
+            if sent != kept:
+                os.replace(sent, kept)  # the next release sends only what is new in it
+            os.symlink(kept, os.path.join(wheels, wheel["name"]))
+        requirements = os.path.join(wheels, "requirements.txt")
+        with open(requirements, "w", encoding="utf-8") as stream:
+            stream.write(resource["requirements"])
+        pip = [*_environment_with_pip(folder), "install", "--quiet", "--no-index"]
+        pip += ["--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--require-hashes"]
+        pip += ["--find-links", wheels, "--requirement", requirements]
+        common.must(pip, "the wheels cannot be installed", timeout=600)
+        common.write_atomically(os.path.join(folder, COMPLETE), b"", 0o644)
+    finally:
+        shutil.rmtree(wheels, ignore_errors=True)
+
+
+def _environment_with_pip(folder: str) -> list[str]:
+    """Make a virtual environment; the command that is its pip.
+
+    Debian keeps pip as a wheel for ensurepip, and a wheel can be run as it is: that saves installing it.
+    """
+    python = os.path.join(folder, "bin", "python")
+    wheels = sorted(glob.glob("/usr/share/python-wheels/pip-*.whl"))
+    without = ["--without-pip"] if wheels else []
+    detail = "the virtual environment cannot be made"
+    common.must(["python3", "-m", "venv", *without, folder], detail, timeout=300)
+    return [python, "-I", os.path.join(wheels[-1], "pip")] if wheels else [python, "-I", "-m", "pip"]
+
+
+def _preflight(resource: Resource) -> None:
+    argv = list(resource["preflight"])
+    argv[0] = os.path.join(_folder(resource), "bin", argv[0])
+    env = _environment(resource["environment_file"])
+    code, output = common.run(argv, user=resource["user"], timeout=resource["health_timeout"] + 60, env=env)
+    if code:
+        detail = "release {} does not pass its preflight; the one before still runs".format(resource["version"])
+        raise Failed(detail, " ".join(argv), output)
+
+
+def _environment(path: str | None) -> dict[str, str]:
+    """The variables of an environment file (systemd.exec, EnvironmentFile=)."""
+    found = {}
+    if path:
+        with open(path, encoding="utf-8") as stream:
+            for line in stream:
+                name, equals, value = line.strip().partition("=")
+                if equals and not name.startswith(("#", ";")):
+                    found[name] = value.strip("\"'")
+    return found
+
+
+def _switch(resource: Resource, run: Run, before: str) -> None:
+    current = os.path.join(resource["root"], "current")
+    kept = run.starts_before
+    files.link(current, os.path.join("releases", resource["version"]))
+    try:
+        _restart(resource, run)
+        _gate(resource)
+    except Failed as error:
+        last = os.path.join(resource["root"], "releases", before, COMPLETE)
+        if before and before != resource["version"] and os.path.isfile(last):
+            files.link(current, os.path.join("releases", before))
+            for name in resource["units"]:
+                common.run(["systemctl", "restart", name], timeout=180)
+            run.starts.restore(kept)
+            error.detail += f"; returned to release {before}"
+        raise
+    for name in resource["units"]:
+        run.starts.started(name)
+
+
+def _restart(resource: Resource, run: Run) -> None:
+    units.reload_files(run)
+    for name in resource["units"]:
+        run.progress(f"restart {name}")
+        units.command("restart", name)
+        run.restarted.append(name)
+        run.units[name] = {**run.units.get(name, {}), "ActiveState": "active", "LoadState": "loaded"}
+
+
+def _gate(resource: Resource) -> None:
+    url = resource["health_url"]
+    if not url:
+        return
+    until = time.monotonic() + resource["health_timeout"]
+    while True:
+        problem = units.ask_url(url)
+        if not problem:
+            return
+        if time.monotonic() >= until:
+            said = "".join(units.journal(name) for name in resource["units"])
+            seconds = resource["health_timeout"]
+            detail = f"release {resource['version']} is not healthy after {seconds} s: {problem}"
+            raise Failed(detail, "GET " + url, said)
+        time.sleep(0.1)
+
+
+def _prune(resource: Resource, before: str) -> None:
+    """Keep the newest releases and the one before; wheels that no release to come needs go."""
+    folder = os.path.join(resource["root"], "releases")
+    stay = {resource["version"], before}
+    others = [name for name in os.listdir(folder) if name not in stay]
+    others.sort(key=lambda name: os.stat(os.path.join(folder, name)).st_mtime, reverse=True)
+    for name in others[max(resource["keep"] - len(stay - {""}), 0) :]:
+        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+    wanted = {wheel["blob"] for wheel in resource["wheels"]}
+    if os.path.isdir(WHEELS):
+        for name in os.listdir(WHEELS):
+            if name not in wanted:
+                os.unlink(os.path.join(WHEELS, name))

@@ -1,0 +1,225 @@
+"""systemd units, and checks that a service answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from . import common
+from .common import SAME, Failed, Outcome, Resource
+
+if TYPE_CHECKING:
+    from .main import Run
+
+KEPT = "units.json"
+PROPERTIES = "Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,Triggers,Type"
+
+
+def show(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Properties by unit name, in one call; {} where systemd does not answer."""
+    if not names:
+        return {}
+    code, output = common.run(["systemctl", "show", "--property=" + PROPERTIES, "--", *names])
+    if code:
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    blocks = [block for block in output.split("\n\n") if block.strip()]
+    for name, block in zip(names, blocks):  # noqa: B905 -- Python 3.9 has no strict=
+        found[name] = dict(line.partition("=")[::2] for line in block.splitlines())
+    return found
+
+
+def wait_for_systemd(seconds: float = 60) -> None:
+    """Wait until systemd answers: a container that has just started takes a moment."""
+    until = time.monotonic() + seconds
+    while not os.path.exists("/run/dbus/system_bus_socket") and not os.environ.get("ZENTORIA_AGENT_PATH"):
+        if time.monotonic() > until:
+            raise Failed(f"systemd does not answer after {seconds:.0f} seconds")
+        time.sleep(0.1)
+    common.run(["systemctl", "is-system-running", "--wait"], timeout=seconds)
+
+
+class Starts:
+    """What each unit last started with, kept so that a killed run is made good by the next one."""
+
+    def __init__(self, resources: Sequence[Resource]) -> None:
+        self._kept: dict[str, str] = common.load_json(KEPT)
+        self._wanted: dict[str, str] = {}
+        self._readers: dict[str, list[str]] = {}
+        by_id = {one["id"]: one for one in resources}
+        for unit in resources:
+            if unit["kind"] != "unit" or not unit["reads"]:
+                continue
+            parts = [by_id[read] for read in unit["reads"]]
+            self._wanted[unit["name"]] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+            for read in unit["reads"]:
+                self._readers.setdefault(read, []).append(unit["name"])
+
+    def stale(self, name: str) -> bool:
+        """Whether a unit runs with something else than what it reads now."""
+        return name in self._wanted and self._kept.get(name) != self._wanted[name]
+
+    def forget(self, resource_id: str) -> None:
+        """Before a resource changes: the units that read it no longer run with what is there."""
+        names = [name for name in self._readers.get(resource_id, ()) if self._kept.pop(name, None)]
+        if names:
+            common.save_json(KEPT, self._kept)
+
+    def started(self, name: str) -> None:
+        """After a unit has (re)started."""
+        if name in self._wanted and self._kept.get(name) != self._wanted[name]:
+            self._kept[name] = self._wanted[name]
+            common.save_json(KEPT, self._kept)
+
+    def snapshot(self) -> dict[str, str]:
+        """What is kept now, for :meth:`restore`."""
+        return dict(self._kept)
+
+    def restore(self, kept: dict[str, str]) -> None:
+        """Put back what was kept: a release returned to the one before."""
+        self._kept = dict(kept)
+        common.save_json(KEPT, self._kept)
+
+
+def unit(resource: Resource, run: Run) -> Outcome:
+    """A unit that is enabled, masked, running as it shall be."""
+    name = resource["name"]
+    seen = run.units.get(name) or {}
+    loaded = seen.get("LoadState", "not-found")
+    active = seen.get("ActiveState", "inactive")
+    file_state = seen.get("UnitFileState", "")
+    todo = []
+    if resource["masked"]:
+        if loaded != "masked":
+            todo.append("mask")
+    else:
+        if loaded == "masked":
+            todo.append("unmask")
+        if resource["enabled"] is not None and loaded == "loaded":
+            enabled = file_state in ("enabled", "enabled-runtime", "alias", "linked")
+            fixed = file_state in ("static", "generated", "transient", "indirect")
+            if enabled != resource["enabled"] and not fixed:
+                todo.append("enable" if resource["enabled"] else "disable")
+        elif resource["enabled"] and loaded != "loaded":
+            todo.append("enable")
+    running = resource["running"] and not resource["masked"]
+    if running and active not in ("active", "reloading"):
+        todo.append("start")
+    elif not running and active in ("active", "activating", "reloading"):
+        todo.append("stop")
+    elif running and (run.starts.stale(name) or _touched(resource, run)) and resource["on_change"] != "none":
+        todo.append(resource["on_change"])
+    if not todo:
+        if running and run.apply:
+            run.starts.started(name)
+        return SAME
+    if run.apply:
+        _do(resource, name, todo, run)
+    return Outcome(True, " and ".join(todo))
+
+
+def _touched(resource: Resource, run: Run) -> bool:
+    """Looking only: would something that it reads change?"""
+    return not run.apply and any(read in run.changed for read in resource["reads"])
+
+
+def _do(resource: Resource, name: str, todo: list[str], run: Run) -> None:
+    reload_files(run)
+    for verb in ("unmask", "mask", "disable", "enable"):
+        if verb in todo:
+            common.must(["systemctl", verb, name], f"{name} cannot be {verb}d")
+    for verb in ("stop", "start", "restart", "reload"):
+        if verb not in todo:
+            continue
+        run.progress(f"{verb} {name}")
+        if verb == "restart" and name.endswith(".socket"):
+            _stop_triggered(name, run)
+        command(verb, name)
+        if verb != "stop":
+            (run.reloaded if verb == "reload" else run.restarted).append(name)
+        run.units[name] = {**run.units.get(name, {}), "ActiveState": "inactive" if verb == "stop" else "active"}
+    if resource["running"] and not resource["masked"]:
+        run.starts.started(name)
+
+
+def _stop_triggered(name: str, run: Run) -> None:
+    """Systemd refuses to restart a socket while its service runs."""
+    for service in run.units.get(name, {}).get("Triggers", "").split():
+        common.run(["systemctl", "stop", service])
+        if service in run.units:
+            run.units[service] = {**run.units[service], "ActiveState": "inactive"}
+
+
+def reload_files(run: Run) -> None:
+    """Let systemd read unit files again when one has changed."""
+    if run.unit_files_changed:
+        common.must(["systemctl", "daemon-reload"], "systemd cannot read its unit files")
+        run.unit_files_changed = False
+
+
+def command(verb: str, name: str) -> None:
+    """Start, stop, restart or reload a unit and see that it stays up."""
+    common.run(["systemctl", "reset-failed", name])
+    code, output = common.run(["systemctl", verb, name], timeout=180)
+    if code == 0 and verb in ("start", "restart"):
+        code, output = common.run(["systemctl", "is-failed", name])
+        code = 1 if code == 0 else 0
+    if code:
+        raise Failed(f"{name} did not {verb}", f"systemctl {verb} {name}", output + journal(name))
+
+
+def journal(name: str) -> str:
+    """The end of a unit's journal."""
+    _, output = common.run(["journalctl", "--no-pager", "--output=cat", "--lines=25", "--unit=" + name])
+    return "\n" + output
+
+
+def health(resource: Resource, run: Run) -> Outcome:
+    """A port that accepts, or a URL that answers 200."""
+    until = time.monotonic() + (resource["timeout"] if run.apply else 0)
+    while True:
+        problem = ask(resource)
+        if not problem:
+            return SAME
+        if time.monotonic() >= until:
+            break
+        time.sleep(0.2)
+    if not run.apply:
+        return Outcome(True, f"not healthy: {problem}")
+    raise Failed(f"not healthy after {resource['timeout']} seconds: {problem}")
+
+
+def ask(resource: Resource) -> str:
+    """One try; what is wrong, or an empty text."""
+    if resource.get("tcp"):
+        host, port = resource["tcp"]
+        try:
+            socket.create_connection((host, port), 3).close()
+        except OSError as error:
+            return f"{host}:{port}: {error}"
+        return ""
+    return ask_url(resource["url"])
+
+
+def ask_url(url: str) -> str:
+    """One GET; what is wrong, or an empty text."""
+    import http.client
+    import urllib.parse
+
+    parts = urllib.parse.urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=5)
+    try:
+        connection.request("GET", parts.path or "/")
+        answer = connection.getresponse()
+        body = answer.read(2000).decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return f"{url}: {error or type(error).__name__}"
+    finally:
+        connection.close()
+    return "" if answer.status == 200 else f"{url} answered {answer.status}: {body.strip()[:500]}"

@@ -1,0 +1,57 @@
+"""The agent as one compressed text, and the command that runs it in a guest."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from importlib import resources
+
+MODULES = ("common", "files", "packages", "units", "releases", "main")
+"""The agent's modules, each after those that it imports."""
+
+NO_PYTHON = "zentoria: there is no python3 here"
+"""What the shell says, with exit code 97, when the guest's template has no Python."""
+
+_LOADER = "import sys,zlib;s=sys.stdin.buffer;exec(zlib.decompress(s.read(int(s.readline()))))"
+_SHELL = f"command -v python3 >/dev/null 2>&1 || {{ echo '{NO_PYTHON}'; exit 97; }}; exec python3 -I -c \"$1\""
+_BOOT = """
+import sys, types
+package = types.ModuleType("zentoria_agent")
+package.__path__ = []
+sys.modules["zentoria_agent"] = package
+for name, source in {sources!r}:
+    module = types.ModuleType("zentoria_agent." + name)
+    module.__package__ = "zentoria_agent"
+    sys.modules[module.__name__] = module
+    setattr(package, name, module)
+    exec(compile(source, "zentoria-agent/" + name + ".py", "exec"), module.__dict__)
+sys.modules["zentoria_agent.main"].main()
+"""
+
+
+@functools.cache
+def agent() -> bytes:
+    """The agent, as the loader reads it: a line with the length, then the compressed source."""
+    folder = resources.files("zentoria_infra.guest") / "agent"
+    sources = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES]
+    packed = zlib.compress(_BOOT.format(sources=sources).encode(), 6)
+    return b"%d\n" % len(packed) + packed
+
+
+def agent_argv() -> list[str]:
+    """The command that runs in the guest. It says nothing of what is to be done: that comes through its input."""
+    return ["sh", "-c", _SHELL, "sh", _LOADER]
+
+
+def bootstrap_argv(proxy: str | None) -> list[str]:
+    """A command that installs Python from the guest's package sources, for templates without it.
+
+    Args:
+        proxy: URL of the HTTP proxy for apt, or None.
+    """
+    options = f"-o Acquire::http::Proxy={proxy} " if proxy else ""
+    line = (
+        f"export DEBIAN_FRONTEND=noninteractive; apt-get {options}-q update && "
+        f"apt-get {options}-q -y --no-install-recommends install python3"
+    )
+    return ["sh", "-c", line]

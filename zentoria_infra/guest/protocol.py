@@ -1,0 +1,131 @@
+"""The workstation's side of a convergence: one stream to the agent and back.
+
+The request goes in with a line that says its length. The agent answers JSON lines: ``need`` once, with the blobs it
+lacks, which are then sent; ``start`` and ``progress`` as it works; at last ``report``, or ``error``.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import ValidationError
+
+from zentoria_infra.errors import GuestError
+from zentoria_infra.guest.bundle import NO_PYTHON, agent
+from zentoria_infra.guest.state import GuestReport, GuestState
+
+VERSION = 1
+"""Of the protocol; the agent refuses another one. It is sent along each time, so the two never differ in practice."""
+
+Mode = Literal["check", "apply"]
+Heard = Callable[[Mapping[str, Any]], None]
+"""Told of the agent's events: ``{"event": "start" | "progress", "id": ...}``."""
+
+
+class NoPythonError(GuestError):
+    """The guest has no Python; ``bundle.bootstrap_argv`` installs it."""
+
+
+class Channel(Protocol):
+    """A running command's streams, as :class:`zentoria_infra.proxmox.stream.PctSession` has them."""
+
+    @property
+    def stderr(self) -> bytes:
+        """What came on standard error so far."""
+        ...
+
+    def write(self, data: bytes, /) -> None:
+        """Send to the command's standard input."""
+        ...
+
+    def read_line(self) -> bytes:
+        """One line of its standard output with its end; empty at the end of the stream."""
+        ...
+
+    def close(self) -> int:
+        """Wait for the end of the command; its exit code."""
+        ...
+
+
+class Blobs(Protocol):
+    """Content by its SHA-256."""
+
+    def path(self, sha256: str) -> Path:
+        """The file that holds it."""
+        ...
+
+
+def converge(channel: Channel, state: GuestState, blobs: Blobs, mode: Mode, heard: Heard) -> GuestReport:
+    """Have the agent check or apply a state.
+
+    Args:
+        channel: runs :func:`zentoria_infra.guest.bundle.agent_argv`.
+        state: what the guest shall be.
+        blobs: content that the agent may ask for.
+        mode: ``check`` changes nothing.
+        heard: told of each event.
+
+    Raises:
+        NoPythonError: the guest cannot run the agent.
+        GuestError: the agent broke, or said something that is not of the protocol.
+    """
+    request = json.dumps({"version": VERSION, "mode": mode, "state": state.model_dump(mode="json")}).encode()
+    channel.write(agent() + b"%d\n" % len(request) + request)
+    while True:
+        message = _message(channel, state)
+        if "need" in message:
+            for sha256 in message["need"]:
+                content = blobs.path(str(sha256)).read_bytes()
+                channel.write(f"{sha256} {len(content)}\n".encode() + content)
+        elif "event" in message:
+            heard(message)
+        elif "report" in message:
+            channel.close()
+            return _report(message["report"], state)
+        elif "error" in message:
+            raise GuestError(
+                _tried(state),
+                got="\n  ".join(
+                    part
+                    for part in (message["error"], message.get("command"), *str(message.get("output", "")).splitlines())
+                    if part
+                ),
+                todo="run the command again; it goes on from what is there",
+            )
+
+
+def _tried(state: GuestState) -> str:
+    return f"converge container {state.vmid} ({state.hostname})"
+
+
+def _message(channel: Channel, state: GuestState) -> dict[str, Any]:
+    line = channel.read_line()
+    if line.strip() == NO_PYTHON.encode():
+        raise NoPythonError(_tried(state), got=NO_PYTHON)
+    if not line:
+        code = channel.close()
+        said = channel.stderr.decode(errors="replace").strip()
+        raise GuestError(
+            _tried(state),
+            got=f"the agent ended with exit code {code} and no report" + (f": {said[-2000:]}" if said else ""),
+            todo=f"run the command again; `pct exec {state.vmid} -- {shlex.join(['journalctl', '-n', '50'])}` may tell",
+        )
+    try:
+        message = json.loads(line)
+    except ValueError:
+        message = None
+    if not isinstance(message, dict):
+        text = line.decode(errors="replace").strip()
+        raise GuestError(_tried(state), got=f"not the agent's words: {text[:300]!r}")
+    return message
+
+
+def _report(value: object, state: GuestState) -> GuestReport:
+    try:
+        return GuestReport.model_validate(value)
+    except ValidationError as error:
+        raise GuestError(_tried(state), got=f"a report that is not one: {error.error_count()} errors") from None
