@@ -25,10 +25,9 @@ PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8")
 def nginx(context: Context, service: Service) -> Fragment:
     """The proxy. A configuration that NGINX does not take stops here, and the running one stays."""
     acme = context.inventory.site.certificate.mode == "acme"
-    public_port = context.inventory.site.public_port
     sites = [file("/etc/nginx/nginx.conf", _main(context, service)), file(*_site(context, service))]
     sites += [
-        file(f"/etc/nginx/zentoria/{name}.conf", context.render(f"nginx/{name}.conf", public_port=public_port))
+        file(f"/etc/nginx/zentoria/{name}.conf", context.render(f"nginx/{name}.conf"))
         for name in ("forwarded", "headers", "unavailable", "websocket")
     ]
     certificates = _certificate(context)
