@@ -17,13 +17,13 @@ from typing import Any, Literal
 import psutil
 
 from zentoria_infra.errors import LabError
-from zentoria_infra.lab import ports, power, registry, ssh
-from zentoria_infra.lab.daemon import boot_mark, daemon_pid, ready_mark, runtime_of, sshd_pid
+from zentoria_infra.lab import marks, ports, power, registry, ssh
 from zentoria_infra.lab.layout import LabLayout, default_root
 from zentoria_infra.lab.lxc import mounttable, requirements
 from zentoria_infra.lab.lxc.rootfs import locked
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
 from zentoria_infra.lab.registry import Guests, Lab, Ports
+from zentoria_infra.lab.runtimes import runtime_of
 
 Say = Callable[[str], None]
 _START_SECONDS = 1800.0
@@ -65,12 +65,12 @@ def up(name: str, wanted: Wanted, say: Say) -> Outcome:
     """
     with _alone(name):
         known = registry.find(name)
-        if known is not None and daemon_pid(known.layout).alive():
+        if known is not None and marks.daemon_pid(known.layout).alive():
             _same(known, wanted)
             _wait_ready(known)
             return Outcome(known, began=False)
         if known is not None:
-            sshd_pid(known.layout).end(2.0)  # of a daemon that was killed; sessions go on
+            marks.sshd_pid(known.layout).end(2.0)  # of a daemon that was killed; sessions go on
         lab, notes = _choose(name, known, wanted)
         passed = ("https", "http") if lab.guests == "none" else ()
         ports.require_free(lab.ports, passed)
@@ -169,8 +169,8 @@ def _launch(lab: Lab, say: Say) -> list[str]:
 def _wait_ready(lab: Lab) -> None:
     """Wait for a daemon that is starting."""
     deadline = time.monotonic() + _START_SECONDS
-    while not ready_mark(lab.layout).exists():
-        if not daemon_pid(lab.layout).alive():
+    while not marks.ready(lab.layout).exists():
+        if not marks.daemon_pid(lab.layout).alive():
             raise LabError("start the lab", on=lab.name, got="its daemon ended", todo=f"see {lab.layout.logs}")
         if time.monotonic() > deadline:
             raise LabError(
@@ -195,18 +195,18 @@ def down(name: str, say: Say) -> bool:
 
 def _down(lab: Lab, say: Say) -> bool:
     layout = lab.layout
-    ran = daemon_pid(layout).end(_STOP_SECONDS)
-    ran = sshd_pid(layout).end(3.0) or ran
+    ran = marks.daemon_pid(layout).end(_STOP_SECONDS)
+    ran = marks.sshd_pid(layout).end(3.0) or ran
     _end_sessions(lab.ports.ssh)
     runtime = runtime_of(lab)
-    ran = boot_mark(layout).exists() or ran
+    ran = marks.booted(layout).exists() or ran
     problems = power.halt_all(layout, runtime, say)
     if isinstance(runtime, LxcRuntime):
         runtime.host_down(say)
-    boot_mark(layout).unlink(missing_ok=True)
-    ready_mark(layout).unlink(missing_ok=True)
+    marks.booted(layout).unlink(missing_ok=True)
+    marks.ready(layout).unlink(missing_ok=True)
     layout.control_socket.unlink(missing_ok=True)
-    if not any(daemon_pid(other.layout).alive() for other in registry.every()):
+    if not any(marks.daemon_pid(other.layout).alive() for other in registry.every()):
         ssh.drop_privsep(layout)
     if problems:
         raise LabError("stop the lab", on=lab.name, got="\n".join(problems))
@@ -265,7 +265,7 @@ def drop_cache() -> None:
     Raises:
         LabError: a lab is up.
     """
-    if running := [lab.name for lab in registry.every() if daemon_pid(lab.layout).alive()]:
+    if running := [lab.name for lab in registry.every() if marks.daemon_pid(lab.layout).alive()]:
         raise LabError("remove the labs' cache", got=f"up: {', '.join(running)}", todo="take them down first")
     shutil.rmtree(default_root() / ".cache", ignore_errors=True)
     with contextlib.suppress(OSError):

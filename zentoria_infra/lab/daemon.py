@@ -25,6 +25,7 @@ from zentoria_infra.lab import (
     allow_list,
     certificates,
     credentials,
+    marks,
     netns,
     power,
     registry,
@@ -34,58 +35,20 @@ from zentoria_infra.lab import (
 from zentoria_infra.lab.api.server import ApiServer
 from zentoria_infra.lab.certificates import Pki
 from zentoria_infra.lab.forward_proxy import ForwardProxy
-from zentoria_infra.lab.layout import LabLayout, default_root
-from zentoria_infra.lab.lxc import network, template
+from zentoria_infra.lab.layout import default_root
+from zentoria_infra.lab.lxc import network
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
-from zentoria_infra.lab.null_runtime import NullRuntime
 from zentoria_infra.lab.package_cache import PackageCache
-from zentoria_infra.lab.pct import VMID_MARK
-from zentoria_infra.lab.pidfile import PidFile
 from zentoria_infra.lab.port_forward import PROXY_ADDRESS, PortForward
 from zentoria_infra.lab.registry import Lab
 from zentoria_infra.lab.runtime import RuntimeFailure
+from zentoria_infra.lab.runtimes import attach_words, runtime_of
 from zentoria_infra.lab.supervisor import Supervisor
 
 PROXY_PORT = 3128
 _LOG = logging.getLogger(__name__)
-_MARK = 999999999
-_TEMPLATE_SIZE = 127_000_000
 _LOG_BYTES = 4 << 20
 _T = TypeVar("_T")
-
-
-def daemon_pid(layout: LabLayout) -> PidFile:
-    """The pid file of a lab's daemon."""
-    return PidFile(layout.run / "daemon.pid")
-
-
-def sshd_pid(layout: LabLayout) -> PidFile:
-    """The pid file of a lab's sshd."""
-    return PidFile(layout.run / "sshd.pid")
-
-
-def ready_mark(layout: LabLayout) -> Path:
-    """The file that is there while a daemon is ready; it holds its pid."""
-    return layout.run / "ready"
-
-
-def boot_mark(layout: LabLayout) -> Path:
-    """The file that is there while the node is "booted"; it holds the kernel's boot id."""
-    return layout.run / "booted"
-
-
-def runtime_of(lab: Lab) -> LxcRuntime | NullRuntime:
-    """What runs a lab's containers."""
-    if lab.guests == "lxc":
-        return LxcRuntime(lab.layout)
-    return NullRuntime(lab.layout, templates={template.NAME: _TEMPLATE_SIZE})
-
-
-def attach_words(runtime: LxcRuntime | NullRuntime) -> list[str]:
-    """The argv that runs a program in container ``VMID_MARK``; empty without guests."""
-    if isinstance(runtime, NullRuntime):
-        return []
-    return [word.replace(str(_MARK), VMID_MARK) for word in runtime.attach_argv(_MARK)]
 
 
 class Report:
@@ -159,12 +122,12 @@ class Daemon:
                     await starting
                 return
             notes = starting.result()
-            ready_mark(self._layout).write_text(f"{os.getpid()}\n")
+            marks.ready(self._layout).write_text(f"{os.getpid()}\n")
             self._report.ready(notes)
             _LOG.info("ready")
             await ending
             _LOG.info("stopping")
-            ready_mark(self._layout).unlink(missing_ok=True)
+            marks.ready(self._layout).unlink(missing_ok=True)
 
     async def _start(self) -> list[str]:
         fresh = not self._booted()
@@ -180,7 +143,7 @@ class Daemon:
             await self._start_network()
         await self._start_sshd()
         site_overlay.write(self._lab)
-        boot_mark(self._layout).write_text(_boot_id())
+        marks.booted(self._layout).write_text(marks.boot_id())
         if not fresh:
             return []
         problems = await _in_thread(lambda: power.start_all(self._layout))
@@ -190,7 +153,7 @@ class Daemon:
 
     def _booted(self) -> bool:
         try:
-            same = boot_mark(self._layout).read_text() == _boot_id()
+            same = marks.booted(self._layout).read_text() == marks.boot_id()
         except FileNotFoundError:
             return False
         return same and (self._lab.guests == "none" or netns.exists(self._layout.netns))
@@ -229,7 +192,7 @@ class Daemon:
         ssh.ensure_privsep(layout)
         argv = [ssh.program(), "-D", "-e", "-f", str(config)]
         ready: Callable[[], bool] = lambda: _ssh_answers(layout.ssh_port)  # noqa: E731 - typed for the supervisor
-        sshd = Supervisor("sshd", argv, layout.logs / "sshd.log", sshd_pid(layout), ready)
+        sshd = Supervisor("sshd", argv, layout.logs / "sshd.log", marks.sshd_pid(layout), ready)
         await sshd.start()
         self._open.push_async_callback(sshd.stop)
 
@@ -242,10 +205,6 @@ def _ssh_answers(port: int) -> bool:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 async def _in_thread(function: Callable[[], _T]) -> _T:
@@ -276,10 +235,10 @@ def main(argv: list[str] | None = None) -> int:
         report.failed(LabError("start the lab's daemon", on=options.name, got="there is no such lab"))
         return 1
     layout = lab.layout
-    pid_file = daemon_pid(layout)
+    pid_file = marks.daemon_pid(layout)
     pid_file.write()
     _log_to(layout.logs)
-    ready_mark(layout).unlink(missing_ok=True)
+    marks.ready(layout).unlink(missing_ok=True)
     try:
         asyncio.run(Daemon(lab, report).run())
         return 0
@@ -290,7 +249,7 @@ def main(argv: list[str] | None = None) -> int:
         _LOG.exception("the daemon ended")
         report.failed(LabError("start the lab", got=f"{type(error).__name__}: {error}", todo=f"see {layout.logs}"))
     finally:
-        ready_mark(layout).unlink(missing_ok=True)
+        marks.ready(layout).unlink(missing_ok=True)
         pid_file.remove()
     return 1
 

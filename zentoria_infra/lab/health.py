@@ -10,9 +10,8 @@ from typing import Any
 
 import psutil
 
-from zentoria_infra.lab import ports, registry
+from zentoria_infra.lab import marks, ports, registry
 from zentoria_infra.lab.control_socket import ApiFailure, call
-from zentoria_infra.lab.daemon import daemon_pid, ready_mark, sshd_pid
 from zentoria_infra.lab.layout import NODE
 from zentoria_infra.lab.registry import Lab
 
@@ -62,7 +61,7 @@ def look(name: str) -> Health | None:
     if lab is None:
         return None
     layout = lab.layout
-    pid = daemon_pid(layout).alive()
+    pid = marks.daemon_pid(layout).alive()
     rows: list[dict[str, Any]] = []
     try:
         found = call(str(layout.control_socket), "GET", f"/nodes/{NODE}/lxc", timeout=10)
@@ -70,13 +69,13 @@ def look(name: str) -> Health | None:
         containers = len(rows)
     except ApiFailure:
         containers = len(list((layout.pve / "lxc").glob("*.conf")))
-    memory = sum(int(row.get("mem") or 0) for row in rows) + _resident(pid) + _resident(sshd_pid(layout).alive())
+    memory = sum(int(row.get("mem") or 0) for row in rows) + _resident(pid) + _resident(marks.sshd_pid(layout).alive())
     return Health(
         lab=lab,
         daemon=pid,
-        ready=ready_mark(layout).exists(),
+        ready=marks.ready(layout).exists(),
         api=_api(lab) if pid else "down",
-        ssh="ok" if ports.answers(lab.ports.ssh) and sshd_pid(layout).alive() else "down",
+        ssh="ok" if ports.answers(lab.ports.ssh) and marks.sshd_pid(layout).alive() else "down",
         containers=containers,
         running=sum(row.get("status") == "running" for row in rows),
         memory=memory,

@@ -53,20 +53,23 @@ class PidFile:
         if not pid:
             self.remove()
             return False
+        since = started(pid)
         _send(pid, signal.SIGTERM)
-        if not self._gone(seconds):
+        if not _gone(pid, since, seconds):
             _send(pid, signal.SIGKILL)
-            self._gone(5)
+            _gone(pid, since, 5)
         self.remove()
         return True
 
-    def _gone(self, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while self.alive():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.02)
-        return True
+
+def _gone(pid: int, since: int, seconds: float) -> bool:
+    """Wait until a process has ended. It may remove its pid file long before."""
+    deadline = time.monotonic() + seconds
+    while since and started(pid) == since:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -1,0 +1,164 @@
+"""A lab with real guests, from nothing to nothing."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from lab_daemon_tools import LabCommand, kernel, listening, traces, until
+
+from zentoria_infra.lab.lxc import host, requirements
+from zentoria_infra.lab.lxc.template import NAME, default_cache
+
+MISSING = requirements.sentence(requirements.missing())
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.lxc,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(bool(MISSING), reason=MISSING or "everything is there"),
+]
+PROXY = "http://10.10.47.254:3128"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[LabCommand]:
+    # not pytest's folder: guests run as other users and cannot enter it
+    root = Path(tempfile.mkdtemp(prefix="zt-dmn-", dir="/var/tmp"))
+    root.chmod(0o755)
+    if (built := default_cache() / NAME).exists():
+        (root / ".cache").mkdir()
+        shutil.copy(built, root / ".cache" / NAME)
+    found = LabCommand(root, f"d{os.getpid() % 1_000_000}")
+    yield found
+    found.run("reset", "--yes", check=False)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def create(lab: LabCommand, vmid: int, last: int, order: int) -> None:
+    made = lab.api(
+        "POST", "/nodes/pve/lxc", vmid=vmid, ostemplate=f"local:vztmpl/{NAME}", pool="zentoria", rootfs="local:1",
+        unprivileged=1, onboot=1, startup=f"order={order}", features="nesting=1", memory=256,
+        net0=f"name=eth0,bridge=vmbr40,ip=10.10.40.{last}/20,gw=10.10.47.254",
+    )  # fmt: skip
+    assert lab.task(made) == "OK"
+    assert lab.task(lab.api("POST", f"/nodes/pve/lxc/{vmid}/status/start")) == "OK"
+
+
+def inside(lab: LabCommand, vmid: int, *argv: str, feed: bytes | None = None) -> str:
+    done = lab.pct(shlex.join(["pct", "exec", str(vmid), "--", *argv]), feed)
+    assert done.returncode == 0, (argv, done.stdout, done.stderr)
+    return done.stdout.decode()
+
+
+def test_from_nothing_to_nothing(lab: LabCommand) -> None:
+    alone = not host.STATE.exists()
+    before, ports = kernel(), listening()
+    first = lab.up("--guests", "lxc")
+    create(lab, 404, 4, 1)
+    create(lab, 408, 8, 2)
+
+    assert inside(lab, 404, "id", "-u") == "0\n"
+    assert inside(lab, 404, "cat", feed=b"one\0two\n") == "one\0two\n"
+    assert lab.pct("pct exec 404 -- sh -c 'exit 7'").returncode == 7
+    assert lab.pct("pct exec 999 -- id").stderr == b"Configuration file 'nodes/pve/lxc/999.conf' does not exist\n"
+    assert set(inside(lab, 404, "env").split()) >= {"HOME=/root", "container=lxc"}
+    assert "SSH_" not in inside(lab, 404, "env")
+
+    (lab.folder / "files/page").write_bytes(b"hello")
+    assert lab.pct("pct push 404 page /srv/page --perms 0640 --group www-data").returncode == 0
+    assert inside(lab, 404, "stat", "-c", "%a %U %G", "/srv/page") == "640 root www-data\n"
+    assert lab.pct("pct pull 404 /srv/page copy").returncode == 0
+    assert (lab.folder / "files/copy").read_bytes() == b"hello"
+    assert lab.pct("pct pull 404 /srv/page /etc/zentoria-test").returncode == 255
+    assert not Path("/etc/zentoria-test").exists()
+
+    _proxy(lab)
+    _forward(lab, first["ports"]["http"])
+    _killed_and_back(lab, first)
+
+    assert lab.run("down").stdout.endswith("is down.\n")
+    left = traces(lab)
+    assert not left["processes"] + left["mounts"] + left["namespaces"] + left["loops"]
+    assert lab.up()["ports"] == first["ports"]
+    assert inside(lab, 404, "cat", "/srv/page") == "hello", "data stays"
+    assert lab.pct("pct status 408").stdout == b"status: running\n"
+    lab.run("reset", "--yes")
+    assert {kind: found for kind, found in traces(lab).items() if found} == {
+        "files": [str(lab.root / f"{lab.name}.known")]
+    }
+    assert not set(first["ports"].values()) & (listening() - ports)
+    if alone:
+        assert kernel() == before
+
+
+_ASK = """
+import sys, urllib.request as u
+opener = u.build_opener(u.ProxyHandler({"http": sys.argv[1], "https": sys.argv[1]}))
+for address in sys.argv[2:]:
+    try:
+        print(opener.open(address, timeout=30).status)
+    except u.HTTPError as error:
+        print(error.code)
+    except OSError as error:
+        print(error)
+"""
+
+
+def _proxy(lab: LabCommand) -> None:
+    """Hosts of the machine's package sources are let through, others are not; there is no other way out."""
+    said = inside(lab, 404, "python3", "-c", _ASK, PROXY, "http://192.0.2.1/", "https://192.0.2.1/").splitlines()
+    assert said[0] == "403"
+    assert "403" in said[1]
+    inside(lab, 404, "apt-get", "-o", f"Acquire::http::Proxy={PROXY}", "-o", "APT::Update::Error-Mode=any", "update")
+    direct = lab.pct("pct exec 404 -- python3 -c 'import socket; socket.create_connection((\"192.0.2.1\", 80), 5)'")
+    assert direct.returncode != 0
+    inside(lab, 404, "apt-get", "-o", f"Acquire::http::Proxy={PROXY}", "install", "-y", "-qq",
+           "--no-install-recommends", "hello")  # fmt: skip
+    assert inside(lab, 404, "hello") == "Hello, world!\n"
+    assert "hello_" in (lab.folder / "log/proxy.log").read_text()
+
+
+def _forward(lab: LabCommand, port: int) -> None:
+    inside(lab, 408, "sh", "-c", "mkdir /srv/www; echo from 408 >/srv/www/index.html")
+    inside(lab, 408, "systemd-run", "--unit=www", "python3", "-m", "http.server", "80", "-d", "/srv/www")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def answers() -> bool:
+        try:
+            with opener.open(f"http://127.0.0.1:{port}/", timeout=5) as found:
+                return bool(found.read() == b"from 408\n")
+        except OSError:
+            return False
+
+    until(answers)
+    assert lab.task(lab.api("POST", "/nodes/pve/lxc/408/status/reboot")) == "OK"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.settimeout(20)
+        assert connection.recv(1) == b"", "nobody listens there now: closed, and not left hanging"
+    inside(lab, 408, "systemd-run", "--unit=www", "python3", "-m", "http.server", "80", "-d", "/srv/www")
+    until(answers)
+
+
+def _killed_and_back(lab: LabCommand, first: dict[str, object]) -> None:
+    boot = inside(lab, 404, "cat", "/proc/sys/kernel/random/boot_id", "/proc/1/stat").split()[22]
+    os.kill(int((lab.folder / "run/daemon.pid").read_text().split()[0]), signal.SIGKILL)
+    until(lambda: lab.status()["daemon"] == 0)
+    assert inside(lab, 404, "cat", "/srv/page") == "hello", "pct exec needs no daemon"
+    assert lab.pct("pct list").returncode == 255
+    again = lab.up()
+    assert (again["began"], again["ports"]) == (True, first["ports"])
+    now = inside(lab, 404, "cat", "/proc/sys/kernel/random/boot_id", "/proc/1/stat").split()[22]
+    assert now == boot, "the guest went on"
+    assert lab.status()["running"] == 2
