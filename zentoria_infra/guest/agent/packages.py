@@ -13,7 +13,7 @@ from .common import SAME, Failed, Outcome, Resource
 if TYPE_CHECKING:
     from .main import Run
 
-POLICY = "/usr/sbin/policy-rc.d"
+POLICY = os.environ.get("ZENTORIA_AGENT_POLICY", "/usr/sbin/policy-rc.d")
 MARK = "# zentoria: no service starts while packages are installed\n"
 LISTS = "/var/lib/apt/lists"
 FRESH = 24 * 3600

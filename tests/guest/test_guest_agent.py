@@ -1,0 +1,382 @@
+"""The agent as a program: a request in, a world changed, a report out. Runs as this user, below a folder of its own."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from zentoria_infra.errors import GuestError
+from zentoria_infra.guest import bundle, protocol
+from zentoria_infra.guest.state import (
+    Absent,
+    Directory,
+    File,
+    GuestReport,
+    GuestState,
+    Health,
+    Packages,
+    Resource,
+    Step,
+    Symlink,
+    Unit,
+    Volume,
+)
+
+ME = {
+    "owner": __import__("pwd").getpwuid(os.getuid()).pw_name,
+    "group": __import__("grp").getgrgid(os.getgid()).gr_name,
+}
+
+
+class Pipe:
+    """A channel over a subprocess."""
+
+    def __init__(self, argv: list[str], environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        )
+
+    @property
+    def stderr(self) -> bytes:
+        return self.process.stderr.read() if self.process.poll() is not None else b""
+
+    def write(self, data: bytes, /) -> None:
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def read_line(self) -> bytes:
+        return self.process.stdout.readline()
+
+    def close(self) -> int:
+        code = self.process.wait(30)
+        return code
+
+    def end(self) -> None:
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            stream.close()
+        self.process.wait(30)
+
+
+class Guest:
+    """A folder that stands in for a guest: fake commands come first on PATH and note what they are asked."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.bin = root / "bin"
+        self.bin.mkdir()
+        self.log = root / "commands"
+        self.blobs: dict[str, Path] = {}
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "ZENTORIA_AGENT_STATE": str(root / "state"),
+            "ZENTORIA_AGENT_POLICY": str(root / "policy-rc.d"),
+            "ZENTORIA_AGENT_PATH": f"{self.bin}:{os.environ['PATH']}",
+        }
+        self.fake("systemctl", "exit 0")
+        self.fake("dpkg-query", "exit 1")
+
+    def fake(self, name: str, script: str) -> None:
+        path = self.bin / name
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.log}\n{script}\n')
+        path.chmod(0o755)
+
+    def commands(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+    def path(self, sha256: str) -> Path:
+        return self.blobs[sha256]
+
+    def pipe(self) -> Pipe:
+        return Pipe([sys.executable, "-I", "-c", bundle._LOADER], self.environment)
+
+    def run(
+        self, *resources: Resource, mode: protocol.Mode = "apply", heard: protocol.Heard = lambda e: None
+    ) -> GuestReport:
+        pipe = self.pipe()
+        try:
+            return protocol.converge(pipe, state(*resources), self, mode, heard)
+        finally:
+            pipe.end()
+
+
+def state(*resources: Resource) -> GuestState:
+    return GuestState(vmid=404, hostname="zentoria-db", resources=resources)
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Guest:
+    return Guest(tmp_path)
+
+
+def outcomes(report: GuestReport) -> dict[str, str]:
+    return {one.id: one.outcome for one in report.resources}
+
+
+def test_files_are_written_with_mode_and_found_unchanged(guest: Guest) -> None:
+    file = File(id="f", path=str(guest.root / "etc/app/a.conf"), text="one\ntwo\n", mode="0640", **ME)
+    checked = guest.run(file, mode="check")
+    assert outcomes(checked) == {"f": "would-change"}
+    assert "+one" in checked.resources[0].diff
+    assert not Path(file.path).exists()
+    assert outcomes(guest.run(file)) == {"f": "changed"}
+    assert Path(file.path).read_text() == "one\ntwo\n"
+    assert Path(file.path).stat().st_mode & 0o777 == 0o640
+    assert outcomes(guest.run(file)) == {"f": "unchanged"}
+    Path(file.path).chmod(0o600)
+    again = guest.run(file, mode="check")
+    assert again.resources[0].detail == "mode 0600, shall be 0640"
+    Path(file.path).write_text("one\nthree\n")
+    assert "-three\n+two" in guest.run(file).resources[0].diff
+
+
+def test_a_secret_is_in_no_report(guest: Guest) -> None:
+    secret = "canary-Xk29-canary"
+    file = File(id="f", path=str(guest.root / "s"), text=f"password={secret}\n", mode="0600", secret=True, **ME)
+    step = Step(
+        id="s", check=("false",), apply=("sh", "-c", "cat; exit 3"), apply_stdin=f"set {secret};\n", secret=True
+    )
+    reports = [guest.run(file, step, mode="check"), guest.run(file, step)]
+    assert reports[1].failed == "s"
+    assert reports[1].resources[1].output == "********\n"
+    for report in reports:
+        assert secret not in report.model_dump_json()
+
+
+def test_blobs_are_sent_once(guest: Guest) -> None:
+    content = b"\x00\x01" * 200_000
+    name = hashlib.sha256(content).hexdigest()
+    guest.blobs[name] = guest.root / "blob"
+    guest.blobs[name].write_bytes(content)
+    file = File(id="f", path=str(guest.root / "big"), blob=name, **ME)
+    assert outcomes(guest.run(file)) == {"f": "changed"}
+    assert Path(file.path).read_bytes() == content
+    guest.blobs.clear()
+    assert outcomes(guest.run(file)) == {"f": "unchanged"}
+
+
+def test_a_failure_stops_the_rest_and_says_what_happened(guest: Guest) -> None:
+    report = guest.run(
+        Step(id="a", check=("false",), apply=("sh", "-c", "echo no such thing >&2; exit 7")),
+        File(id="b", path=str(guest.root / "b"), text="", **ME),
+    )
+    assert report.failed == "a"
+    assert outcomes(report) == {"a": "failed", "b": "skipped"}
+    assert report.resources[0].detail == "it ended with 7"
+    assert "no such thing" in report.resources[0].output
+    assert not (guest.root / "b").exists()
+
+
+def test_a_step_is_done_once_and_must_pass_its_check_afterwards(guest: Guest) -> None:
+    mark = guest.root / "mark"
+    step = Step(id="s", check=("cat", str(mark)), expect="done", apply=("sh", "-c", f"echo done > {mark}"))
+    assert outcomes(guest.run(step)) == {"s": "changed"}
+    assert outcomes(guest.run(step)) == {"s": "unchanged"}
+    lame = Step(id="s", check=("false",), apply=("true",))
+    assert guest.run(lame).resources[0].detail == "it was done, and its check still does not pass"
+
+
+def test_a_check_does_not_fail_on_what_is_not_there_yet(guest: Guest) -> None:
+    report = guest.run(
+        Packages(id="p", names=("postgresql",)),
+        File(id="f", path=str(guest.root / "f"), text="", owner="nobody-yet", group="nobody-yet"),
+        Step(id="s", check=("no-such-command",), apply=("true",), user="nobody-yet"),
+        mode="check",
+    )
+    assert set(outcomes(report).values()) == {"would-change"}
+    assert report.failed == ""
+
+
+def test_packages_are_installed_in_one_transaction_without_starting_services(guest: Guest) -> None:
+    done = guest.root / "installed"
+    guest.fake("dpkg-query", f'[ -e {done} ] && printf "a\\tii \\t1\\nb\\tii \\t2\\n"; exit 0')
+    guest.fake("dpkg", "exit 0")
+    guest.fake("apt-get", f'case "$1" in install) [ -x {guest.root}/policy-rc.d ] && touch {done};; esac')
+    report = guest.run(Packages(id="p", names=("a", "b=2")))
+    assert outcomes(report) == {"p": "changed"}
+    (install,) = [line for line in guest.commands() if line.startswith("apt-get install")]
+    assert install.endswith(" a b=2")
+    assert "--no-install-recommends" in install
+    assert outcomes(guest.run(Packages(id="p", names=("a", "b=2")))) == {"p": "unchanged"}
+    assert not (guest.root / "policy-rc.d").exists()
+
+
+def systemctl(guest: Guest, **properties: str) -> None:
+    lines = "\\n".join(f"{key}={value}" for key, value in properties.items())
+    guest.fake("systemctl", f'case "$1" in show) printf "{lines}\\n";; is-failed) exit 1;; esac')
+
+
+def verbs(guest: Guest) -> list[str]:
+    found = [line.split()[1] for line in guest.commands() if line.startswith("systemctl")]
+    return [verb for verb in found if verb in ("start", "restart", "reload", "enable", "stop", "mask", "daemon-reload")]
+
+
+def test_a_unit_restarts_only_when_what_it_reads_has_changed(guest: Guest) -> None:
+    systemctl(guest, Id="app.service", LoadState="loaded", ActiveState="active", UnitFileState="enabled")
+    file = File(id="f", path=str(guest.root / "f"), text="1", **ME)
+    other = File(id="o", path=str(guest.root / "o"), text="1", **ME)
+    unit = Unit(id="u", name="app.service", reads=("f",))
+    assert guest.run(file, other, unit).restarted == ("app.service",)
+    assert guest.run(file, other, unit).restarted == ()
+    assert guest.run(file, other.model_copy(update={"text": "2"}), unit).restarted == ()
+    assert guest.run(file.model_copy(update={"text": "2"}), other, unit, mode="check").changes[0].id == "f"
+    assert guest.run(file.model_copy(update={"text": "2"}), other, unit).restarted == ("app.service",)
+    Path(file.path).write_text("by hand")
+    assert guest.run(file.model_copy(update={"text": "2"}), other, unit).restarted == ("app.service",)
+
+
+def test_a_run_killed_before_the_restart_is_made_good(guest: Guest) -> None:
+    systemctl(guest, Id="app.service", LoadState="loaded", ActiveState="active", UnitFileState="enabled")
+    file = File(id="f", path=str(guest.root / "f"), text="1", **ME)
+    unit = Unit(id="u", name="app.service", reads=("f",))
+    guest.run(file, unit)
+    changed = file.model_copy(update={"text": "2"})
+    stuck = Step(id="s", check=("false",), apply=("sleep", "60"))
+    pipe = guest.pipe()
+    begun: list[str] = []
+
+    def heard(event: dict[str, str]) -> None:
+        begun.append(event["id"])
+        if event["id"] == "s":
+            time.sleep(0.2)
+            pipe.process.send_signal(signal.SIGKILL)
+
+    with pytest.raises(GuestError, match="ended with exit code -9"):
+        protocol.converge(pipe, state(changed, stuck, unit), guest, "apply", heard)
+    pipe.end()
+    assert begun == ["f", "s"]
+    assert Path(file.path).read_text() == "2"
+    report = guest.run(changed, unit)
+    assert outcomes(report)["f"] == "unchanged"
+    assert report.restarted == ("app.service",)
+
+
+@pytest.mark.parametrize(
+    ("seen", "unit", "expected"),
+    [
+        ({"LoadState": "loaded", "ActiveState": "inactive", "UnitFileState": "disabled"}, {}, ["enable", "start"]),
+        ({"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "disabled"}, {}, ["enable"]),
+        ({"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "static"}, {}, []),
+        ({"LoadState": "loaded", "ActiveState": "failed", "UnitFileState": "enabled"}, {}, ["start"]),
+        (
+            {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled"},
+            {"running": False, "masked": True},
+            ["mask", "stop"],
+        ),
+        ({"LoadState": "masked", "ActiveState": "inactive"}, {"running": False, "masked": True}, []),
+        (
+            {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "yes"},
+            {"running": False, "enabled": None},
+            ["daemon-reload", "stop"],
+        ),
+    ],
+)
+def test_units_are_brought_to_their_state(guest: Guest, seen, unit, expected) -> None:
+    systemctl(guest, Id="app.service", **seen)
+    guest.run(Unit(id="u", name="app.service", **unit))
+    assert verbs(guest) == expected
+
+
+def test_a_volume_that_is_not_mounted_is_an_error(guest: Guest) -> None:
+    report = guest.run(Volume(id="v", path=str(guest.root), **ME))
+    assert "is not a mount point" in report.resources[0].detail
+
+
+def test_health_waits_and_then_says_what_is_wrong(guest: Guest) -> None:
+    report = guest.run(Health(id="h", tcp=("127.0.0.1", 1), timeout=1))
+    assert report.failed == "h"
+    assert "not healthy after 1 seconds" in report.resources[0].detail
+
+
+def test_two_agents_do_not_work_at_once(guest: Guest) -> None:
+    guest.run()
+    with (guest.root / "state/lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.write("pid 1 since yesterday")
+        held.flush()
+        begun = time.monotonic()
+        release = threading.Timer(0.5, fcntl.flock, (held, fcntl.LOCK_UN))
+        release.start()
+        assert guest.run().failed == ""
+        assert time.monotonic() - begun >= 0.5
+        release.join()
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("print('hello')", "not the agent's words: 'hello'"),
+        ("import sys; sys.stderr.write('lxc-attach: no such container'); sys.exit(255)", "exit code 255"),
+        ('print(\'{"report": {"vmid": "x"}}\')', "a report that is not one"),
+        ("print('[1]')", "not the agent's words"),
+    ],
+)
+def test_words_that_are_not_of_the_protocol_are_a_clear_error(guest: Guest, script: str, words: str) -> None:
+    pipe = Pipe([sys.executable, "-c", f"import sys\nsys.stdin.buffer.read(10)\n{script}"], guest.environment)
+    try:
+        with pytest.raises(GuestError, match=words.replace("[", r"\[")):
+            protocol.converge(pipe, state(), guest, "check", lambda event: None)
+    finally:
+        try:
+            pipe.end()
+        except BrokenPipeError:
+            pipe.process.stdout.close()
+            pipe.process.stderr.close()
+
+
+def test_a_guest_without_python_is_told_apart(guest: Guest, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    pipe = Pipe(["/bin/sh", *bundle.agent_argv()[1:]], {"PATH": str(empty)})
+    try:
+        with pytest.raises((protocol.NoPythonError, BrokenPipeError)):
+            protocol.converge(pipe, state(), guest, "check", lambda event: None)
+    finally:
+        pipe.process.wait(10)
+        pipe.process.stdout.close()
+        pipe.process.stderr.close()
+        with contextlib.suppress(BrokenPipeError):
+            pipe.process.stdin.close()
+
+
+names = st.sampled_from(["a", "b", "c", "d/e", "d/f", "g"])
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=60)
+modes = st.sampled_from(["0644", "0600", "0755"])
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> list[Callable[[Path], Resource]]:
+    made: list[Callable[[Path], Resource]] = []
+    for name in draw(st.lists(names, unique=True, max_size=5)):
+        kind = draw(st.sampled_from(["file", "directory", "symlink", "absent"]))
+        text, mode = draw(texts), draw(modes)
+        if kind == "file":
+            made.append(lambda root, n=name, t=text, m=mode: File(id=n, path=str(root / n), text=t, mode=m, **ME))
+        elif kind == "directory":
+            made.append(lambda root, n=name, m=mode: Directory(id=n, path=str(root / n), mode=m, **ME))
+        elif kind == "symlink":
+            made.append(lambda root, n=name: Symlink(id=n, path=str(root / n), target="elsewhere"))
+        else:
+            made.append(lambda root, n=name: Absent(id=n, path=str(root / n)))
+    return made
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(worlds())
+def test_what_was_applied_is_found_unchanged(tmp_path_factory: pytest.TempPathFactory, made) -> None:
+    guest = Guest(tmp_path_factory.mktemp("guest"))
+    resources = [one(guest.root / "world") for one in made]
+    report = guest.run(*resources)
+    assert report.failed == "", json.dumps(report.model_dump(), indent=1)
+    assert set(outcomes(guest.run(*resources, mode="check")).values()) <= {"unchanged"}
