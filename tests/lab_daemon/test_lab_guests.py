@@ -63,7 +63,7 @@ def inside(lab: LabCommand, vmid: int, *argv: str, feed: bytes | None = None) ->
 
 
 def test_from_nothing_to_nothing(lab: LabCommand) -> None:
-    alone = not host.STATE.exists()
+    alone = not host.STATE.exists()  # no other lab on this machine, then and now
     before, ports = kernel(), listening()
     first = lab.up("--guests", "lxc")
     create(lab, 404, 4, 1)
@@ -99,7 +99,7 @@ def test_from_nothing_to_nothing(lab: LabCommand) -> None:
         "files": [str(lab.root / f"{lab.name}.known")]
     }
     assert not set(first["ports"].values()) & (listening() - ports)
-    if alone:
+    if alone and not host.STATE.exists():
         assert kernel() == before
 
 
