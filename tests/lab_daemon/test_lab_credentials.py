@@ -141,9 +141,11 @@ def test_the_overlay_of_a_lab_fits_its_guests(labs: Path) -> None:
     values = site_overlay.values(lab)
     assert values["id"] == "lab-one"
     assert values["proxmox"]["ssh"]["host_key"].startswith("ssh-ed25519 ")
-    bare = site_overlay.values(Lab("default", "none", Ports()))
-    assert "id" not in bare
-    assert "host_key" not in bare["proxmox"]["ssh"], "without guests there is nothing to be reached inside"
+    assert values["proxmox"]["ssh"]["inside"] is True
+    bare = Lab("default", "none", Ports())
+    ssh.write_files(bare.layout, [])
+    assert site_overlay.values(bare)["proxmox"]["ssh"]["inside"] is False
+    assert "id" not in site_overlay.values(bare)
 
 
 def test_sshd_lets_in_one_key_and_nothing_but_the_forced_command(labs: Path) -> None:

@@ -113,6 +113,7 @@ def connect(site: Site) -> Proxmox:
             port=pve.ssh.port,
             user=pve.ssh.user,
             key_file=pve.ssh.key_file,
+            inside=pve.ssh.inside,
         )
     return Proxmox(endpoint, ApiToken(user, token_id, _token(site)), ssh, creates_per_storage=site.parallel.creates)
 

@@ -55,6 +55,8 @@ class SshSite(Model):
     """Public host key as in known_hosts, without the host: ``ssh-ed25519 AAAA...``."""
     key_file: FilePath | None = None
     """Private key; mode 0600."""
+    inside: bool = True
+    """Whether commands can be run inside containers. A lab without guests has ``pct``, but nothing inside."""
 
 
 class ProxmoxSite(Model):

@@ -44,11 +44,16 @@ def for_site(site: str, instance: str = "") -> list[Path]:
 
 
 def values(lab: Lab) -> dict[str, Any]:
-    """The overlay as plain data, in the shape of inventory/site.yaml. Without guests there is no SSH in it."""
+    """The overlay as plain data, in the shape of inventory/site.yaml."""
     layout = lab.layout
-    access: dict[str, Any] = {"host": "127.0.0.1", "port": lab.ports.ssh, "user": ssh.user()}
-    if lab.guests == "lxc":
-        access |= {"host_key": ssh.public_host_key(layout), "key_file": str(ssh.client_key(layout))}
+    access: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": lab.ports.ssh,
+        "user": ssh.user(),
+        "host_key": ssh.public_host_key(layout),
+        "key_file": str(ssh.client_key(layout)),
+        "inside": lab.guests == "lxc",
+    }
     found: dict[str, Any] = {
         "proxmox": {
             "host": "127.0.0.1",

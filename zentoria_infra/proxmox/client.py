@@ -43,6 +43,7 @@ class Proxmox:
         self.observe = Observer(self._connection.reader(), endpoint.node)
         self.write = Writer(self._connection, self.observe, self._gates, pace=pace)
         self._pct = Pct(ssh, self._gates) if ssh is not None else None
+        self._inside = ssh is not None and ssh.inside
 
     def __repr__(self) -> str:
         return f"Proxmox({self.endpoint.where}, node {self.endpoint.node})"
@@ -50,7 +51,7 @@ class Proxmox:
     @property
     def has_ssh(self) -> bool:
         """Whether commands can be run inside containers."""
-        return self._pct is not None
+        return self._pct is not None and self._inside
 
     @property
     def pct(self) -> Pct:

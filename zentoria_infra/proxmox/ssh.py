@@ -39,6 +39,7 @@ class SshTarget:
         user: root, who alone may run ``pct``.
         key_file: private key; without it the user's SSH agent is asked.
         connect_timeout: seconds, for connecting, greeting and logging in, each.
+        inside: whether containers have an inside to run commands in; those of a lab without guests have none.
     """
 
     host: str
@@ -47,6 +48,7 @@ class SshTarget:
     user: str = "root"
     key_file: Path | None = None
     connect_timeout: float = 10.0
+    inside: bool = True
 
     @property
     def where(self) -> str:
