@@ -9,5 +9,6 @@ ALTER ROLE {{ role | name }} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NORE
 {% if reads_all %}
 GRANT pg_read_all_data TO {{ role | name }};
 {% else %}
-REVOKE pg_read_all_data FROM {{ role | name }};
+SELECT format('REVOKE pg_read_all_data FROM %I', {{ role | literal }})
+ WHERE pg_has_role({{ role | literal }}, 'pg_read_all_data', 'MEMBER') \gexec
 {% endif %}

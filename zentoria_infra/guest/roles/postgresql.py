@@ -6,7 +6,7 @@ from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest import secrets
 from zentoria_infra.guest.roles import databases, postgres_sql
 from zentoria_infra.guest.roles.base import exporter
-from zentoria_infra.guest.roles.fragment import Context, Fragment, file, ids
+from zentoria_infra.guest.roles.fragment import Context, Fragment, directory, file, ids
 from zentoria_infra.guest.state import File, Health, Resource, Step, Unit
 from zentoria_infra.inventory.component_model import AptRepository
 from zentoria_infra.inventory.model import Service
@@ -20,6 +20,7 @@ DIRECT_CONNECTIONS = 10
 MONITOR = "prometheus"
 """System user of Debian's exporters, and the role that it has."""
 KEYRINGS = "/etc/apt/keyrings"
+TOOLS = "/usr/local/lib/zentoria"
 
 
 def postgresql(context: Context, service: Service) -> Fragment:
@@ -55,7 +56,7 @@ def postgresql(context: Context, service: Service) -> Fragment:
         packages=component.packages,
         main=(
             _owner(),
-            _cluster(version, port),
+            *_cluster(context, version, port),
             *files,
             Unit(id="unit:postgresql.service", name="postgresql.service"),
             # started by systemd's generator for clusters whose start.conf says "auto"
@@ -94,18 +95,19 @@ def _owner() -> Step:
     return Step(id="postgresql:owner of the data", check=look, expect="", apply=change, timeout=600)
 
 
-def _cluster(version: str, port: int) -> Step:
-    """Make the cluster, or take the one that is on the volume. One whose settings are there is never made anew."""
-    return Step(
-        id="postgresql:cluster",
-        check=("test", "-s", f"/etc/postgresql/{version}/{CLUSTER}/postgresql.conf"),
-        apply=(
-            "pg_createcluster", "--port", str(port), "--start-conf", "auto", "--locale", "C.UTF-8",
-            "--encoding", "UTF8", version, CLUSTER,
-            "--", "--data-checksums", "--auth-local=peer", "--auth-host=scram-sha-256",
+def _cluster(context: Context, version: str, port: int) -> tuple[Resource, ...]:
+    """Make the cluster, or take on the one that is on the volume. One whose settings are there is never made anew."""
+    text = context.render("postgresql/create-cluster", version=version, cluster=CLUSTER, home=HOME, port=port)
+    return (
+        directory(TOOLS),
+        file(f"{TOOLS}/create-cluster", text, mode="0755"),
+        Step(
+            id="postgresql:cluster",
+            check=("test", "-s", f"/etc/postgresql/{version}/{CLUSTER}/postgresql.conf"),
+            apply=(f"{TOOLS}/create-cluster",),
+            timeout=300,
         ),
-        timeout=300,
-    )  # fmt: skip
+    )
 
 
 def _sizes(context: Context, ways: tuple[databases.Access, ...]) -> dict[str, object]:
