@@ -103,8 +103,8 @@ def _cluster(context: Context, version: str, port: int) -> tuple[Resource, ...]:
         file(f"{TOOLS}/create-cluster", text, mode="0755"),
         Step(
             id="postgresql:cluster",
-            check=("test", "-s", f"/etc/postgresql/{version}/{CLUSTER}/postgresql.conf"),
-            apply=(f"{TOOLS}/create-cluster",),
+            check=(f"{TOOLS}/create-cluster", "check"),
+            apply=(f"{TOOLS}/create-cluster", "make"),
             timeout=300,
         ),
     )
