@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import hashlib
 import os
 import shlex
 import shutil
@@ -11,6 +13,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,9 @@ from lab_daemon_tools import LabCommand, kernel, listening, traces, until
 
 from zentoria_infra.lab.lxc import host, requirements
 from zentoria_infra.lab.lxc.template import NAME, default_cache
+from zentoria_infra.proxmox.gates import Gates
+from zentoria_infra.proxmox.pct import Pct
+from zentoria_infra.proxmox.ssh import SshTarget
 
 MISSING = requirements.sentence(requirements.missing())
 pytestmark = [
@@ -84,6 +90,7 @@ def test_from_nothing_to_nothing(lab: LabCommand) -> None:
     assert lab.pct("pct pull 404 /srv/page /etc/zentoria-test").returncode == 255
     assert not Path("/etc/zentoria-test").exists()
 
+    _many_at_once(lab)
     _proxy(lab)
     _forward(lab, first["ports"]["http"])
     _killed_and_back(lab, first)
@@ -101,6 +108,27 @@ def test_from_nothing_to_nothing(lab: LabCommand) -> None:
     assert not set(first["ports"].values()) & (listening() - ports)
     if alone and not host.STATE.exists():
         assert kernel() == before
+
+
+def _many_at_once(lab: LabCommand) -> None:
+    """Our own client: one connection, eight channels, more callers than that; streams of some size."""
+    secrets = lab.folder / "secrets"
+    target = SshTarget(
+        "127.0.0.1", (secrets / "ssh_host_key.pub").read_text().strip(), port=lab.settings["ports"]["ssh"],
+        user=getpass.getuser(), key_file=secrets / "ssh_client_key",
+    )  # fmt: skip
+    pct = Pct(target, Gates(1))
+    data = os.urandom(1 << 20)
+
+    def one(number: int) -> bool:
+        result = pct.exec(404 if number % 2 else 408, ["sha256sum"], stdin=data + bytes([number]))
+        return result.stdout.decode().split()[0] == hashlib.sha256(data + bytes([number])).hexdigest()
+
+    try:
+        with ThreadPoolExecutor(17) as pool:
+            assert all(pool.map(one, range(51)))
+    finally:
+        pct.close()
 
 
 _ASK = """
