@@ -60,6 +60,8 @@ def exec_(
     """Run a command in a container as root, with this terminal's input, and leave with its exit code."""
     inventory = inventory_of(context, root, site)
     (vmid,) = vmids(inventory, [name])
+    if command[0] == "--":
+        command = command[1:]
     with connect(inventory.site) as proxmox:
         stdin = None if sys.stdin.isatty() else sys.stdin.buffer.read()
         result = proxmox.pct.exec(vmid, command, stdin=stdin)

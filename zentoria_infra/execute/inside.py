@@ -10,13 +10,14 @@ from functools import cached_property
 from zentoria_infra.errors import GuestError
 from zentoria_infra.execute.artifacts.cache import BlobCache
 from zentoria_infra.execute.materials import Materials
-from zentoria_infra.guest import protocol
+from zentoria_infra.guest import bundle, protocol
 from zentoria_infra.guest.roles.compile import compile_guest
 from zentoria_infra.guest.state import GuestReport, GuestState
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.proxmox.client import Proxmox
 
-NO_SSH = "there is no SSH to the node, so nothing can be run in its containers"
+NO_SSH = "there is no SSH to the node (`proxmox.ssh.host_key` is not set), so nothing can be run in its containers"
+NO_INSIDE = "its containers have no inside (`proxmox.ssh.inside` is false, as in a lab without LXC)"
 
 
 class GuestsInside:
@@ -39,7 +40,9 @@ class GuestsInside:
     @property
     def missing(self) -> str:
         """Why nothing can be done inside containers; empty where it can."""
-        return "" if self._proxmox.has_ssh else NO_SSH
+        if self._proxmox.has_ssh:
+            return ""
+        return NO_SSH if self._inventory.site.proxmox.ssh.host_key is None else NO_INSIDE
 
     def check(self, vmid: int) -> GuestReport:
         """What the agent would change, in one round trip.
@@ -83,11 +86,30 @@ class GuestsInside:
         state = self.state(vmid)
 
         def heard(event: Mapping[str, object]) -> None:
-            if event.get("event") == "start":
-                say(str(event.get("id", "")))
+            say(str(event["text"] if event.get("event") == "progress" else event.get("id", "")))
 
-        with self._proxmox.pct.session(vmid, protocol.agent_argv()) as session:
-            return protocol.converge(session, state, self._cache, mode, heard)
+        def once() -> GuestReport:
+            with self._proxmox.pct.session(vmid, bundle.agent_argv()) as session:
+                return protocol.converge(session, state, self._cache, mode, heard)
+
+        try:
+            return once()
+        except protocol.NoPythonError:
+            if mode == "check":
+                raise
+        say("install python3")
+        self._bootstrap(vmid)
+        return once()
+
+    def _bootstrap(self, vmid: int) -> None:
+        result = self._proxmox.pct.exec(vmid, bundle.bootstrap_argv(self._inventory.site.proxy))
+        if result.exit:
+            said = (result.stdout + result.stderr).decode(errors="replace").strip().splitlines()[-15:]
+            raise GuestError(
+                f"install python3 in container {vmid}",
+                got="\n  ".join([f"apt-get ended with {result.exit}", *said]),
+                todo="check the guest's package sources and the site's `proxy`, or use a template with Python",
+            )
 
 
 def failure(name: str, report: GuestReport) -> GuestError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from zentoria_infra.inventory.model import Container, Inventory
+from zentoria_infra.guest.roles.compile import unbuilt
+from zentoria_infra.inventory.model import ALL, Container, Inventory
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
 from zentoria_infra.plan.values import GIB
@@ -59,10 +60,23 @@ def _desired(inventory: Inventory, container: Container, order: int) -> DesiredC
         rootfs=DesiredVolume("rootfs", site.storages.rootfs, container.resources.rootfs * GIB),
         volumes=volumes,
         protect=container.protect,
-        needs=frozenset(inventory.by_name(name).vmid for name in inventory.start_needs(container)),
+        needs=_needs(inventory, container),
         order=order,
         where={**where, "": inventory.where(container)},
     )
+
+
+def _needs(inventory: Inventory, container: Container) -> frozenset[int]:
+    """Who must be up before this container's services are: of those that Zentoria installs, whom they call at start."""
+    built = {service.name for service in container.services} - set(unbuilt(container))
+    names = {
+        need.container
+        for service in container.services
+        if service.name in built
+        for need in service.needs
+        if need.start and need.container not in (ALL, container.name)
+    }
+    return frozenset(inventory.by_name(name).vmid for name in names)
 
 
 def _options(inventory: Inventory, container: Container) -> dict[str, str]:

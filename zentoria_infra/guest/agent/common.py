@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import pwd
+import select
+import signal
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from typing import Any
+
+from . import paths
+from .failure import Failed
+
+__all__ = ["Failed"]
 
 Resource = dict[str, Any]
 """One resource as the workstation sent it (see ``zentoria_infra.guest.state``)."""
 
 STATE = os.environ.get("ZENTORIA_AGENT_STATE", "/var/lib/zentoria")
-TAIL = 6000
-"""Characters of a command's output that are reported, from its end."""
+KEPT = 1 << 20
+"""Bytes of each stream of a command that are looked at, from its end."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-class Failed(Exception):
-    """A resource could not be brought to its state."""
-
-    def __init__(self, detail: str, command: str = "", output: str = "") -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.command = command
-        self.output = output[-TAIL:]
 
 
 class Outcome:
@@ -55,35 +52,75 @@ def run(
     timeout: float = 120,
     cwd: str = "/",
     env: dict[str, str] | None = None,
+    hold: Sequence[int] = (),
 ) -> tuple[int, str]:
-    """Run a command without a shell; gives back (exit code, output of both streams).
+    """Run a command without a shell; gives back (exit code, output of both streams), as :func:`run_apart` does."""
+    code, output, errors = run_apart(argv, stdin, user, timeout, cwd, env, hold)
+    return code, output + errors
 
-    A command that is not there counts as exit code 127, one that runs too long as 124, like a shell's.
+
+def run_apart(
+    argv: Sequence[str],
+    stdin: str | None = None,
+    user: str | None = None,
+    timeout: float = 120,
+    cwd: str = "/",
+    env: dict[str, str] | None = None,
+    hold: Sequence[int] = (),
+) -> tuple[int, str, str]:
+    """Run a command without a shell; gives back (exit code, standard output, standard error).
+
+    A command that is not there counts as exit code 127, one that runs longer than ``timeout`` seconds as 124, like a
+    shell's; then its whole process group is killed. Input and output are memory files and no pipes: a daemon that a
+    command leaves behind would keep a pipe open, and the wait would not end. ``hold`` are descriptors it inherits.
     """
     more: dict[str, Any] = {}
     full = environment(**(env or {}))
     if user not in (None, "root"):
         entry = account(user)
-        more = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": os.getgrouplist(user, entry.pw_gid)}
+        if entry.pw_uid != os.geteuid():
+            more = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": os.getgrouplist(user, entry.pw_gid)}
         full["HOME"] = entry.pw_dir
         full["USER"] = full["LOGNAME"] = user
+    streams = [os.memfd_create(name) for name in ("in", "out", "err")]
     try:
-        done = subprocess.run(
-            list(argv),
-            input=stdin.encode() if stdin is not None else None,
-            stdin=None if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-            cwd=cwd,
-            env=full,
-            **more,
-        )
-    except FileNotFoundError:
-        return 127, f"{argv[0]}: command not found"
-    except subprocess.TimeoutExpired as error:
-        return 124, (error.stdout or b"").decode(errors="replace") + f"\nran longer than {timeout:.0f} seconds"
-    return done.returncode, done.stdout.decode(errors="replace")
+        with os.fdopen(os.dup(streams[0]), "wb") as entrance:
+            entrance.write((stdin or "").encode())
+        os.lseek(streams[0], 0, os.SEEK_SET)
+        process = subprocess.Popen(
+            list(argv), stdin=streams[0], stdout=streams[1], stderr=streams[2], cwd=cwd, env=full, umask=0o022,
+            start_new_session=True, pass_fds=tuple(hold), **more,
+        )  # fmt: skip
+        code = _wait(process, timeout)
+        late = f"\nran longer than {timeout:.0f} seconds" if code == 124 else ""
+        return code, _tail(streams[1]), _tail(streams[2]) + late
+    except FileNotFoundError as error:
+        return 127, "", f"{error.filename}: not found"
+    finally:
+        for stream in streams:
+            os.close(stream)
+
+
+def _wait(process: subprocess.Popen[bytes], timeout: float) -> int:
+    """Wait by the kernel's word: ``Popen.wait(timeout)`` looks only every 50 ms."""
+    watched = os.pidfd_open(process.pid)
+    try:
+        poller = select.poll()
+        poller.register(watched, select.POLLIN)
+        if poller.poll(timeout * 1000):
+            return process.wait()
+    finally:
+        os.close(watched)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return 124
+
+
+def _tail(stream: int) -> str:
+    size = os.lseek(stream, 0, os.SEEK_END)
+    start = max(0, size - KEPT)
+    return os.pread(stream, size - start, start).decode(errors="replace")
 
 
 def must(argv: Sequence[str], detail: str, **options: Any) -> str:
@@ -114,21 +151,12 @@ def sha256_of(path: str) -> str | None:
 
 
 def write_atomically(path: str, data: bytes, mode: int = 0o600, uid: int = -1, gid: int = -1) -> None:
-    """Write a file so that a reader sees the old or the new one, with its owner and mode from the first moment."""
-    handle, partial = tempfile.mkstemp(prefix=".zentoria-", dir=os.path.dirname(path))
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            if uid >= 0:
-                os.fchown(stream.fileno(), uid, gid)
-            os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        if os.path.exists(partial):
-            os.unlink(partial)
-        raise
+    """Write a file so that a reader sees the old or the new one, with its owner and mode from the first moment.
+
+    Missing folders on the way are made.
+    """
+    with paths.parent(path, make=True) as (folder, name):
+        paths.replace(folder, name, data, mode, uid, gid)
 
 
 def load_json(name: str) -> dict[str, Any]:
@@ -144,12 +172,3 @@ def load_json(name: str) -> dict[str, Any]:
 def save_json(name: str, value: dict[str, Any]) -> None:
     """Keep a small file of the agent's own state."""
     write_atomically(os.path.join(STATE, name), json.dumps(value, sort_keys=True).encode())
-
-
-def mask(text: str, secrets: Sequence[str | None]) -> str:
-    """Text with every line of a secret input blotted out."""
-    for secret in secrets:
-        for line in (secret or "").splitlines():
-            if len(line.strip()) >= 6:
-                text = text.replace(line.strip(), "********")
-    return text

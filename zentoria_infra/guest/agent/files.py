@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import grp
@@ -11,7 +12,7 @@ import pwd
 import stat
 from typing import TYPE_CHECKING
 
-from . import common
+from . import common, paths
 from .common import SAME, Failed, Outcome, Resource
 
 if TYPE_CHECKING:
@@ -32,24 +33,37 @@ def file(resource: Resource, run: Run) -> Outcome:
     detail = (meta or "") if same else ("new file" if not os.path.lexists(path) else "content")
     diff = "" if same or resource["secret"] else _diff(path, resource)
     if run.apply:
-        data = run.blob(resource["blob"]) if resource["blob"] else resource["text"].encode()
         if os.path.isdir(path) and not os.path.islink(path):
             raise Failed(f"{path} is a directory, and shall be a file")
-        run.will_change(resource)
-        _parents(path)
         uid, gid = _owner(resource)
-        common.write_atomically(path, data, int(resource["mode"], 8), uid, gid)
+        run.will_change(resource)
+        with paths.parent(path, make=True) as (folder, name):
+            paths.replace(folder, name, _data(folder, name, resource, wanted, run), int(resource["mode"], 8), uid, gid)
     return Outcome(True, detail, diff)
 
 
+def _data(folder: int, name: str, resource: Resource, wanted: str, run: Run) -> bytes:
+    """The content; that of a blob may be there already, and only its owner or mode differ."""
+    if not resource["blob"]:
+        return str(resource["text"]).encode()
+    seen = paths.read(folder, name)
+    if seen and hashlib.sha256(seen[0]).hexdigest() == wanted:
+        return seen[0]
+    return run.blob(resource["blob"])
+
+
 def _diff(path: str, resource: Resource) -> str:
+    """Lines that differ. What only its owner may read is not shown: it may have been a secret until now."""
     if resource["blob"]:
         return ""
     try:
-        with open(path, encoding="utf-8") as stream:
-            before = stream.read().splitlines()
+        with paths.parent(path) as (folder, name):
+            seen = paths.read(folder, name)
+        before = seen[0].decode().splitlines() if seen else []
     except (OSError, UnicodeDecodeError):
-        before = []
+        seen, before = None, []
+    if seen and not seen[1].st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        return ""
     after = resource["text"].splitlines()
     lines = list(difflib.unified_diff(before, after, path, path, lineterm="", n=2))
     if len(lines) > DIFF_LINES:
@@ -82,14 +96,6 @@ def _meta(path: str, resource: Resource, strict: bool) -> str | None:
     return ", ".join(found) or None
 
 
-def _parents(path: str) -> None:
-    parent = os.path.dirname(path)
-    if not os.path.isdir(parent):
-        _parents(parent)
-        os.mkdir(parent, 0o755)
-        os.chmod(parent, 0o755)  # noqa: S103 -- folders on the way to a file, as /etc/nginx is
-
-
 def directory(resource: Resource, run: Run) -> Outcome:
     """A directory with mode and owner."""
     path = resource["path"]
@@ -102,14 +108,23 @@ def directory(resource: Resource, run: Run) -> Outcome:
     else:
         detail = "new directory"
     if run.apply:
-        run.will_change(resource)
-        uid, gid = _owner(resource)
-        if not os.path.isdir(path):
-            _parents(path)
-            os.mkdir(path, 0o700)
-        os.chown(path, uid, gid)
-        os.chmod(path, int(resource["mode"], 8))
+        _own(resource, run, make=True)
     return Outcome(True, detail)
+
+
+def _own(resource: Resource, run: Run, make: bool = False) -> None:
+    """Owner and mode of a directory, which is made where it is missing."""
+    uid, gid = _owner(resource)
+    run.will_change(resource)
+    with paths.parent(resource["path"], make=make) as (folder, name):
+        if make:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=folder)
+        stream = paths.open_folder(folder, name)
+        try:
+            paths.set_owner(stream, int(resource["mode"], 8), uid, gid)
+        finally:
+            os.close(stream)
 
 
 def symlink(resource: Resource, run: Run) -> Outcome:
@@ -128,12 +143,8 @@ def symlink(resource: Resource, run: Run) -> Outcome:
 
 def link(path: str, target: str) -> None:
     """Make or turn a link in one step."""
-    _parents(path)
-    partial = f"{path}.zentoria-new"
-    if os.path.lexists(partial):
-        os.unlink(partial)
-    os.symlink(target, partial)
-    os.replace(partial, path)
+    with paths.parent(path, make=True) as (folder, name):
+        paths.link(folder, name, target)
 
 
 def absent(resource: Resource, run: Run) -> Outcome:
@@ -144,10 +155,11 @@ def absent(resource: Resource, run: Run) -> Outcome:
     if run.apply:
         run.will_change(resource)
         try:
-            if os.path.isdir(path) and not os.path.islink(path):
-                os.rmdir(path)
-            else:
-                os.unlink(path)
+            with paths.parent(path) as (folder, name):
+                if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    os.rmdir(name, dir_fd=folder)
+                else:
+                    os.unlink(name, dir_fd=folder)
         except OSError as error:
             if error.errno == errno.ENOTEMPTY:
                 raise Failed(f"{path} is not empty") from None
@@ -197,8 +209,5 @@ def volume(resource: Resource, run: Run) -> Outcome:
     if detail is None:
         return SAME
     if run.apply:
-        run.will_change(resource)
-        uid, gid = _owner(resource)
-        os.chown(path, uid, gid)
-        os.chmod(path, int(resource["mode"], 8))
+        _own(resource, run)
     return Outcome(True, detail)

@@ -217,7 +217,7 @@ def ask_url(url: str) -> str:
     try:
         connection.request("GET", parts.path or "/")
         answer = connection.getresponse()
-        body = answer.read(2000).decode(errors="replace")
+        body = answer.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
         return f"{url}: {error or type(error).__name__}"
     finally:
