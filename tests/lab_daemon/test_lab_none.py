@@ -131,6 +131,18 @@ def test_other_settings_need_a_stop_first(lab: LabCommand) -> None:
     assert "it runs with other settings" in done.stderr
 
 
+def test_a_lab_whose_file_is_broken_can_still_be_removed(lab: LabCommand) -> None:
+    ports = lab.up("--guests", "none")["ports"]
+    (lab.folder / "lab.json").write_text("broken")
+    for words in (("status",), ("up",), ("down",)):
+        done = lab.run(*words, check=False)
+        assert done.returncode == 1
+        assert "zentoria lab reset --name t-none" in done.stderr
+    assert "removed all the same" in lab.run("reset", "--yes").stderr
+    assert not any(traces(lab).values())
+    assert not set(ports.values()) & listening()
+
+
 def test_commands_on_no_lab(lab: LabCommand) -> None:
     assert lab.status() == {"name": "t-none", "up": False}
     assert "there is no such lab" in lab.run("down", check=False).stderr

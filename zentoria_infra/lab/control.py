@@ -130,7 +130,7 @@ def _folders(layout: LabLayout) -> None:
     """Make the lab's folders. Guests run as other users: they must get through the outer ones."""
     for folder in (default_root(), layout.root):
         folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o755)
+        folder.chmod(folder.stat().st_mode & 0o7777 | 0o711)
     for folder in (layout.run, layout.logs):
         folder.mkdir(exist_ok=True)
         folder.chmod(0o700)
@@ -234,14 +234,15 @@ def reset(name: str, say: Say) -> None:
         LabError: something stayed; its files are kept then.
     """
     with _alone(name):
+        # without its file we do not know its ports: 0 is nobody's
+        unknown = Lab(name, "lxc" if os.geteuid() == 0 else "none", Ports(0, 0, 0, 0))
         try:
-            lab = registry.find(name)
+            lab = registry.find(name) or unknown
         except LabError as error:
-            say(str(error))
-            lab = Lab(name, "lxc" if os.geteuid() == 0 else "none", Ports())
-        if lab is None and not registry.root_of(name).exists():
-            return
-        _remove(lab or Lab(name, "lxc" if os.geteuid() == 0 else "none", Ports()), say)
+            say(f"{error.tried}: {error.got}; it is removed all the same")
+            lab = unknown
+        if lab.layout.root.exists():
+            _remove(lab, say)
 
 
 def _remove(lab: Lab, say: Say) -> None:

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab import (
     allow_list,
@@ -118,6 +120,7 @@ class Daemon:
             await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():
                 _LOG.info("told to stop while starting")
+                _end_children()
                 with contextlib.suppress(LabError, RuntimeFailure, OSError):
                     await starting
                 return
@@ -205,6 +208,13 @@ def _ssh_answers(port: int) -> bool:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
+
+
+def _end_children() -> None:
+    """End the programs that we wait for (the template's build takes a while). Guests are no children of ours."""
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            child.terminate()
 
 
 async def _in_thread(function: Callable[[], _T]) -> _T:

@@ -167,7 +167,11 @@ class ForwardProxy:
             return await asyncio.open_connection(host, port)
         parts = urllib.parse.urlsplit(upstream)
         near = await asyncio.open_connection(parts.hostname, parts.port or 80)
-        near[1].write(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+        lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
+        if parts.username is not None:
+            user, word = urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or "")
+            lines.append(f"Proxy-Authorization: {aiohttp.BasicAuth(user, word).encode()}")
+        near[1].write(("\r\n".join(lines) + "\r\n\r\n").encode())
         head = await near[0].readuntil(b"\r\n\r\n")
         if b" 200" not in head.partition(b"\r\n")[0]:
             await streams.close(near[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -99,10 +100,11 @@ def find(name: str) -> Lab | None:
 
 
 def every() -> Iterator[Lab]:
-    """All labs of this machine (of this user, without root)."""
+    """All labs of this machine (of this user, without root) whose files can be read."""
     root = default_root()
     if not root.is_dir():
         return
     for file in sorted(root.glob("*/lab.json")):
-        if not file.parent.name.startswith(".") and (lab := find(file.parent.name)) is not None:
-            yield lab
+        with contextlib.suppress(LabError):
+            if (lab := find(file.parent.name)) is not None:
+                yield lab
