@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import zlib
 from importlib import resources
 
-MODULES = ("common", "files", "packages", "units", "releases", "main")
+MODULES = ("failure", "paths", "masking", "common", "files", "packages", "units", "releases", "main")
 """The agent's modules, each after those that it imports."""
 
 NO_PYTHON = "zentoria: there is no python3 here"
@@ -49,7 +50,7 @@ def bootstrap_argv(proxy: str | None) -> list[str]:
     Args:
         proxy: URL of the HTTP proxy for apt, or None.
     """
-    options = f"-o Acquire::http::Proxy={proxy} " if proxy else ""
+    options = f"-o {shlex.quote('Acquire::http::Proxy=' + proxy)} " if proxy else ""
     line = (
         f"export DEBIAN_FRONTEND=noninteractive; apt-get {options}-q update && "
         f"apt-get {options}-q -y --no-install-recommends install python3"

@@ -16,10 +16,13 @@ from pydantic import ValidationError
 
 from zentoria_infra.errors import GuestError
 from zentoria_infra.guest.bundle import NO_PYTHON, agent
-from zentoria_infra.guest.state import GuestReport, GuestState
+from zentoria_infra.guest.state import GuestReport, GuestState, Step
 
 VERSION = 1
 """Of the protocol; the agent refuses another one. It is sent along each time, so the two never differ in practice."""
+
+SILENCE = 1500.0
+"""Seconds without a word after which an agent counts as stuck: longer than anything it does in one go."""
 
 Mode = Literal["check", "apply"]
 Heard = Callable[[Mapping[str, Any]], None]
@@ -42,7 +45,7 @@ class Channel(Protocol):
         """Send to the command's standard input."""
         ...
 
-    def read_line(self) -> bytes:
+    def read_line(self, timeout: float | None = None) -> bytes:
         """One line of its standard output with its end; empty at the end of the stream."""
         ...
 
@@ -74,28 +77,50 @@ def converge(channel: Channel, state: GuestState, blobs: Blobs, mode: Mode, hear
         GuestError: the agent broke, or said something that is not of the protocol.
     """
     request = json.dumps({"version": VERSION, "mode": mode, "state": state.model_dump(mode="json")}).encode()
-    channel.write(agent() + b"%d\n" % len(request) + request)
+    _send(channel, state, agent() + b"%d\n" % len(request) + request)
     while True:
         message = _message(channel, state)
         if "need" in message:
             for sha256 in message["need"]:
                 content = blobs.path(str(sha256)).read_bytes()
-                channel.write(f"{sha256} {len(content)}\n".encode() + content)
+                _send(channel, state, f"{sha256} {len(content)}\n".encode() + content)
         elif "event" in message:
             heard(message)
         elif "report" in message:
             channel.close()
             return _report(message["report"], state)
         elif "error" in message:
-            raise GuestError(
-                _tried(state),
-                got="\n  ".join(
-                    part
-                    for part in (message["error"], message.get("command"), *str(message.get("output", "")).splitlines())
-                    if part
-                ),
-                todo="run the command again; it goes on from what is there",
-            )
+            raise _refused(message, state)
+        else:
+            raise GuestError(_tried(state), got=f"not the agent's words: {json.dumps(message)[:300]}")
+
+
+def _refused(message: Mapping[str, Any], state: GuestState) -> GuestError:
+    said = (message["error"], message.get("command"), *str(message.get("output", "")).splitlines())
+    return GuestError(
+        _tried(state),
+        got="\n  ".join(str(part) for part in said if part),
+        todo="run the command again; it goes on from what is there",
+    )
+
+
+def _send(channel: Channel, state: GuestState, data: bytes) -> None:
+    """Write to the agent. When it does not read any more, what it said last tells why.
+
+    Raises:
+        NoPythonError: it never began, for want of Python.
+        GuestError: it ended early.
+    """
+    try:
+        channel.write(data)
+    except (OSError, GuestError) as error:
+        while True:
+            try:
+                message = _message(channel, state)
+            except OSError:
+                raise GuestError(_tried(state), got=f"the connection broke: {error}") from error
+            if "error" in message:
+                raise _refused(message, state) from error
 
 
 def _tried(state: GuestState) -> str:
@@ -103,7 +128,8 @@ def _tried(state: GuestState) -> str:
 
 
 def _message(channel: Channel, state: GuestState) -> dict[str, Any]:
-    line = channel.read_line()
+    longest = max((one.timeout for one in state.resources if isinstance(one, Step)), default=0)
+    line = channel.read_line(max(SILENCE, longest + 60.0))
     if line.strip() == NO_PYTHON.encode():
         raise NoPythonError(_tried(state), got=NO_PYTHON)
     if not line:

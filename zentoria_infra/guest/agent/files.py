@@ -53,7 +53,7 @@ def _data(folder: int, name: str, resource: Resource, wanted: str, run: Run) -> 
 
 
 def _diff(path: str, resource: Resource) -> str:
-    """Lines that differ. What only its owner may read is not shown: it may have been a secret until now."""
+    """Lines that differ. What not everybody may read is not shown: it may have been a secret until now."""
     if resource["blob"]:
         return ""
     try:
@@ -62,7 +62,7 @@ def _diff(path: str, resource: Resource) -> str:
         before = seen[0].decode().splitlines() if seen else []
     except (OSError, UnicodeDecodeError):
         seen, before = None, []
-    if seen and not seen[1].st_mode & (stat.S_IRGRP | stat.S_IROTH):
+    if seen and not seen[1].st_mode & stat.S_IROTH:
         return ""
     after = resource["text"].splitlines()
     lines = list(difflib.unified_diff(before, after, path, path, lineterm="", n=2))

@@ -7,13 +7,14 @@ import fcntl
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
-from . import common, files, packages, releases, units
+from . import common, files, masking, packages, releases, units
 from .common import Failed, Outcome, Resource
 
 VERSION = 1
@@ -41,15 +42,17 @@ UNIT_FOLDERS = ("/etc/systemd/system/", "/usr/lib/systemd/system/", "/lib/system
 class Run:
     """One run: what all handlers share."""
 
-    def __init__(self, request: dict[str, Any], tell: Tell) -> None:
+    def __init__(self, request: dict[str, Any], tell: Tell, hold: Sequence[int]) -> None:
         self.apply = request["mode"] == "apply"
         self.resources: list[Resource] = request["state"]["resources"]
+        self.hold = hold
         self._tell = tell
         self.changed: set[str] = set()
         self.restarted: list[str] = []
         self.reloaded: list[str] = []
         self.unit_files_changed = False
         self._at = ""
+        self._mask = masking.Mask(self.resources)
         names = [n.partition("=")[0] for one in self.resources if one["kind"] == "packages" for n in one["names"]]
         self.installed = packages.installed(names)
         self._unit_names = [one["name"] for one in self.resources if one["kind"] == "unit"]
@@ -103,7 +106,7 @@ class Run:
                     wanted.append(one["blob"])
                 elif one["kind"] == "release":
                     wanted += releases.needed(one)
-        return sorted(set(wanted))
+        return sorted(one for one in set(wanted) if common.sha256_of(os.path.join(INCOMING, one)) != one)
 
     def resource(self, one: Resource) -> dict[str, Any]:
         """Handle one resource; its report."""
@@ -113,7 +116,8 @@ class Run:
         try:
             outcome = HANDLERS[one["kind"]](one, self)
         except Failed as error:
-            report.update(outcome="failed", detail=error.detail, command=error.command, output=error.output)
+            said = {"detail": self._mask(error.detail), "command": self._mask(error.command)}
+            report.update(outcome="failed", output=self._mask.tail(error.output), **said)
         except OSError as error:
             report.update(
                 outcome="failed", detail="{}: {}".format(error.filename or one["id"], error.strerror or error)
@@ -126,12 +130,13 @@ class Run:
         return report
 
 
-def converge(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
-    """Handle all resources; the report."""
+def converge(request: dict[str, Any], tell: Tell, hold: Sequence[int] = ()) -> dict[str, Any]:
+    """Handle all resources; the report. ``hold`` is the lock, for commands that must not outlive it."""
     begun = time.monotonic()
     if request["mode"] == "apply":
+        packages.allow_starts()
         units.wait_for_systemd()
-    run = Run(request, tell)
+    run = Run(request, tell, hold)
     receive(run.needed(), tell)
     reports = []
     failed = ""
@@ -143,7 +148,7 @@ def converge(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
         reports.append(report)
         if report["outcome"] == "failed":
             failed = one["id"]
-    for name in os.listdir(INCOMING):
+    for name in os.listdir(INCOMING) if not failed else ():  # the next run goes on with what was sent
         os.unlink(os.path.join(INCOMING, name))
     return {
         "vmid": request["state"]["vmid"],
@@ -199,7 +204,7 @@ def main() -> None:
         out.write(json.dumps(message).encode() + b"\n")
         out.flush()
 
-    os.umask(0o077)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a connection that drops does not cut an installation
     try:
         request = json.loads(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))
         if request.get("version") != VERSION:
@@ -208,10 +213,14 @@ def main() -> None:
             os.makedirs(folder, mode=0o700, exist_ok=True)
         held = lock()
         try:
-            tell({"report": converge(request, tell)})
+            tell({"report": converge(request, tell, (held.fileno(),))})
         finally:
             held.close()
     except Failed as error:
-        tell({"error": error.detail, "command": error.command, "output": error.output})
+        tell({"error": error.detail, "command": error.command, "output": error.output[-masking.TAIL :]})
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise  # nobody listens any more
+        tell({"error": f"{error.filename or common.STATE}: {error.strerror or error}"})
     except Exception:  # a bug of the agent: told to the other side in full, which shows it as one
-        tell({"error": "the agent broke", "command": "", "output": traceback.format_exc()[-common.TAIL :]})
+        tell({"error": "the agent broke", "command": "", "output": traceback.format_exc()[-masking.TAIL :]})

@@ -60,7 +60,8 @@ def _install(names: Sequence[str], run: Run) -> None:
     try:
         code, output = common.run(["dpkg", "--audit"])
         if output.strip():
-            common.must(["dpkg", "--configure", "-a"], "an interrupted installation cannot be ended", **_options(300))
+            argv = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"]
+            common.must(argv, "an interrupted installation cannot be ended", **_options(600))
         updated = False
         if not _fresh():
             run.progress("apt-get update")
@@ -124,9 +125,14 @@ def _forbid_starts() -> bool:
     return True
 
 
+def allow_starts() -> None:
+    """Take back what a run that was killed has left."""
+    if os.path.exists(POLICY) and _forbid_starts():
+        os.unlink(POLICY)
+
+
 def step(resource: Resource, run: Run) -> Outcome:
     """Something with a check of its own."""
-    secrets = [resource["apply_stdin"], resource["check_stdin"]] if resource["secret"] else []
     options = {"user": resource["user"], "cwd": resource["cwd"], "timeout": resource["timeout"]}
     if not run.apply and run.pending:
         # What it needs may not be there yet: its packages, its user, its service.
@@ -143,15 +149,14 @@ def step(resource: Resource, run: Run) -> Outcome:
         command = " ".join(resource["apply"])
         code, output = common.run(resource["apply"], stdin=resource["apply_stdin"], **options)
         if code:
-            raise Failed(f"it ended with {code}", command, common.mask(output, secrets))
+            raise Failed(f"it ended with {code}", command, output)
         passed, said = _check(resource, options)
         if not passed:
-            text = common.mask(said, secrets)
-            raise Failed("it was done, and its check still does not pass", " ".join(resource["check"]), text)
+            raise Failed("it was done, and its check still does not pass", " ".join(resource["check"]), said)
     return Outcome(True, "done" if run.apply else "its check does not pass")
 
 
 def _check(resource: Resource, options: dict[str, Any]) -> tuple[bool, str]:
-    code, output = common.run(resource["check"], stdin=resource["check_stdin"], **options)
+    code, output, errors = common.run_apart(resource["check"], stdin=resource["check_stdin"], **options)
     expect = resource["expect"]
-    return code == 0 and (expect is None or output.strip() == expect.strip()), output
+    return code == 0 and (expect is None or output.strip() == expect.strip()), output + errors

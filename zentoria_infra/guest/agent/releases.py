@@ -39,10 +39,12 @@ def release(resource: Resource, run: Run) -> Outcome:
     """The release that runs, behind its gate."""
     root, version = resource["root"], resource["version"]
     current = os.path.join(root, "current")
-    before = os.path.basename(os.readlink(current)) if os.path.islink(current) else ""
-    asked = resource["nonce"] and common.load_json(KEPT).get(resource["id"]) != resource["nonce"]
-    if before == version and complete(resource) and not asked:
+    linked = os.path.basename(os.readlink(current)) if os.path.islink(current) else ""
+    passed = _passed(resource)
+    asked = resource["nonce"] and passed.get("nonce") != resource["nonce"]
+    if linked == version == passed.get("version") and complete(resource) and not asked:
         return SAME
+    before = passed.get("version") or linked
     detail = f"deploy {version} again" if before == version else "{} -> {}".format(before or "nothing", version)
     if not run.apply:
         return Outcome(True, detail)
@@ -54,9 +56,16 @@ def release(resource: Resource, run: Run) -> Outcome:
         run.progress(f"preflight of {version}")
         _preflight(resource)
     _switch(resource, run, before)
-    common.save_json(KEPT, {**common.load_json(KEPT), resource["id"]: resource["nonce"]})
-    _prune(resource, before)
+    kept = {"version": version, "nonce": resource["nonce"]}
+    common.save_json(KEPT, {**common.load_json(KEPT), resource["id"]: kept})
+    _prune(resource, run, before)
     return Outcome(True, detail)
+
+
+def _passed(resource: Resource) -> dict[str, str]:
+    """The release that last passed its gate. The link alone does not say so: a run may have been killed before it."""
+    kept = common.load_json(KEPT).get(resource["id"])
+    return kept if isinstance(kept, dict) else {}
 
 
 def _build(resource: Resource, run: Run) -> None:
@@ -72,7 +81,7 @@ def _build(resource: Resource, run: Run) -> None:
         for wheel in resource["wheels"]:
             sent, kept = run.blob_path(wheel["blob"], WHEELS), os.path.join(WHEELS, wheel["blob"])
             if sent != kept:
-                os.replace(sent, kept)  # the next release sends only what is new in it
+                shutil.copyfile(sent, kept)  # the next release sends only what is new in it
             os.symlink(kept, os.path.join(wheels, wheel["name"]))
         requirements = os.path.join(wheels, "requirements.txt")
         with open(requirements, "w", encoding="utf-8") as stream:
@@ -80,7 +89,8 @@ def _build(resource: Resource, run: Run) -> None:
         pip = [*_environment_with_pip(folder), "install", "--quiet", "--no-index"]
         pip += ["--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--require-hashes"]
         pip += ["--find-links", wheels, "--requirement", requirements]
-        common.must(pip, "the wheels cannot be installed", timeout=600)
+        # A killed agent leaves pip at work: it keeps the lock, so that no other agent builds in the same folder.
+        common.must(pip, "the wheels cannot be installed", timeout=600, hold=run.hold)
         common.write_atomically(os.path.join(folder, COMPLETE), b"", 0o644)
     finally:
         shutil.rmtree(wheels, ignore_errors=True)
@@ -167,7 +177,7 @@ def _gate(resource: Resource) -> None:
         time.sleep(0.1)
 
 
-def _prune(resource: Resource, before: str) -> None:
+def _prune(resource: Resource, run: Run, before: str) -> None:
     """Keep the newest releases and the one before; wheels that no release to come needs go."""
     folder = os.path.join(resource["root"], "releases")
     stay = {resource["version"], before}
@@ -175,7 +185,7 @@ def _prune(resource: Resource, before: str) -> None:
     others.sort(key=lambda name: os.stat(os.path.join(folder, name)).st_mtime, reverse=True)
     for name in others[max(resource["keep"] - len(stay - {""}), 0) :]:
         shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
-    wanted = {wheel["blob"] for wheel in resource["wheels"]}
+    wanted = {wheel["blob"] for one in run.resources if one["kind"] == "release" for wheel in one["wheels"]}
     if os.path.isdir(WHEELS):
         for name in os.listdir(WHEELS):
             if name not in wanted:
