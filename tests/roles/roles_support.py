@@ -1,0 +1,115 @@
+"""Inventories, materials and states for the tests of roles."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from zentoria_infra.guest.roles.compile import compile_guest
+from zentoria_infra.guest.roles.fragment import Context
+from zentoria_infra.guest.roles.materials import ServerCertificate
+from zentoria_infra.guest.roles.rendering import Templates
+from zentoria_infra.guest.secrets import Generator
+from zentoria_infra.guest.state import File, GuestState, Unit, Wheel
+from zentoria_infra.inventory.load import load
+from zentoria_infra.inventory.model import Inventory
+
+ROOT = Path(__file__).resolve().parents[2]
+CANARY = "Canary-"
+
+
+class FixedSecrets:
+    """Secrets that are made of their path, each with the canary in it."""
+
+    def __init__(self) -> None:
+        self.asked: set[str] = set()
+
+    def get_or_create(self, path: str, generator: Generator) -> SecretStr:
+        self.asked.add(path)
+        assert len(generator()) >= 32
+        return SecretStr(CANARY + hashlib.sha256(path.encode()).hexdigest()[:36])
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedRelease:
+    distribution: str = "zentoria-backend"
+    version: str = "0.1.0-abc"
+    wheels: tuple[Wheel, ...] = (Wheel(name="zentoria_backend-0.1.0-py3-none-any.whl", blob="a" * 64),)
+    requirements: str = "zentoria-backend==0.1.0 --hash=sha256:" + "a" * 64 + "\n"
+
+
+class FixedMaterials:
+    """Materials that need no network and no disk."""
+
+    def __init__(self, certificate: ServerCertificate | None = None) -> None:
+        self.secrets = FixedSecrets()
+        self.files: list[tuple[str, str]] = []
+        self.names: tuple[str, ...] = ()
+        self._certificate = certificate or ServerCertificate("CHAIN\n", SecretStr(f"{CANARY}key\n"))
+
+    def release(self, directory: str) -> FixedRelease:
+        assert directory == "backend"
+        return FixedRelease()
+
+    def file(self, url: str, sha256: str) -> str:
+        self.files.append((url, sha256))
+        return sha256
+
+    def certificate(self, names: Sequence[str]) -> ServerCertificate:
+        self.names = tuple(names)
+        return self._certificate
+
+
+@cache
+def _cached(site: str | None) -> Inventory:
+    return load(ROOT, site)
+
+
+def inventory(site: str | None = "lab", overrides: Mapping[str, Any] | None = None) -> Inventory:
+    return load(ROOT, site, overrides) if overrides else _cached(site)
+
+
+def state(
+    name: str,
+    site: str | None = "lab",
+    overrides: Mapping[str, Any] | None = None,
+    materials: FixedMaterials | None = None,
+    nonce: str = "",
+) -> GuestState:
+    found = inventory(site, overrides)
+    return compile_guest(found, found.by_name(name), materials or FixedMaterials(), nonce=nonce)
+
+
+def context(name: str, site: str | None = "lab", overrides: Mapping[str, Any] | None = None) -> Context:
+    found = inventory(site, overrides)
+    return Context(found, found.by_name(name), FixedMaterials(), Templates(found.root))
+
+
+def files(guest: GuestState) -> dict[str, File]:
+    return {one.path: one for one in guest.resources if isinstance(one, File)}
+
+
+def text(guest: GuestState, path: str) -> str:
+    found = files(guest)[path].text
+    assert found is not None
+    return found
+
+
+def units(guest: GuestState) -> dict[str, Unit]:
+    return {one.name: one for one in guest.resources if isinstance(one, Unit)}
+
+
+def settings(content: str) -> dict[str, str]:
+    """``key = value`` or ``key value`` lines of a configuration file."""
+    found: dict[str, str] = {}
+    for line in content.splitlines():
+        if line.strip() and line.strip()[0] not in "#;[":
+            key, _, value = line.replace(" = ", " ", 1).partition(" ")
+            found[key] = value.strip("'")
+    return found

@@ -1,0 +1,102 @@
+"""Base of all containers."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from roles_support import files, inventory, settings, state, text, units
+
+from zentoria_infra.guest.state import Absent, Packages, Symlink
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0 admin@home"
+
+
+def test_hosts_has_every_container_once() -> None:
+    lines = [line.split() for line in text(state("db"), "/etc/hosts").splitlines() if line and line[0] != "#"]
+    for line in lines:
+        ipaddress.ip_address(line[0])
+    by_address = {line[0]: line[1:] for line in lines}
+    assert len(by_address) == len(lines)
+    for container in inventory().containers:
+        names = by_address[str(container.address)]
+        assert names == [f"{container.hostname}.zentoria.internal", container.hostname, container.name]
+    assert by_address["127.0.0.1"] == ["localhost"]
+    names = [name for container in inventory().containers for name in by_address[str(container.address)]]
+    assert len(names) == len(set(names)) == 3 * 17
+
+
+def test_proxmox_is_told_to_leave_hosts_alone_before_they_are_written() -> None:
+    ids = [one.id for one in state("waf").resources]
+    assert ids.index("file:/etc/.pve-ignore.hosts") < ids.index("file:/etc/hosts")
+
+
+def test_time_zone() -> None:
+    guest = state("docs")
+    link = next(one for one in guest.resources if isinstance(one, Symlink))
+    assert (link.path, link.target) == ("/etc/localtime", "/usr/share/zoneinfo/Etc/UTC")
+    assert text(guest, "/etc/timezone") == "Etc/UTC\n"
+
+
+def test_journal_is_limited_and_restarted_when_the_limit_changes() -> None:
+    guest = state("docs")
+    found = dict(line.split("=") for line in text(guest, "/etc/systemd/journald.conf.d/zentoria.conf").splitlines()
+                 if "=" in line)  # fmt: skip
+    assert int(found["SystemMaxUse"].removesuffix("M")) <= 256
+    unit = units(guest)["systemd-journald.service"]
+    assert unit.enabled is None
+    assert unit.reads == ("file:/etc/systemd/journald.conf.d/zentoria.conf",)
+
+
+def test_apt_has_the_proxy_and_never_asks() -> None:
+    conf = text(state("docs"), "/etc/apt/apt.conf.d/80zentoria")
+    assert 'Acquire::http::Proxy "http://10.10.47.254:3128";' in conf
+    assert 'APT::Install-Recommends "false";' in conf
+    assert "--force-confold" in conf
+    assert "Proxy" not in text(state("docs", site=None), "/etc/apt/apt.conf.d/80zentoria")
+    guest = state("docs")
+    for timer in ("apt-daily.timer", "apt-daily-upgrade.timer"):
+        assert units(guest)[timer].masked
+        assert not units(guest)[timer].running
+
+
+def test_package_sources_of_the_template_are_kept_or_replaced() -> None:
+    assert "/etc/apt/sources.list.d/debian.sources" not in files(state("docs"))
+    source = {"uris": ["http://mirror.example/debian"], "suites": ["trixie", "trixie-updates"],
+              "components": ["main"], "types": ["deb"]}  # fmt: skip
+    guest = state("docs", overrides={"package_sources": [source]})
+    stanza = text(guest, "/etc/apt/sources.list.d/debian.sources").split("\n\n")[1].splitlines()
+    assert stanza == [
+        "Types: deb", "URIs: http://mirror.example/debian", "Suites: trixie trixie-updates", "Components: main",
+        "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg",
+    ]  # fmt: skip
+    assert [one.path for one in guest.resources if isinstance(one, Absent)] == ["/etc/apt/sources.list"]
+
+
+def test_no_ssh_without_a_key() -> None:
+    guest = state("docs")
+    for name in ("ssh.service", "ssh.socket"):
+        assert units(guest)[name].masked
+        assert not units(guest)[name].running
+        assert units(guest)[name].enabled is False
+    packages = next(one for one in guest.resources if isinstance(one, Packages))
+    assert "openssh-server" not in packages.names
+
+
+def test_ssh_with_keys_only() -> None:
+    guest = state("docs", overrides={"admin_ssh_keys": [KEY]})
+    assert text(guest, "/root/.ssh/authorized_keys") == f"{KEY}\n"
+    assert files(guest)["/root/.ssh/authorized_keys"].mode == "0600"
+    conf = settings(text(guest, "/etc/ssh/sshd_config.d/zentoria.conf"))
+    assert conf["PasswordAuthentication"] == "no"
+    assert conf["ListenAddress"] == "10.10.41.8"
+    assert not units(guest)["ssh.service"].masked
+    assert units(guest)["ssh.socket"].masked
+    packages = next(one for one in guest.resources if isinstance(one, Packages))
+    assert "openssh-server" in packages.names
+
+
+def test_node_exporter_listens_at_the_containers_address_only() -> None:
+    guest = state("redis")
+    conf = text(guest, "/etc/default/prometheus-node-exporter")
+    assert 'ARGS="--web.listen-address=10.10.41.0:9100"' in conf
+    assert len(units(guest)["prometheus-node-exporter.service"].reads) == 2
