@@ -169,3 +169,5 @@ def reset(
     if cache:
         control.drop_cache()
         output.lines(["The labs' cache is gone."])
+    elif control.cache_folder().exists():
+        output.note(f"The built template and kept packages stay in {control.cache_folder()}: --cache removes them too.")

@@ -19,7 +19,7 @@ import psutil
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab import marks, ports, power, registry, ssh
 from zentoria_infra.lab.layout import LabLayout, default_root
-from zentoria_infra.lab.lxc import mounttable, requirements
+from zentoria_infra.lab.lxc import mounttable, requirements, template
 from zentoria_infra.lab.lxc.rootfs import locked
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
 from zentoria_infra.lab.registry import Guests, Lab, Ports
@@ -260,6 +260,11 @@ def _remove(lab: Lab, say: Say) -> None:
         raise LabError("remove the lab's files", on=str(lab.layout.root), got=str(error)) from error
 
 
+def cache_folder() -> Path:
+    """What all labs share: the built template and kept packages."""
+    return template.default_cache()
+
+
 def drop_cache() -> None:
     """Remove what all labs share: the built template and kept packages.
 
@@ -268,7 +273,7 @@ def drop_cache() -> None:
     """
     if running := [lab.name for lab in registry.every() if marks.daemon_pid(lab.layout).alive()]:
         raise LabError("remove the labs' cache", got=f"up: {', '.join(running)}", todo="take them down first")
-    shutil.rmtree(default_root() / ".cache", ignore_errors=True)
+    shutil.rmtree(cache_folder(), ignore_errors=True)
     with contextlib.suppress(OSError):
         default_root().rmdir()
 

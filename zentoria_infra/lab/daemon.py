@@ -37,8 +37,7 @@ from zentoria_infra.lab import (
 from zentoria_infra.lab.api.server import ApiServer
 from zentoria_infra.lab.certificates import Pki
 from zentoria_infra.lab.forward_proxy import ForwardProxy
-from zentoria_infra.lab.layout import default_root
-from zentoria_infra.lab.lxc import network
+from zentoria_infra.lab.lxc import network, template
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
 from zentoria_infra.lab.package_cache import PackageCache
 from zentoria_infra.lab.port_forward import PROXY_ADDRESS, PortForward
@@ -176,7 +175,7 @@ class Daemon:
             listener = netns.listen_in(self._layout.netns, gateway, PROXY_PORT)
         except OSError as error:
             raise LabError("start the guests' proxy", on=f"{gateway}:{PROXY_PORT}", got=str(error)) from error
-        cache = PackageCache(default_root() / ".cache" / "packages")
+        cache = PackageCache(template.default_cache() / "packages")
         proxy = ForwardProxy(listener, allow, cache, await _in_thread(allow_list.upstream_proxies))
         self._open.callback(listener.close)
         await proxy.start()
