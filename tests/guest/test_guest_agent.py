@@ -4,9 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -14,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from guest_world import ME, Guest, Pipe, outcomes, state
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,8 +22,6 @@ from zentoria_infra.guest.state import (
     Absent,
     Directory,
     File,
-    GuestReport,
-    GuestState,
     Health,
     Packages,
     Resource,
@@ -34,94 +31,10 @@ from zentoria_infra.guest.state import (
     Volume,
 )
 
-ME = {
-    "owner": __import__("pwd").getpwuid(os.getuid()).pw_name,
-    "group": __import__("grp").getgrgid(os.getgid()).gr_name,
-}
-
-
-class Pipe:
-    """A channel over a subprocess."""
-
-    def __init__(self, argv: list[str], environment: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-        )
-
-    @property
-    def stderr(self) -> bytes:
-        return self.process.stderr.read() if self.process.poll() is not None else b""
-
-    def write(self, data: bytes, /) -> None:
-        self.process.stdin.write(data)
-        self.process.stdin.flush()
-
-    def read_line(self, timeout: float | None = None) -> bytes:
-        return self.process.stdout.readline()
-
-    def close(self) -> int:
-        code = self.process.wait(30)
-        return code
-
-    def end(self) -> None:
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            stream.close()
-        self.process.wait(30)
-
-
-class Guest:
-    """A folder that stands in for a guest: fake commands come first on PATH and note what they are asked."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.bin = root / "bin"
-        self.bin.mkdir()
-        self.log = root / "commands"
-        self.blobs: dict[str, Path] = {}
-        self.environment = {
-            "PATH": os.environ["PATH"],
-            "ZENTORIA_AGENT_STATE": str(root / "state"),
-            "ZENTORIA_AGENT_POLICY": str(root / "policy-rc.d"),
-            "ZENTORIA_AGENT_PATH": f"{self.bin}:{os.environ['PATH']}",
-        }
-        self.fake("systemctl", "exit 0")
-        self.fake("dpkg-query", "exit 1")
-
-    def fake(self, name: str, script: str) -> None:
-        path = self.bin / name
-        path.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.log}\n{script}\n')
-        path.chmod(0o755)
-
-    def commands(self) -> list[str]:
-        return self.log.read_text().splitlines() if self.log.exists() else []
-
-    def path(self, sha256: str) -> Path:
-        return self.blobs[sha256]
-
-    def pipe(self) -> Pipe:
-        return Pipe([sys.executable, "-I", "-c", bundle._LOADER], self.environment)
-
-    def run(
-        self, *resources: Resource, mode: protocol.Mode = "apply", heard: protocol.Heard = lambda e: None
-    ) -> GuestReport:
-        pipe = self.pipe()
-        try:
-            return protocol.converge(pipe, state(*resources), self, mode, heard)
-        finally:
-            pipe.end()
-
-
-def state(*resources: Resource) -> GuestState:
-    return GuestState(vmid=404, hostname="zentoria-db", resources=resources)
-
 
 @pytest.fixture
 def guest(tmp_path: Path) -> Guest:
     return Guest(tmp_path)
-
-
-def outcomes(report: GuestReport) -> dict[str, str]:
-    return {one.id: one.outcome for one in report.resources}
 
 
 def test_files_are_written_with_mode_and_found_unchanged(guest: Guest) -> None:
