@@ -38,6 +38,16 @@ class Pipe:
         code = self.process.wait(30)
         return code
 
+    def abandon(self) -> None:
+        """End where the other side may be gone, with input unread."""
+        try:
+            self.end()
+        except BrokenPipeError:
+            self.process.stdin.close()
+            self.process.stdout.close()
+            self.process.stderr.close()
+            self.process.wait(30)
+
     def end(self) -> None:
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             stream.close()
@@ -81,6 +91,9 @@ class Guest:
 
     def pipe(self) -> Pipe:
         return Pipe([sys.executable, "-I", "-c", bundle._LOADER], self.environment)
+
+    def pipe_of(self, argv: list[str], environment: dict[str, str]) -> Pipe:
+        return Pipe(argv, environment)
 
     def run(
         self, *resources: Resource, mode: protocol.Mode = "apply", heard: protocol.Heard = lambda e: None
