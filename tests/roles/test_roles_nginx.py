@@ -1,0 +1,404 @@
+"""The proxy: its routes as values, and its configuration in a real NGINX on loopback."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from roles_support import FixedMaterials, context, files, inventory, state, text, units
+
+from zentoria_infra.errors import InventoryError
+from zentoria_infra.execute.site_ca import SiteCa
+from zentoria_infra.guest.roles.nginx import server_names
+from zentoria_infra.guest.roles.routes import ROUTES, routes, upstreams
+from zentoria_infra.guest.state import Packages, Step
+
+SITE = "/etc/nginx/zentoria/site.conf"
+TLS = "/etc/zentoria/tls"
+TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+def location(content: str, match: str) -> str:
+    start = content.rindex(f"    location {match} {{")
+    return content[start : content.index("\n    }", start)]
+
+
+def test_each_route_goes_where_the_inventory_says() -> None:
+    content = text(state("proxy"), SITE)
+    found = dict(re.findall(r"upstream (\w+) \{\n    server (\S+);", content))
+    assert found["backend_api_http"] == "10.10.40.1:4000"
+    assert found["backend_api_websocket"] == "10.10.40.1:4001"
+    assert found["frontend_web_http"] == "10.10.40.0:3000"
+    assert found["n8n_main_http"] == "10.10.40.2:5678"
+    assert found["logs_grafana_http"] == "10.10.40.6:3001"
+    assert found["logs_prometheus_http"] == "10.10.40.6:9090"
+    for route in ROUTES:
+        assert f"proxy_pass http://{route.upstream}{'/' if route.strip else ''};" in location(content, route.match)
+
+
+def test_every_upstream_is_allowed_by_the_flows() -> None:
+    from zentoria_infra.inventory.flows import expand_flows
+
+    allowed = {
+        (str(inventory().by_name(flow.destination).address), port)
+        for flow in expand_flows(inventory())
+        if flow.source == "proxy"
+        for port in range(flow.first, flow.last + 1)
+    }
+    for server in upstreams(inventory(), ROUTES).values():
+        address, _, port = server.partition(":")
+        assert (address, int(port)) in allowed
+
+
+def test_a_route_without_a_need_is_left_out() -> None:
+    assert [route.match for route in routes({"frontend.web"})] == ["/"]
+    needs = [{"service": "frontend.web", "start": False, "purpose": "Web UI"}]
+    broken = {"containers": {"proxy": {"services": {"nginx": {"needs": needs}}}}}
+    with pytest.raises(InventoryError):  # the flows that nobody needs any more
+        state("proxy", overrides=broken)
+
+
+def test_the_upload_limit_is_the_one_of_the_site() -> None:
+    guest = state("proxy", overrides={"upload_max": "250M"})
+    assert set(
+        re.findall(r"client_max_body_size (\S+);", text(guest, SITE) + text(guest, "/etc/nginx/nginx.conf"))
+    ) == {"250M"}
+    backend = text(state("backend", overrides={"upload_max": "250M"}), "/etc/zentoria/backend/environment")
+    assert f'ZENTORIA_MAX_BODY_BYTES="{250 * 1024 * 1024}"' in backend
+
+
+def test_streams_are_not_buffered_and_only_websockets_upgrade() -> None:
+    content = text(state("proxy"), SITE)
+    for route in ROUTES:
+        block = location(content, route.match)
+        assert ("proxy_buffering off;" in block) == route.stream
+        assert ("websocket.conf" in block) == route.upgrade
+        assert ("deny all;" in block) == route.private
+    assert {route.service for route in ROUTES if route.private} == {"n8n.main", "logs.grafana", "logs.prometheus"}
+
+
+def test_the_redirect_goes_to_the_port_that_users_type() -> None:
+    assert "return 308 https://$host$request_uri;" in text(state("proxy"), SITE)
+    content = text(state("proxy", overrides={"public_port": 8443}), SITE)
+    assert "return 308 https://$host:8443$request_uri;" in content
+
+
+def test_the_certificate_has_every_name_that_the_proxy_answers_to() -> None:
+    materials = FixedMaterials()
+    guest = state("proxy", materials=materials)
+    assert materials.names[0] == "localhost"
+    assert {"127.0.0.1", "10.10.40.8", "zentoria-proxy.zentoria.internal"} <= set(materials.names)
+    assert len(set(materials.names)) == len(materials.names)
+    assert f"server_name {' '.join(materials.names)};" in text(guest, SITE)
+    public = {"containers": {"proxy": {"public": {"address": "192.0.2.7/24", "gateway": "192.0.2.1"}}}}
+    assert "192.0.2.7" in server_names(context("proxy", overrides=public))
+    assert files(guest)[f"{TLS}/privkey.pem"].mode == "0600"
+    assert files(guest)[f"{TLS}/privkey.pem"].secret
+
+
+def test_a_reload_is_guarded_and_certificates_are_read() -> None:
+    guest = state("proxy")
+    ids = [one.id for one in guest.resources]
+    unit = units(guest)["nginx.service"]
+    assert unit.on_change == "reload"
+    assert {f"file:{TLS}/fullchain.pem", f"file:{TLS}/privkey.pem", f"file:{SITE}"} <= set(unit.reads)
+    assert ids.index("nginx:configuration is valid") < ids.index(unit.id)
+    assert ids.index(f"file:{SITE}") < ids.index("nginx:configuration is valid")
+
+
+ACME = {
+    "public_name": "ai.example.org",
+    "certificate": {"mode": "acme", "email": "me@example.org", "names": ["localhost", "127.0.0.1", "www.example.org"]},
+}
+
+
+def test_acme_asks_for_public_names_only_and_starts_without_them() -> None:
+    guest = state("proxy", overrides=ACME)
+    steps = {one.id: one for one in guest.resources if isinstance(one, Step)}
+    request = steps["nginx:certificate by ACME"].apply
+    domains = [request[at + 1] for at, part in enumerate(request) if part == "--domain"]
+    assert domains == ["ai.example.org", "www.example.org"]
+    assert request[request.index("--webroot-path") + 1] == "/var/lib/zentoria/acme"
+    content = text(guest, SITE)
+    assert f"ssl_certificate {TLS}/active/fullchain.pem;" in content
+    assert "root /var/lib/zentoria/acme;" in content
+    assert f"{TLS}/interim/privkey.pem" in files(guest)
+    assert files(guest)[f"{TLS}/certificate-came"].mode == "0755"
+    ids = [one.id for one in guest.resources]
+    assert ids.index("unit:nginx.service") < ids.index("nginx:certificate by ACME") < ids.index("unit:certbot.timer")
+    packages = next(one for one in guest.resources if isinstance(one, Packages))
+    assert "certbot" in packages.names
+    with pytest.raises(InventoryError, match="no ACME server certifies"):
+        state("proxy", overrides=ACME | {"public_name": "zentoria.home.arpa",
+                                         "certificate": {**ACME["certificate"], "names": []}})  # type: ignore[dict-item] # fmt: skip
+
+
+class Upstream(BaseHTTPRequestHandler):
+    """Answers with what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.headers.get("Upgrade") == "websocket":
+            self.send_response_only(101)
+            self.send_header("Upgrade", "websocket")
+            self.send_header("Connection", "Upgrade")
+            self.end_headers()
+            self.wfile.write(b"frame")
+            self.close_connection = True
+            return
+        if "stream" in self.path:
+            self._stream()
+            return
+        body = json.dumps({"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
+        self.send_response_only(503 if self.path.endswith("/health") else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Powered-By", "something")
+        self.send_header("X-Frame-Options", "DENY")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.do_GET()
+
+    def _stream(self) -> None:
+        self.send_response_only(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"8\r\ndata: 1\n\r\n")
+        self.server.released.wait(10)  # type: ignore[attr-defined] # ours, below
+        self.wfile.write(b"8\r\ndata: 2\n\r\n0\r\n\r\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+class Proxy:
+    """A running NGINX with the rendered configuration."""
+
+    def __init__(self, https: int, http: int, cafile: Path, server: ThreadingHTTPServer) -> None:
+        self.https, self.http, self.server = https, http, server
+        self._trust = ssl.create_default_context(cafile=str(cafile))
+
+    def connection(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection("127.0.0.1", self.https, timeout=10, context=self._trust)
+
+    def ask(
+        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        connection = self.connection()
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        return answer, content
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
+    if program is None:
+        pytest.skip("nginx is not installed")
+    folder = tmp_path_factory.mktemp("nginx")
+    folder.chmod(0o755)
+    ca = SiteCa(folder / "ca", "Test")
+    guest = state("proxy", materials=FixedMaterials(ca.server_certificate(("localhost", "127.0.0.1"))))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
+    server.daemon_threads = True
+    server.released = threading.Event()  # type: ignore[attr-defined] # set by the test of streams
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    http_port, https_port, closed = free_port(), free_port(), free_port()
+    version = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
+    old = tuple(int(part) for part in re.findall(r"\d+", version)[:3]) < (1, 25, 1)
+    for path, one in files(guest).items():
+        if not path.startswith(("/etc/nginx", TLS)):
+            continue
+        content = one.text or ""
+        content = content.replace("/etc/nginx/mime.types", "@mime@")
+        for wanted, here in (
+            ("/etc/nginx/", f"{folder}/etc/nginx/"),
+            (TLS, f"{folder}{TLS}"),
+            ("@mime@", "/etc/nginx/mime.types"),
+        ):
+            content = content.replace(wanted, here)
+        content = re.sub(r"listen 80\b", f"listen 127.0.0.1:{http_port}", content)
+        content = re.sub(r"listen 443\b", f"listen 127.0.0.1:{https_port}", content)
+        content = content.replace("listen 127.0.0.1:8081", f"listen 127.0.0.1:{free_port()}")
+        content = re.sub(r"server 10\.10\.40\.1:400[01];", f"server 127.0.0.1:{server.server_port};", content)
+        content = re.sub(r"server 10\.10\.\d+\.\d+:\d+;", f"server 127.0.0.1:{closed};", content)
+        content = content.replace("pid /run/nginx.pid", f"pid {folder}/nginx.pid")
+        content = content.replace("syslog:server=unix:/dev/log,tag=nginx,nohostname", f"{folder}/nginx.log")
+        content = re.sub(r"(?m)^(user|include /etc/nginx/modules).*$", "", content)
+        if old:  # 1.25.1 made it a directive of its own
+            content = content.replace("http2 on;", "")
+        place = folder / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(content)
+    (folder / "etc/nginx/modules-enabled").mkdir()
+    command = [program, "-c", f"{folder}/etc/nginx/nginx.conf", "-p", str(folder), "-e", f"{folder}/nginx.log"]
+    temporary = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in TEMPORARY)
+    # the folders of tests are closed to others: as root, NGINX would change to one of them
+    user = "user root;\n" if os.geteuid() == 0 else ""
+    main = folder / "etc/nginx/nginx.conf"
+    main.write_text(user + main.read_text().replace("http {", f"http {{\n{temporary}", 1))
+    tried = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+    assert tried.returncode == 0, tried.stderr
+    assert "warn" not in tried.stderr.replace("protocol options redefined", ""), tried.stderr
+    process = subprocess.Popen([*command, "-g", "daemon off;"])
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", https_port)) == 0:
+                    break
+            assert process.poll() is None
+            time.sleep(0.05)
+        yield Proxy(https_port, http_port, ca.certificate_path, server)
+    finally:
+        process.terminate()
+        process.wait(10)
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_request_reaches_the_backend_with_the_clients_address(proxy: Proxy) -> None:
+    answer, body = proxy.ask("/api/v1/things?x=1", X_Forwarded_For="203.0.113.9", X_Real_IP="203.0.113.9")
+    assert answer.status == 200
+    seen = json.loads(body)
+    assert seen["path"] == "/api/v1/things?x=1"
+    assert seen["headers"]["x-forwarded-for"] == "127.0.0.1"
+    assert seen["headers"]["x-real-ip"] == "127.0.0.1"
+    assert seen["headers"]["x-forwarded-proto"] == "https"
+    assert seen["headers"]["host"] == f"127.0.0.1:{proxy.https}"
+    assert "upgrade" not in seen["headers"]
+
+
+def test_headers_are_there_once(proxy: Proxy) -> None:
+    answer, _ = proxy.ask("/api/v1/things")
+    assert answer.headers.get_all("Strict-Transport-Security") == ["max-age=31536000"]
+    assert answer.headers.get_all("X-Frame-Options") == ["SAMEORIGIN"]
+    assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+    assert answer.headers["X-Powered-By"] is None
+    assert answer.headers["Server"] == "nginx"
+
+
+def test_answers_of_the_backend_pass_as_they_are(proxy: Proxy) -> None:
+    answer, body = proxy.ask("/api/v1/health")
+    assert answer.status == 503
+    assert json.loads(body)["path"] == "/api/v1/health"
+
+
+def test_a_service_that_is_not_there_is_said_at_once(proxy: Proxy) -> None:
+    began = time.monotonic()
+    page, content = proxy.ask("/")
+    api, problem = proxy.ask("/oauth/callback")
+    assert (page.status, api.status) == (503, 503)
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert b"<h1>" in content
+    assert page.headers["Retry-After"] == "5"
+    assert page.headers["Strict-Transport-Security"]
+    assert b"<h1>" in problem
+    assert time.monotonic() - began < 9  # never the 60 s of a silent server
+
+
+def test_plain_http_is_redirected_and_strangers_are_refused(proxy: Proxy) -> None:
+    def ask(host: str, path: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.http, timeout=10)
+        connection.request("GET", path, headers={"Host": host})
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer
+
+    answer = ask("localhost", "/a?b=c")
+    assert (answer.status, answer.headers["Location"]) == (308, "https://localhost/a?b=c")
+    assert ask("localhost", "/.well-known/acme-challenge/x").status == 404
+    assert ask("evil.example", "/").status == 421
+    assert proxy.ask("/api/v1/x", Host="evil.example")[0].status == 421
+
+
+def test_closed_and_shortened_paths(proxy: Proxy) -> None:
+    assert proxy.ask("/n8n/webhook/abc")[0].status == 404
+    answer, _ = proxy.ask("/n8n")
+    assert (answer.status, answer.headers["Location"]) == (308, "/n8n/")
+    assert proxy.ask("/n8n/")[0].status == 503
+    assert proxy.ask("/monitoring/prometheus/")[0].status == 503
+
+
+def test_websocket(proxy: Proxy) -> None:
+    connection = proxy.connection()
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    connection.request("GET", "/ws", headers=headers)
+    answer = connection.getresponse()
+    assert answer.status == 101
+    assert answer.headers["Upgrade"] == "websocket"
+    connection.close()
+    # elsewhere, nobody may change the protocol
+    answer, body = proxy.ask("/api/v1/x", Upgrade="websocket", Connection="Upgrade")
+    assert answer.status == 200
+    assert "upgrade" not in json.loads(body)["headers"]
+    assert proxy.ask("/ws", Upgrade="h2c", Connection="Upgrade")[0].status == 200
+
+
+def test_a_stream_arrives_piece_by_piece(proxy: Proxy) -> None:
+    connection = proxy.connection()
+    connection.request("GET", "/api/v1/chat/stream", headers={"Accept-Encoding": "gzip"})
+    answer = connection.getresponse()
+    assert answer.read(8) == b"data: 1\n"  # the second piece is sent only after this
+    proxy.server.released.set()  # type: ignore[attr-defined] # ours
+    assert answer.read() == b"data: 2\n"
+    connection.close()
+
+
+def test_an_upload_over_the_limit_is_refused_in_json(proxy: Proxy) -> None:
+    connection = proxy.connection()
+    connection.putrequest("POST", "/api/v1/files")
+    connection.putheader("Content-Length", str(101 * 1024 * 1024))
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert json.loads(answer.read())["status"] == 413
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    connection.close()
+    assert proxy.ask("/api/v1/files", "POST", b"x" * 2_000_000)[0].status == 200
+
+
+def test_sign_in_is_limited_and_a_loop_of_requests_is_not(proxy: Proxy) -> None:
+    statuses = [proxy.ask("/api/v1/auth/login", "POST", b"{}")[0].status for _ in range(30)]
+    assert statuses.count(200) in range(20, 25)
+    refused, body = proxy.ask("/api/v1/auth/login", "POST", b"{}")
+    assert (refused.status, json.loads(body)["status"]) == (429, 429)
+    assert {proxy.ask("/api/v1/things")[0].status for _ in range(60)} == {200}
+
+
+def test_old_tls_is_refused(proxy: Proxy) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning):
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with (
+        socket.create_connection(("127.0.0.1", proxy.https), 5) as raw,
+        pytest.raises(ssl.SSLError),
+        context.wrap_socket(raw),
+    ):
+        pass
