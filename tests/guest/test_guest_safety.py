@@ -1,9 +1,11 @@
 """What the agent must not do: follow others' links, tell secrets, hang, or leave things half done."""
 
+import http.server
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from zentoria_infra.errors import GuestError
 from zentoria_infra.guest import bundle, protocol
 from zentoria_infra.guest.agent.masking import GRAM, Mask
-from zentoria_infra.guest.state import Directory, File, Packages, Resource, Step, Symlink
+from zentoria_infra.guest.state import Directory, File, Health, Packages, Resource, Step, Symlink
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a link that is somebody else's")
 STRANGER = 65534
@@ -104,6 +106,37 @@ def test_a_command_that_takes_too_long_is_ended_with_its_children(guest: Guest) 
 def test_what_a_step_expects_is_looked_for_in_its_standard_output_alone(guest: Guest) -> None:
     check = ("sh", "-c", "echo NOTICE: hello >&2; echo 1")
     assert outcomes(guest.run(Step(id="s", check=check, expect="1", apply=("false",)))) == {"s": "unchanged"}
+
+
+@needs_root
+@pytest.mark.root
+def test_a_step_runs_as_its_user_who_can_read_its_input(guest: Guest) -> None:
+    guest.root.chmod(0o755)
+    check = ("sh", "-c", "id -un; id -Gn; cat /dev/stdin")
+    step = Step(
+        id="s", check=check, check_stdin="said", expect="nobody\nnogroup\nsaid", apply=("false",), user="nobody"
+    )
+    assert outcomes(guest.run(step)) == {"s": "unchanged"}
+
+
+def test_health_asks_the_whole_url_and_says_what_it_got(guest: Guest) -> None:
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200 if len(asked) > 1 else 500)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        report = guest.run(Health(id="h", url=f"http://127.0.0.1:{server.server_address[1]}/a?b=c", timeout=20))
+        server.shutdown()
+    assert outcomes(report) == {"h": "unchanged"}
+    assert asked == ["/a?b=c", "/a?b=c"]
 
 
 def test_the_ban_on_starting_services_ends_with_the_next_run(guest: Guest) -> None:
