@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,8 +90,16 @@ def _get(folder: int, name: str, default: str) -> str:
         return file.read(_LIMIT)
 
 
+def _ignored(folder: int, name: str) -> bool:
+    """Whether the guest has ``.pve-ignore.NAME``: Proxmox leaves such a file alone (pct(1), guest configuration)."""
+    try:
+        return stat.S_ISREG(os.stat(f".pve-ignore.{name}", dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
 def _put(folder: int, name: str, text: str) -> None:
-    if _get(folder, name, "") == text:
+    if _ignored(folder, name) or _get(folder, name, "") == text:
         return
     partial = f".{name}.zt-new"
     with contextlib.suppress(FileNotFoundError):
