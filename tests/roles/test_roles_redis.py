@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError
+from redis.retry import Retry
 from roles_support import CANARY, FixedMaterials, inventory, settings, state, text, units
 
 from zentoria_infra.guest.roles.redis import ADMIN, EXPORTER, users
@@ -73,7 +75,13 @@ class Server:
             path = path or f"zentoria/redis/{user}_password"
             password = FixedMaterials().secrets.get_or_create(path, lambda: "x" * 32).get_secret_value()
         return redis.Redis(
-            host="127.0.0.1", port=self.port, username=user, password=password, protocol=2, socket_timeout=5
+            host="127.0.0.1",
+            port=self.port,
+            username=user,
+            password=password,
+            protocol=2,
+            socket_timeout=5,
+            retry=Retry(NoBackoff(), 0),
         )
 
 
