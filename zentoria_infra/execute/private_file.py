@@ -25,7 +25,7 @@ def locked(folder: Path) -> Generator[None]:
         PrivateFileError: it cannot be made, others may enter it, or it belongs to somebody else.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(folder)
     except OSError as error:
         raise PrivateFileError("make a private folder", on=str(folder), got=error.strerror or str(error)) from error
     _check(folder, folder.stat(), stat.S_ISDIR, "folder", 0o700)
@@ -38,6 +38,13 @@ def locked(folder: Path) -> Generator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _make(folder: Path) -> None:
+    """Make the folder and those above it that are missing, all of them private: secrets may come to lie in each."""
+    if not folder.parent.is_dir():
+        _make(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def read(path: Path) -> bytes | None:
