@@ -86,10 +86,3 @@ def test_new_passwords() -> None:
 
 def test_redis_hash() -> None:
     assert secrets.redis_hash(SecretStr("test")) == "#" + hashlib.sha256(b"test").hexdigest()
-
-
-def test_folders_made_on_the_way_are_private_whoever_comes_first(tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    SiteCa(site / "ca", "Home").server_certificate(["localhost"])
-    assert stat.S_IMODE(site.stat().st_mode) == 0o700
-    assert SecretFile(site / "secrets.json", outside=tmp_path / "project").get_or_create("zentoria/a", lambda: "x" * 32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import socket
 import ssl
+import stat
 import threading
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cryptography import x509
 from pydantic import SecretStr
 
 from zentoria_infra.execute.private_file import PrivateFileError
+from zentoria_infra.execute.secret_file import SecretFile
 from zentoria_infra.execute.site_ca import SiteCa
 from zentoria_infra.execute.supplied_certificate import CertificateError, read_supplied
 
@@ -168,3 +170,10 @@ def test_supplied_that_cannot_be_used(supplied: tuple[Path, Path], tmp_path: Pat
     key.chmod(0o640)
     with pytest.raises(CertificateError, match="0640"):
         read_supplied(chain, key, now=NOW)
+
+
+def test_folders_made_on_the_way_are_private_whoever_comes_first(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    SiteCa(site / "ca", "Home").server_certificate(["localhost"])
+    assert stat.S_IMODE(site.stat().st_mode) == 0o700
+    assert SecretFile(site / "secrets.json", outside=tmp_path / "project").get_or_create("zentoria/a", lambda: "x" * 32)
