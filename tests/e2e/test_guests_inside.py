@@ -6,7 +6,6 @@ import functools
 import json
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import testinfra.backend.base
@@ -43,7 +42,7 @@ Inside = Callable[[str], testinfra.host.Host]
 @pytest.fixture
 def inside(stack: Stack) -> Inside:
     """A testinfra host by a container's name."""
-    folder = Path(json.loads(stack.lab("status", "--json").out)["folder"])
+    folder = stack.folder
     runtime = LxcRuntime(LabLayout(stack.name, folder))
     vmids = {container.name: container.vmid for container in CONTAINERS}
 
@@ -134,7 +133,7 @@ def test_the_backend_runs_hardened_from_a_release_of_its_own(inside: Inside) -> 
 
 
 def test_no_secret_is_readable_by_others_or_seen_in_arguments(stack: Stack, inside: Inside) -> None:
-    folder = Path(json.loads(stack.lab("status", "--json").out)["folder"])
+    folder = stack.folder
     store = folder / "secrets/stack/secrets.json"
     assert store.stat().st_mode & 0o077 == 0
     secrets = [value for value in _strings(json.loads(store.read_text())) if len(value) >= 32]

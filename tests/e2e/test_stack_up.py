@@ -134,7 +134,7 @@ def api(stack: Stack, method: str, path: str, **data: object):
     import socket
     import urllib.parse
 
-    folder = json.loads(stack.lab("status", "--json").out)["folder"]
+    folder = stack.folder
     connection = http.client.HTTPConnection("localhost", timeout=60)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.connect(f"{folder}/run/control.sock")

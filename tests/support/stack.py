@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -68,7 +69,7 @@ class Stack:
     def start(self) -> None:
         """Bring the lab up on free ports."""
         self.lab("up", "--ports", "auto", "--guests", "lxc")
-        self.ports = json.loads(self.lab("status", "--json").out)["ports"]
+        self.ports = json.loads(self.lab("up", "--json").out)["ports"]
 
     def reset(self) -> None:
         """Remove the lab and everything in it."""
@@ -92,7 +93,12 @@ class Stack:
     @property
     def ca(self) -> Path:
         """The site's CA certificate."""
-        return Path(json.loads(self.lab("up", "--json").out)["folder"]) / "secrets" / "stack" / "ca.pem"
+        return self.folder / "secrets" / "stack" / "ca" / "ca.crt"
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """The lab's folder."""
+        return Path(json.loads(self.lab("up", "--json").out)["folder"])
 
     @staticmethod
     def _run(command: list[str], timeout: float, check: bool, **more: Any) -> Run:
