@@ -86,17 +86,16 @@ def _build(resource: Resource, run: Run) -> None:
         requirements = os.path.join(wheels, "requirements.txt")
         with open(requirements, "w", encoding="utf-8") as stream:
             stream.write(resource["requirements"])
-        pip = [*_environment_with_pip(folder), "install", "--quiet", "--no-index"]
+        pip = [*_environment_with_pip(folder, run), "install", "--quiet", "--no-index"]
         pip += ["--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--require-hashes"]
         pip += ["--find-links", wheels, "--requirement", requirements]
-        # A killed agent leaves pip at work: it keeps the lock, so that no other agent builds in the same folder.
         common.must(pip, "the wheels cannot be installed", timeout=600, hold=run.hold)
         common.write_atomically(os.path.join(folder, COMPLETE), b"", 0o644)
     finally:
         shutil.rmtree(wheels, ignore_errors=True)
 
 
-def _environment_with_pip(folder: str) -> list[str]:
+def _environment_with_pip(folder: str, run: Run) -> list[str]:
     """Make a virtual environment; the command that is its pip.
 
     Debian keeps pip as a wheel for ensurepip, and a wheel can be run as it is: that saves installing it.
@@ -105,7 +104,8 @@ def _environment_with_pip(folder: str) -> list[str]:
     wheels = sorted(glob.glob("/usr/share/python-wheels/pip-*.whl"))
     without = ["--without-pip"] if wheels else []
     detail = "the virtual environment cannot be made"
-    common.must(["python3", "-m", "venv", *without, folder], detail, timeout=300)
+    # A killed agent leaves these commands at work: they keep the lock, so that no other builds in the same folder.
+    common.must(["python3", "-m", "venv", *without, folder], detail, timeout=300, hold=run.hold)
     return [python, "-I", os.path.join(wheels[-1], "pip")] if wheels else [python, "-I", "-m", "pip"]
 
 
