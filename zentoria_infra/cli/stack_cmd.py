@@ -19,6 +19,7 @@ from zentoria_infra.execute import engine
 from zentoria_infra.execute.deployment import Deployment, require_possible
 from zentoria_infra.execute.events import Listener
 from zentoria_infra.execute.inside import GuestsInside
+from zentoria_infra.execute.materials import ca_of
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan import explain
 from zentoria_infra.plan.change import Plan
@@ -157,7 +158,7 @@ def _apply(
             _confirm(f"Carry out this plan on {node_title(inventory.site)}?", yes)
         with progress.shown(stages, as_json=as_json) as listen:
             result = _run(_deployment(inventory, proxmox, forced, listen), stages)
-        _finish(result, proxmox, as_json=as_json, begun=begun, plan=found, url=inventory.site.public_url)
+        _finish(result, proxmox, as_json=as_json, begun=begun, plan=found, url=_where(inventory))
 
 
 def _run(deployment: Deployment, stages: Sequence[AnyStage]) -> engine.Result:
@@ -223,6 +224,14 @@ def _summary(result: engine.Result, figures: dict[str, Any], plan: Plan | None, 
     inside = f"\nNot run inside the containers: {plan.no_inside}." if plan is not None and plan.no_inside else ""
     at = f"\n{url}" if url and not inside else ""
     return f"Done{took}: {calls}.{inside}{at}"
+
+
+def _where(inventory: Inventory) -> str:
+    """Where users reach the stack, and what their browser must trust for it."""
+    site = inventory.site
+    if site.certificate.mode != "site-ca":
+        return site.public_url
+    return f"{site.public_url} (trust the site's CA: {ca_of(site).certificate_path})"
 
 
 def _in(vmid: int, stages: Sequence[AnyStage]) -> bool:
