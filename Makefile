@@ -13,8 +13,8 @@ export UV_NATIVE_TLS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # What real LXC guests need on this machine; without root they are only named.
-DEBIAN_PACKAGES := lxc lxcfs mmdebstrap uidmap bridge-utils zstd openssh-server openssh-client iproute2 \
-	iptables nftables e2fsprogs kmod
+DEBIAN_PACKAGES := lxc lxcfs mmdebstrap uidmap zstd openssh-server openssh-client iproute2 e2fsprogs kmod gpgv \
+	util-linux mount procps hostname
 
 .PHONY: help setup up down test test-fast lint lock bench clean
 
@@ -36,18 +36,10 @@ help: ## This list
 	$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable . --editable services/backend
 	@touch $@
 
-.uv/.debian: Makefile | .uv/.ready
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		missing=$$(dpkg-query -W -f '$${db:Status-Abbrev} $${Package}\n' $(DEBIAN_PACKAGES) 2>/dev/null \
-			| awk '$$1 == "ii" {print $$2}' | sort > .uv/have; \
-			printf '%s\n' $(DEBIAN_PACKAGES) | sort | comm -23 - .uv/have | tr '\n' ' '); \
-		if [ -n "$$missing" ]; then echo "installing $$missing"; apt-get update -qq; \
-			printf '#!/bin/sh\nexit 101\n' > .uv/policy-rc.d; chmod 755 .uv/policy-rc.d; \
-			had=0; [ -e /usr/sbin/policy-rc.d ] && had=1 || cp .uv/policy-rc.d /usr/sbin/policy-rc.d; \
-			DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >.uv/apt.log 2>&1 \
-				|| { cat .uv/apt.log >&2; [ $$had = 1 ] || rm -f /usr/sbin/policy-rc.d; exit 1; }; \
-			[ $$had = 1 ] || rm -f /usr/sbin/policy-rc.d; fi; touch $@; \
-	else echo "not root: real containers need $(DEBIAN_PACKAGES)"; fi
+.uv/.debian: Makefile .ci/install-debian-packages | .uv/.ready
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+		then .ci/install-debian-packages $(DEBIAN_PACKAGES) && touch $@; \
+		else echo "not root, so nothing is installed: real containers need $(DEBIAN_PACKAGES)"; fi
 
 setup: .venv/.ready .uv/.debian ## The virtual environment .venv and, as root, the Debian packages of the lab
 
