@@ -116,9 +116,9 @@ def test_a_full_storage_leaves_nothing_half_made(stack: Stack, tmp_path: Path) -
 def test_a_full_disk_in_a_guest_is_told_and_can_be_put_right(stack: Stack, tmp_path: Path) -> None:
     other = with_site(stack, tmp_path, "")
     journald = other.project / "templates/base/journald.conf"
-    journald.write_text(journald.read_text() + "# " + "x" * 9000 + "\n")
+    journald.write_text(journald.read_text() + "# " + "x" * 400_000 + "\n")
     fill = "cat /dev/zero > /fill 2>/dev/null; df --output=avail / | tail -1"
-    assert stack.zentoria("exec", "docs", "--", "sh", "-c", fill).out.strip() == "0"
+    assert int(stack.zentoria("exec", "docs", "--", "sh", "-c", fill).out.strip()) < 300
     try:
         run = other.zentoria("up", "--yes")
         refused(run, 1, "418 docs", "No space left on device")

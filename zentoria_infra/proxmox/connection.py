@@ -76,6 +76,11 @@ class ApiToken:
     token_id: str
     secret: Secret
 
+    @property
+    def who(self) -> str:
+        """The full token id, ``zentoria@pve!up``."""
+        return f"{self.user}!{self.token_id}"
+
 
 @dataclass(frozen=True)
 class Password:
@@ -83,6 +88,11 @@ class Password:
 
     user: str
     password: Secret
+
+    @property
+    def who(self) -> str:
+        """The user."""
+        return self.user
 
 
 Credentials = ApiToken | Password
@@ -205,7 +215,7 @@ class Connection:
     ) -> Any:
         where = template.format_map({key: quote(str(value), safe="") for key, value in path.items()})
         sent = {key: _plain(value) for key, value in (params or {}).items() if value is not None}
-        what = errors.Call(verb, where, self.endpoint.where, self._secrets(sent), tried)
+        what = errors.Call(verb, where, self.endpoint.where, self._secrets(sent), tried, self._credentials.who)
         again: tuple[type[Exception], ...] = (errors.LockBusyError, errors.NotSentError)
         if repeat is Repeat.SAFE:
             again += (errors.TransientError, errors.LostAnswerError)

@@ -90,6 +90,7 @@ class Call:
         where: host and port.
         secrets: strings that must not show in an error, whoever quoted them.
         purpose: what it is for, in the user's words; may be empty.
+        who: user, or user and token name, that the call is made as.
     """
 
     verb: str
@@ -97,6 +98,7 @@ class Call:
     where: str
     secrets: tuple[str, ...] = field(default=(), repr=False)
     purpose: str = ""
+    who: str = ""
 
     @property
     def tried(self) -> str:
@@ -119,7 +121,7 @@ def from_answer(error: ResourceException, call: Call) -> ZentoriaError:
         return AuthError(
             tried,
             on=on,
-            got=text or "401, no text",
+            got=(text or "401, no text") + (f" ({call.who})" if call.who else ""),
             todo="check user, token name and secret, that the token has not expired, and the two clocks",
         )
     if status == 403:
