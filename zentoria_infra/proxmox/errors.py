@@ -213,7 +213,7 @@ def from_transport(error: requests.RequestException, call: Call, *, pin: str | N
             tried,
             on=on,
             got=text,
-            todo="check host and port in the site file, that pveproxy runs on the node, and for the lab that it is up (`zentoria lab up`)",
+            todo="check host and port in the site file, and that pveproxy runs on the node; a lab: `zentoria lab up`",
         )
     return LostAnswerError(tried, on=on, got=f"the connection broke: {text}", todo="run again")
 
