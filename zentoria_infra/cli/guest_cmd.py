@@ -60,11 +60,12 @@ def exec_(
     """Run a command in a container as root, with this terminal's input, and leave with its exit code."""
     inventory = inventory_of(context, root, site)
     (vmid,) = vmids(inventory, [name])
-    if command[0] == "--":
-        command = command[1:]
+    argv = command[1:] if command[0] == "--" else command
+    if not argv:
+        raise typer.BadParameter("which command? zentoria exec NAME -- COMMAND...")
     with connect(inventory.site) as proxmox:
         stdin = None if sys.stdin.isatty() else sys.stdin.buffer.read()
-        result = proxmox.pct.exec(vmid, command, stdin=stdin)
+        result = proxmox.pct.exec(vmid, argv, stdin=stdin)
     sys.stdout.buffer.write(result.stdout)
     sys.stdout.flush()
     sys.stderr.buffer.write(result.stderr)

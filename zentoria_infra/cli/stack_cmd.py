@@ -151,7 +151,7 @@ def _apply(
         found, stages = _deployment(inventory, proxmox, forced).plan(only, wait=True)
         if as_json:
             output.json_line({"event": "plan", **explain.document(found, stages)})
-        elif not forced:
+        else:
             output.lines(explain.lines(found, stages))
         require_possible(found, allow_replace=allow_replace)
         if stages and not yes:
