@@ -22,6 +22,25 @@ from zentoria_infra.proxmox.ssh import SshTarget
 DEFAULT_SITE = "lab"
 """The embedded default: a node on this machine."""
 
+
+def complete_container(incomplete: str) -> list[str]:
+    """Names of containers that begin so, for shell completion: read from the file names, which is quick."""
+    files = (_nearest(Path.cwd()) / "inventory/containers").glob("*-*.yaml")
+    names = sorted(file.stem.partition("-")[2] for file in files)
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_site(incomplete: str) -> list[str]:
+    """Names of sites that begin so, for shell completion."""
+    names = sorted(file.stem for file in (_nearest(Path.cwd()) / "inventory/sites").glob("*.yaml"))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _nearest(start: Path) -> Path:
+    """The nearest folder upward that holds a zones.yaml; ``start`` when there is none."""
+    return next((folder for folder in (start, *start.parents) if (folder / "zones.yaml").is_file()), start)
+
+
 RootOption = Annotated[
     Path | None,
     typer.Option("--root", metavar="FOLDER", help="Project folder (default: the nearest one with a zones.yaml)."),
@@ -33,6 +52,7 @@ SiteOption = Annotated[
         metavar="NAME",
         help="Which inventory/sites/NAME.yaml to lay over inventory/site.yaml. 'lab:NAME' is a lab of another name. "
         "Default: $ZENTORIA_SITE, else lab.",
+        autocompletion=complete_site,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
@@ -61,10 +81,9 @@ def project_root(context: typer.Context, root: Path | None) -> Path:
     """
     wanted = root or shared(context).root
     start = (wanted or Path.cwd()).resolve()
-    candidates = [start] if wanted else [start, *start.parents]
-    for folder in candidates:
-        if (folder / "zones.yaml").is_file():
-            return folder
+    folder = start if wanted else _nearest(start)
+    if (folder / "zones.yaml").is_file():
+        return folder
     raise InventoryError(
         "find the inventory",
         got=f"no zones.yaml in {start}" + ("" if wanted else " or above it"),

@@ -10,13 +10,24 @@ import rich.table
 import typer
 
 from zentoria_infra.cli import output
-from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, connect, inventory_of, node_title
+from zentoria_infra.cli.context import (
+    JsonOption,
+    RootOption,
+    SiteOption,
+    complete_container,
+    connect,
+    inventory_of,
+    node_title,
+)
 from zentoria_infra.cli.stack_cmd import vmids
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute.status import ContainerStatus, read_status
 from zentoria_infra.proxmox.stream import PctSession
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME|VMID", help="The container, as `db` or `404`.")]
+NameArgument = Annotated[
+    str,
+    typer.Argument(metavar="NAME|VMID", help="The container, as `db` or `404`.", autocompletion=complete_container),
+]
 
 
 def status(

@@ -13,7 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from zentoria_infra.cli import output, progress
-from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, YesOption, connect, inventory_of, node_title
+from zentoria_infra.cli.context import (
+    JsonOption,
+    RootOption,
+    SiteOption,
+    YesOption,
+    complete_container,
+    connect,
+    inventory_of,
+    node_title,
+)
 from zentoria_infra.errors import ExitCode, RefusedError
 from zentoria_infra.execute import engine
 from zentoria_infra.execute.deployment import Deployment, require_possible
@@ -28,7 +37,12 @@ from zentoria_infra.plan.stages import AnyStage
 from zentoria_infra.proxmox.client import Proxmox
 
 NamesArgument = Annotated[
-    list[str], typer.Argument(metavar="NAME|VMID...", help="Containers, as `db`, `zentoria-db` or `404`.")
+    list[str],
+    typer.Argument(
+        metavar="NAME|VMID...",
+        help="Containers, as `db`, `zentoria-db` or `404`.",
+        autocompletion=complete_container,
+    ),
 ]
 ReplaceOption = Annotated[
     bool, typer.Option("--allow-replace", help="Allow containers to be destroyed and made again.")
@@ -83,7 +97,10 @@ def redeploy(
 
 def down(
     context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|VMID...]", help="Default: all.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME|VMID...]", help="Default: all.", autocompletion=complete_container),
+    ] = None,
     root: RootOption = None,
     site: SiteOption = None,
     yes: YesOption = False,

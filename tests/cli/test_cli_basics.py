@@ -1,0 +1,80 @@
+"""The command line without a node: help, completion, usage, and errors that are words."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zentoria_infra.cli import context
+
+ROOT = Path(__file__).resolve().parents[2]
+ZENTORIA = Path(sys.executable).with_name("zentoria")
+
+
+def zentoria(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("ZENTORIA_")}
+    return subprocess.run(
+        [str(ZENTORIA), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=cwd,
+        env={**kept, "HOME": "/nonexistent", **environment},
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def test_every_command_explains_itself() -> None:
+    for command in ("plan", "up", "down", "status", "redeploy", "exec", "logs", "validate", "lab", "inventory"):
+        run = zentoria(command, "--help")
+        assert run.returncode == 0, run.stderr
+        assert len(run.stdout) > 200
+
+
+def test_names_are_completed_from_the_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT / "inventory" / "containers")
+    assert context.complete_container("b") == ["backend", "backup"]
+    assert "lab" in context.complete_site("")
+    monkeypatch.chdir("/")
+    assert context.complete_container("") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["frobnicate"], 2, "No such command"),
+        (["up", "--frobnicate"], 2, "No such option"),
+        (["exec", "db", "--"], 2, "which command?"),
+        (["redeploy", "nobody", "--site", "home"], 5, "the inventory has none of that name"),
+        (["--site", "nowhere", "plan"], 3, "nowhere"),
+        (["--site", "home", "plan"], 4, "token"),
+        (["--site", "lab:nosuch", "plan"], 1, "no such lab"),
+    ],
+)
+def test_wrong_use_is_told_in_words(arguments: list[str], code: int, words: str) -> None:
+    run = zentoria(*arguments)
+    assert run.returncode == code, (run.stdout, run.stderr)
+    assert words in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_outside_a_project_it_says_where_to_go(tmp_path: Path) -> None:
+    run = zentoria("validate", cwd=tmp_path)
+    assert run.returncode == 3
+    assert "no zones.yaml" in run.stderr
+    assert "--root" in run.stderr
+
+
+def test_a_token_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / ".config/zentoria/home"
+    folder.mkdir(parents=True)
+    (folder / "pve-token").write_text("canary-secret")
+    (folder / "pve-token").chmod(0o644)
+    run = zentoria("--site", "home", "plan", HOME=str(tmp_path))
+    assert run.returncode == 4
+    assert "others may read it" in run.stderr
+    assert "chmod 600" in run.stderr
+    assert "canary-secret" not in run.stderr
