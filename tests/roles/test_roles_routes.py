@@ -1,0 +1,132 @@
+"""The proxy's routes and configuration as values."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from roles_support import FixedMaterials, context, files, inventory, state, text, units
+
+from zentoria_infra.errors import InventoryError
+from zentoria_infra.guest.roles.nginx import server_names
+from zentoria_infra.guest.roles.routes import ROUTES, routes, upstreams
+from zentoria_infra.guest.state import Packages, Step
+
+SITE = "/etc/nginx/zentoria/site.conf"
+TLS = "/etc/zentoria/tls"
+TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+def location(content: str, match: str) -> str:
+    start = content.rindex(f"    location {match} {{")
+    return content[start : content.index("\n    }", start)]
+
+
+def test_each_route_goes_where_the_inventory_says() -> None:
+    content = text(state("proxy"), SITE)
+    found = dict(re.findall(r"upstream (\w+) \{\n    server (\S+);", content))
+    assert found["backend_api_http"] == "10.10.40.1:4000"
+    assert found["backend_api_websocket"] == "10.10.40.1:4001"
+    assert found["frontend_web_http"] == "10.10.40.0:3000"
+    assert found["n8n_main_http"] == "10.10.40.2:5678"
+    assert found["logs_grafana_http"] == "10.10.40.6:3001"
+    assert found["logs_prometheus_http"] == "10.10.40.6:9090"
+    for route in ROUTES:
+        assert f"proxy_pass http://{route.upstream}{'/' if route.strip else ''};" in location(content, route.match)
+
+
+def test_every_upstream_is_allowed_by_the_flows() -> None:
+    from zentoria_infra.inventory.flows import expand_flows
+
+    allowed = {
+        (str(inventory().by_name(flow.destination).address), port)
+        for flow in expand_flows(inventory())
+        if flow.source == "proxy"
+        for port in range(flow.first, flow.last + 1)
+    }
+    for server in upstreams(inventory(), ROUTES).values():
+        address, _, port = server.partition(":")
+        assert (address, int(port)) in allowed
+
+
+def test_a_route_without_a_need_is_left_out() -> None:
+    assert [route.match for route in routes({"frontend.web"})] == ["/"]
+    needs = [{"service": "frontend.web", "start": False, "purpose": "Web UI"}]
+    broken = {"containers": {"proxy": {"services": {"nginx": {"needs": needs}}}}}
+    with pytest.raises(InventoryError):  # the flows that nobody needs any more
+        state("proxy", overrides=broken)
+
+
+def test_the_upload_limit_is_the_one_of_the_site() -> None:
+    guest = state("proxy", overrides={"upload_max": "250M"})
+    assert set(
+        re.findall(r"client_max_body_size (\S+);", text(guest, SITE) + text(guest, "/etc/nginx/nginx.conf"))
+    ) == {"250M"}
+    backend = text(state("backend", overrides={"upload_max": "250M"}), "/etc/zentoria/backend/environment")
+    assert f'ZENTORIA_MAX_BODY_BYTES="{250 * 1024 * 1024}"' in backend
+
+
+def test_streams_are_not_buffered_and_only_websockets_upgrade() -> None:
+    content = text(state("proxy"), SITE)
+    for route in ROUTES:
+        block = location(content, route.match)
+        assert ("proxy_buffering off;" in block) == route.stream
+        assert ("websocket.conf" in block) == route.upgrade
+        assert ("deny all;" in block) == route.private
+    assert {route.service for route in ROUTES if route.private} == {"n8n.main", "logs.grafana", "logs.prometheus"}
+
+
+def test_the_redirect_goes_to_the_port_that_users_type() -> None:
+    assert "return 308 https://$host$request_uri;" in text(state("proxy"), SITE)
+    content = text(state("proxy", overrides={"public_port": 8443}), SITE)
+    assert "return 308 https://$host:8443$request_uri;" in content
+
+
+def test_the_certificate_has_every_name_that_the_proxy_answers_to() -> None:
+    materials = FixedMaterials()
+    guest = state("proxy", materials=materials)
+    assert materials.names[0] == "localhost"
+    assert {"127.0.0.1", "10.10.40.8", "zentoria-proxy.zentoria.internal"} <= set(materials.names)
+    assert len(set(materials.names)) == len(materials.names)
+    assert f"server_name {' '.join(materials.names)};" in text(guest, SITE)
+    public = {"containers": {"proxy": {"public": {"address": "192.0.2.7/24", "gateway": "192.0.2.1"}}}}
+    assert "192.0.2.7" in server_names(context("proxy", overrides=public))
+    assert files(guest)[f"{TLS}/privkey.pem"].mode == "0600"
+    assert files(guest)[f"{TLS}/privkey.pem"].secret
+
+
+def test_a_reload_is_guarded_and_certificates_are_read() -> None:
+    guest = state("proxy")
+    ids = [one.id for one in guest.resources]
+    unit = units(guest)["nginx.service"]
+    assert unit.on_change == "reload"
+    assert {f"file:{TLS}/fullchain.pem", f"file:{TLS}/privkey.pem", f"file:{SITE}"} <= set(unit.reads)
+    assert ids.index("nginx:configuration is valid") < ids.index(unit.id)
+    assert ids.index(f"file:{SITE}") < ids.index("nginx:configuration is valid")
+
+
+ACME = {
+    "public_name": "ai.example.org",
+    "certificate": {"mode": "acme", "email": "me@example.org", "names": ["localhost", "127.0.0.1", "www.example.org"]},
+}
+
+
+def test_acme_asks_for_public_names_only_and_starts_without_them() -> None:
+    guest = state("proxy", overrides=ACME)
+    steps = {one.id: one for one in guest.resources if isinstance(one, Step)}
+    request = steps["nginx:certificate by ACME"].apply
+    domains = [request[at + 1] for at, part in enumerate(request) if part == "--domain"]
+    assert domains == ["ai.example.org", "www.example.org"]
+    assert request[request.index("--webroot-path") + 1] == "/var/lib/zentoria/acme"
+    content = text(guest, SITE)
+    assert f"ssl_certificate {TLS}/active/fullchain.pem;" in content
+    assert "root /var/lib/zentoria/acme;" in content
+    assert f"{TLS}/interim/privkey.pem" in files(guest)
+    assert files(guest)[f"{TLS}/certificate-came"].mode == "0755"
+    ids = [one.id for one in guest.resources]
+    assert ids.index("unit:nginx.service") < ids.index("nginx:certificate by ACME") < ids.index("unit:certbot.timer")
+    packages = next(one for one in guest.resources if isinstance(one, Packages))
+    assert "certbot" in packages.names
+    with pytest.raises(InventoryError, match="no ACME server certifies"):
+        state("proxy", overrides=ACME | {"public_name": "zentoria.home.arpa",
+                                         "certificate": {**ACME["certificate"], "names": []}})  # type: ignore[dict-item] # fmt: skip
