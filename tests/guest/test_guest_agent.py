@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import signal
+import socket
 import sys
 import threading
 import time
@@ -212,6 +213,20 @@ def test_health_waits_and_then_says_what_is_wrong(guest: Guest) -> None:
     report = guest.run(Health(id="h", tcp=("127.0.0.1", 1), timeout=1))
     assert report.failed == "h"
     assert "not healthy after 1 seconds" in report.resources[0].detail
+
+
+def test_a_look_is_patient_with_a_service_that_comes_back_but_not_with_one_that_is_not_made_yet(guest: Guest) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        health = Health(id="h", tcp=server.getsockname(), timeout=30)
+        file = File(id="f", path=str(guest.root / "new"), text="", **ME)
+        begun = time.monotonic()
+        assert outcomes(guest.run(file, health, mode="check"))["h"] == "would-change"
+        assert time.monotonic() - begun < 3
+        late = threading.Timer(1.0, server.listen)
+        late.start()
+        assert outcomes(guest.run(health, mode="check")) == {"h": "unchanged"}
+        late.join()
 
 
 def test_two_agents_do_not_work_at_once(guest: Guest) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .main import Run
 
 KEPT = "units.json"
+PATIENCE = 5
+"""Seconds that a look waits for a service to be healthy."""
 PROPERTIES = "Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,Triggers,Type"
 
 
@@ -180,8 +182,13 @@ def journal(name: str) -> str:
 
 
 def health(resource: Resource, run: Run) -> Outcome:
-    """A port that accepts, or a URL that answers 200."""
-    until = time.monotonic() + (resource["timeout"] if run.apply else 0)
+    """A port that accepts, or a URL that answers 200.
+
+    A look waits a little too: what a service depends on may just have restarted. Where something before it would
+    change, it does not wait: the service is not made yet.
+    """
+    patience = resource["timeout"] if run.apply else 0 if run.pending else min(resource["timeout"], PATIENCE)
+    until = time.monotonic() + patience
     while True:
         problem = ask(resource)
         if not problem:
