@@ -29,6 +29,12 @@ class Breakable(NullRuntime):
     """Containers in ``broken`` do not start."""
 
     broken: frozenset[int] = frozenset()
+    slow = 0.0
+    """Seconds that unpacking a template takes."""
+
+    def unpack(self, vmid: int, template: str, config: Config, log: Log) -> None:
+        threading.Event().wait(self.slow)
+        super().unpack(vmid, template, config, log)
 
     def start(self, vmid: int, config: Config, log: Log) -> None:
         if vmid in self.broken:

@@ -1,11 +1,14 @@
 """The shipped inventory against the lab's API with a token of least rights."""
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from zentoria_infra.errors import ExitCode, RefusedError
 from zentoria_infra.execute.deployment import Deployment, require_possible
+from zentoria_infra.execute.perform import create_parameters
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.inventory.load import load
 from zentoria_infra.plan.change import Action
@@ -64,6 +67,8 @@ def test_up_makes_everything_and_a_second_run_changes_nothing(node) -> None:
         ({"delete": "nameserver"}, "nameserver"),
         ({"onboot": 0}, "onboot"),
         ({"cores": 1}, "cores"),
+        ({"net1": "name=eth1,bridge=vmbr0,ip=manual"}, "net1"),
+        ({"cpulimit": 1}, "cpulimit"),
     ],
 )
 def test_drift_is_seen_named_and_repaired(node, break_it, key) -> None:
@@ -120,6 +125,31 @@ def test_what_is_missing_on_the_node_is_told_before_anything_is_made(node) -> No
     assert "no active storage 'fast'" in str(caught.value)
     assert "no bridge 'vmbr9'" in str(caught.value)
     assert node.root("GET", "/nodes/pve/lxc") == []
+
+
+def test_what_was_taken_over_between_plan_and_run_is_not_touched(node) -> None:
+    bring_up(node)
+    node.root("PUT", "/nodes/pve/lxc/410/config", memory=300)
+    found = deployment(node.client())
+    _, stages = found.plan()
+    node.root("PUT", "/nodes/pve/lxc/410/config", description="mine now", tags="mine")
+    result = found.run(stages)
+    assert "not Zentoria's" in str(result.failed[0].error)
+    assert node.root("GET", "/nodes/pve/lxc/410/config")["memory"] == 300
+
+
+def test_a_run_waits_for_a_create_that_a_killed_run_left(node) -> None:
+    """A pool token does not see the container before it is complete; it sees its own task."""
+    found = deployment(node.client())
+    one = next(c for c in found.desired if c.vmid == 410)
+    node.runtime.slow = 1.5
+    client = node.client()
+    killed = threading.Thread(target=client.write.create, args=(410, create_parameters(one)))
+    killed.start()
+    time.sleep(0.5)
+    plan, _ = found.plan(wait=True)
+    killed.join()
+    assert next(c for c in plan if c.vmid == 410).action is Action.START
 
 
 def test_a_failed_container_stops_alone_and_the_next_run_goes_on(node) -> None:

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zentoria_infra.errors import RefusedError
+from zentoria_infra.execute.deployment import require_possible
 from zentoria_infra.guest.state import GuestReport, ResourceReport
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.change import Action, Effect, Via
@@ -31,6 +33,7 @@ DB = DesiredContainer(
         "cores": "2",
         "memory": "1024",
         "swap": "0",
+        "cpulimit": "0",
         "onboot": "1",
         "nameserver": "10.10.47.254",
         "searchdomain": "zentoria.internal",
@@ -118,7 +121,7 @@ def test_shapes_that_mean_the_same_are_no_change() -> None:
         (
             {"mp0": "local:404/vm-404-disk-1.raw,mp=/data,size=20G"},
             "mp0",
-            "local:404/vm-404-disk-1.raw,mp=/var/lib/postgresql,size=20G",
+            "local:404/vm-404-disk-1.raw,mp=/var/lib/postgresql,size=20G,backup=1",
             Effect.RESTART,
             Via.CONFIG,
         ),
@@ -127,6 +130,42 @@ def test_shapes_that_mean_the_same_are_no_change() -> None:
 def test_each_difference_is_one_change(config, key, after, effect, via) -> None:
     (change,) = attribute_changes(DB, seen(**config))
     assert (change.key, change.after, change.effect, change.via) == (key, after, effect, via)
+
+
+def test_a_nic_that_the_inventory_does_not_have_goes_away() -> None:
+    (change,) = attribute_changes(DB, seen(net1="name=eth1,bridge=vmbr0,ip=dhcp"))
+    assert (change.key, change.after) == ("net1", "")
+
+
+def test_a_limit_or_a_backup_flag_by_hand_is_undone() -> None:
+    assert [c.key for c in attribute_changes(DB, seen(cpulimit="1"))] == ["cpulimit"]
+    (change,) = attribute_changes(DB, seen(mp0="local:404/vm-404-disk-1.raw,mp=/var/lib/postgresql,size=20G"))
+    assert change.after.endswith("backup=1")
+
+
+def test_a_volume_that_could_not_be_added_hot_waits_for_the_restart() -> None:
+    pending = dataclasses.replace(seen(mp0="local:20,mp=/var/lib/postgresql,backup=1"), pending=frozenset({"mp0"}))
+    plan = plan_of(pending)
+    assert plan.action is Action.RESTART
+    assert plan.attributes == ()
+
+
+def test_a_replacement_names_all_data_that_would_be_lost_and_what_is_protected_is_never_replaced() -> None:
+    observed = seen(
+        unprivileged=None, protection="1", mp5="local:404/x.raw,mp=/mine,size=1G", unused0="local:404/y.raw"
+    )
+    plan = plan_of(observed)
+    assert plan.volumes == ("mp0 (/var/lib/postgresql)", "mp5 (/mine)", "unused0 (no mount point)")
+    whole = make_plan((DB,), World({404: observed}, guests={404: CLEAN}))
+    with pytest.raises(RefusedError, match="is protected"):
+        require_possible(whole, allow_replace=True)
+
+
+def test_a_container_that_is_still_being_created_is_not_called_unchanged() -> None:
+    plan = make_plan((DB,), World({404: seen("stopped", lock="create")}, guests={404: CLEAN}))
+    assert not plan.empty
+    with pytest.raises(RefusedError, match="another call is creating it"):
+        require_possible(plan)
 
 
 def test_a_change_names_the_line_that_wants_it() -> None:

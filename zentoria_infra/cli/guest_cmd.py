@@ -19,10 +19,13 @@ from zentoria_infra.cli.context import (
     inventory_of,
     node_title,
 )
-from zentoria_infra.cli.stack_cmd import vmids
+from zentoria_infra.cli.stack_cmd import deployment_of, vmids
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute.status import ContainerStatus, read_status
 from zentoria_infra.proxmox.stream import PctSession
+
+PATIENCE = 7 * 24 * 3600
+"""Seconds that a command inside may take, or be silent: the user is there to end it."""
 
 NameArgument = Annotated[
     str,
@@ -36,7 +39,7 @@ def status(
     site: SiteOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show every container of the inventory: is it there, is it ours, does it run, do its services answer."""
+    """Show every container of the inventory: is it there, is it ours, does it run, are its units active."""
     inventory = inventory_of(context, root, site)
     with connect(inventory.site) as proxmox:
         rows = read_status(inventory, proxmox)
@@ -68,15 +71,16 @@ def exec_(
     root: RootOption = None,
     site: SiteOption = None,
 ) -> None:
-    """Run a command in a container as root, with this terminal's input, and leave with its exit code."""
+    """Run a command in a container as root and leave with its exit code; input is passed on when it is no terminal."""
     inventory = inventory_of(context, root, site)
     (vmid,) = vmids(inventory, [name])
     argv = command[1:] if command[0] == "--" else command
     if not argv:
         raise typer.BadParameter("which command? zentoria exec NAME -- COMMAND...")
     with connect(inventory.site) as proxmox:
+        deployment_of(inventory, proxmox).require_ours(vmid)
         stdin = None if sys.stdin.isatty() else sys.stdin.buffer.read()
-        result = proxmox.pct.exec(vmid, argv, stdin=stdin)
+        result = proxmox.pct.exec(vmid, argv, stdin=stdin, timeout=PATIENCE)
     sys.stdout.buffer.write(result.stdout)
     sys.stdout.flush()
     sys.stderr.buffer.write(result.stderr)
@@ -99,8 +103,9 @@ def logs(
     command = ["journalctl", "--no-pager", "--output=short-iso", f"--lines={count}"]
     command += [f"--unit={one}" for one in unit or ()]
     with connect(inventory.site) as proxmox:
+        deployment_of(inventory, proxmox).require_ours(vmid)
         if follow:
-            with proxmox.pct.session(vmid, [*command, "--follow"]) as session:
+            with proxmox.pct.session(vmid, [*command, "--follow"], PATIENCE) as session:
                 _stream(session)
             return
         result = proxmox.pct.exec(vmid, command)
@@ -112,7 +117,7 @@ def logs(
 
 def _stream(session: PctSession) -> None:
     try:
-        while line := session.read_line():
+        while line := session.read_line(PATIENCE):
             sys.stdout.write(line.decode(errors="replace"))
             sys.stdout.flush()
     except KeyboardInterrupt:

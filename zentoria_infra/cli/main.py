@@ -60,8 +60,12 @@ def run() -> None:
     except ZentoriaError as error:
         output.problem(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader (head, less) has gone; there is nobody to tell.
+            output.leave(ExitCode.FAILED)
+        where = f" on {error.filename}" if error.filename else ""
+        output.problem(f"this machine{where}: {error.strerror or error}\n  what to do: put that right, then run again")
+        sys.exit(ExitCode.FAILED)
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader (head, less) has gone; there is nobody to tell.
-        output.leave(ExitCode.FAILED)

@@ -59,7 +59,7 @@ def plan(
     """Show what `up` would change, container by container, and why. Changes nothing."""
     inventory = inventory_of(context, root, site)
     with connect(inventory.site) as proxmox:
-        found, stages = _deployment(inventory, proxmox).plan()
+        found, stages = deployment_of(inventory, proxmox).plan()
     if as_json:
         output.document(explain.document(found, stages))
     else:
@@ -110,19 +110,21 @@ def down(
     inventory = inventory_of(context, root, site)
     only = frozenset(vmids(inventory, names)) if names else None
     with connect(inventory.site) as proxmox:
-        stages, left = _deployment(inventory, proxmox).removal(only)
+        stages, left = deployment_of(inventory, proxmox).removal(only)
         for vmid in left:
             output.note(f"container {vmid} is not Zentoria's: left as it is")
         if not stages:
+            if as_json:
+                output.json_line({"event": "result", "exit_code": 0, "stages": 0, "errors": [], "left": list(left)})
             output.note("Nothing to destroy.")
             return
         volumes = [f"{v.name} of {c.name}" for c in inventory.containers for v in c.volumes if _in(c.vmid, stages)]
         lost = f" and the data on their volumes ({', '.join(volumes)})" if volumes else ""
         _confirm(f"Destroy {len(stages)} containers on {node_title(inventory.site)}{lost}?", yes)
         with progress.shown(stages, as_json=as_json) as listen:
-            deployment = _deployment(inventory, proxmox, listen=listen)
+            deployment = deployment_of(inventory, proxmox, listen=listen)
             result = _run(deployment, stages)
-        _finish(result, proxmox, as_json=as_json)
+        _finish(result, proxmox, as_json=as_json, left=left)
 
 
 def vmids(inventory: Inventory, names: Sequence[str]) -> list[int]:
@@ -143,12 +145,13 @@ def vmids(inventory: Inventory, names: Sequence[str]) -> list[int]:
     return found
 
 
-def _deployment(
+def deployment_of(
     inventory: Inventory,
     proxmox: Proxmox,
     forced: Collection[int] = (),
     listen: Listener = lambda event: None,
 ) -> Deployment:
+    """The deployment of a site; services of ``forced`` VMIDs are deployed anew."""
     inside = GuestsInside(inventory, proxmox, forced=forced)
     return Deployment(proxmox, desired_containers(inventory), inside, listen)
 
@@ -165,7 +168,7 @@ def _apply(
     begun = time.monotonic()
     with connect(inventory.site) as proxmox:
         output.status(f"Looking at {node_title(inventory.site)} ...", quiet=as_json)
-        found, stages = _deployment(inventory, proxmox, forced).plan(only, wait=True)
+        found, stages = deployment_of(inventory, proxmox, forced).plan(only, wait=True)
         if as_json:
             output.json_line({"event": "plan", **explain.document(found, stages)})
         else:
@@ -174,7 +177,7 @@ def _apply(
         if stages and not yes:
             _confirm(f"Carry out this plan on {node_title(inventory.site)}?", yes)
         with progress.shown(stages, as_json=as_json) as listen:
-            result = _run(_deployment(inventory, proxmox, forced, listen), stages)
+            result = _run(deployment_of(inventory, proxmox, forced, listen), stages)
         _finish(result, proxmox, as_json=as_json, begun=begun, plan=found, url=_where(inventory))
 
 
@@ -209,6 +212,7 @@ def _finish(
     begun: float | None = None,
     plan: Plan | None = None,
     url: str = "",
+    left: Sequence[int] = (),
 ) -> None:
     """Print what failed and the totals, and leave with the code that says it."""
     figures = {
@@ -220,7 +224,7 @@ def _finish(
         errors = [{"vmid": e.stage.vmid, "stage": e.stage.says(), "error": str(e.error)} for e in result.failed]
         output.json_line(
             {"event": "result", "exit_code": int(result.exit_code), "interrupted": result.interrupted,
-             "stages": len(result.ended), "errors": errors, **figures}
+             "stages": len(result.ended), "errors": errors, "left": list(left), **figures}
         )  # fmt: skip
     else:
         for ended in result.failed:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from zentoria_infra.errors import RefusedError, ZentoriaError
-from zentoria_infra.execute import engine, world
+from zentoria_infra.execute import engine, perform, world
 from zentoria_infra.execute.events import Listener
 from zentoria_infra.execute.perform import Converger, Performer
 from zentoria_infra.guest.state import GuestReport
@@ -72,18 +72,18 @@ class Deployment:
 
         Args:
             only: VMIDs to plan for; None means all.
-            wait: first wait for creates that an earlier run left at work on the node.
+            wait: first wait for tasks that an earlier run left at work on the node.
         """
         wanted = self._selected(only)
         if wait:
-            world.wait_for_creates(self._proxmox.observe, wanted)
+            world.wait_for_tasks(self._proxmox.observe, wanted)
         plan = make_plan(wanted, self.observe(only))
         return plan, build_stages(plan, wanted)
 
     def run(self, stages: Sequence[AnyStage], stop: threading.Event | None = None) -> engine.Result:
         """Carry out stages."""
-        perform = Performer(self._proxmox, {one.vmid: one for one in self._desired}, self._inside)
-        return engine.run(stages, perform, self._listen, stop=stop)
+        performer = Performer(self._proxmox, {one.vmid: one for one in self._desired}, self._inside)
+        return engine.run(stages, performer, self._listen, stop=stop)
 
     def removal(self, only: Collection[int] | None = None) -> tuple[tuple[AnyStage, ...], tuple[int, ...]]:
         """Stages that destroy our containers; those that are not there need none.
@@ -96,6 +96,7 @@ class Deployment:
         """
         stages: list[AnyStage] = []
         left: list[int] = []
+        world.wait_for_tasks(self._proxmox.observe, self._selected(only))
         seen = self._seen(only)
         for one in reversed(self._selected(only)):
             observed = seen.containers.get(one.vmid)
@@ -114,6 +115,15 @@ class Deployment:
             stages.append(Destroy(one.vmid, one.name, f"{one.vmid}:destroy", ()))
         return tuple(stages), tuple(left)
 
+    def require_ours(self, vmid: int) -> None:
+        """Refuse to go into a container that is not ours.
+
+        Raises:
+            RefusedError: it does not carry our mark.
+        """
+        one = next(one for one in self._desired if one.vmid == vmid)
+        perform.require_ours(self._proxmox.observe.config(vmid, one.node), one)
+
     def _seen(self, only: Collection[int] | None) -> World:
         return world.observe(self._proxmox.observe, self._selected(only), None, no_inside="not asked")
 
@@ -125,6 +135,8 @@ class Deployment:
             return GuestCheck(self._inside.check(one.vmid))
         except ZentoriaError as error:
             return GuestCheck(unknown=world.describe(error))
+        except OSError as error:
+            return GuestCheck(unknown=f"{error.strerror or error} on this machine")
 
 
 def require_possible(plan: Plan, *, allow_replace: bool = False) -> None:
@@ -136,6 +148,15 @@ def require_possible(plan: Plan, *, allow_replace: bool = False) -> None:
     reasons = [f"container {c.vmid} ({c.name}) is not Zentoria's: {c.reason}" for c in plan.refused]
     todo = "move what is there to another VMID, or change the VMID in the inventory; Zentoria never touches it"
     replaced = [c for c in plan if c.action is Action.REPLACE]
+    held = [c for c in replaced if c.protected]
+    if not reasons and held:
+        reasons = [
+            f"container {c.vmid} ({c.name}) would have to be replaced and is protected: {c.reason}" for c in held
+        ]
+        todo = "undo that change in the inventory; or first take the protection off (`protect: false`, `zentoria up`)"
+    if not reasons and plan.unfinished:
+        reasons = [f"container {c.vmid} ({c.name}): {c.reason}" for c in plan.unfinished]
+        todo = "wait until its create task on the node has ended, then run again"
     if not reasons and replaced and not allow_replace:
         reasons = [
             f"container {c.vmid} ({c.name}) would be destroyed and made again: {c.reason}"

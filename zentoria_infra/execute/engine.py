@@ -85,6 +85,14 @@ class _Run:
             report = self._perform(stage, lambda text: self._tell(Progress(stage, text)))
         except ZentoriaError as error:
             return Ended(stage, Status.FAILED, time.monotonic() - begun, error)
+        except Exception as error:
+            # A bug, or this machine's own trouble (a full disk): it must not stop the other containers.
+            wrapped = ZentoriaError(
+                f"{stage.says()} of container {stage.vmid}",
+                got=f"{type(error).__name__}: {error}",
+                todo="if it is about this machine (disk, memory), put that right; then run the command again",
+            )
+            return Ended(stage, Status.FAILED, time.monotonic() - begun, wrapped)
         return Ended(stage, Status.DONE, time.monotonic() - begun, report=report)
 
     def _ready(self) -> list[AnyStage]:

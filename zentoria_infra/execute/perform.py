@@ -21,7 +21,7 @@ from zentoria_infra.plan.stages import (
     Restart,
     Start,
 )
-from zentoria_infra.plan.values import format_properties
+from zentoria_infra.plan.values import format_properties, truth
 from zentoria_infra.proxmox.client import Proxmox
 from zentoria_infra.proxmox.records import ContainerConfig
 
@@ -57,6 +57,9 @@ class Performer:
             ZentoriaError: it did not work; the next run goes on from what is there.
         """
         desired = self._desired[stage.vmid]
+        if not isinstance(stage, Create | Destroy):
+            # Between the plan and now somebody else may have taken the VMID; Destroy looks for itself.
+            require_ours(self._proxmox.observe.config(stage.vmid, desired.node), desired)
         match stage:
             case Create():
                 self._create(desired)
@@ -92,6 +95,12 @@ class Performer:
     def _destroy(self, desired: DesiredContainer) -> None:
         config = self._proxmox.observe.config(desired.vmid, desired.node)
         require_ours(config, desired)
+        if truth(config.values.get("protection", "0")):
+            raise RefusedError(
+                f"destroy container {desired.vmid} ({desired.name})",
+                got="it is protected",
+                todo=f"set `protect: false` ({desired.said_at('protection')}) and run `zentoria up`, then try again",
+            )
         if self._proxmox.observe.status(desired.vmid, desired.node) == "running":
             self._proxmox.write.shutdown(desired.vmid, node=desired.node)
         self._proxmox.write.destroy(desired.vmid, node=desired.node)

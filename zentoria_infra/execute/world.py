@@ -9,7 +9,9 @@ from typing import TypeVar
 
 from zentoria_infra.errors import TaskError, ZentoriaError
 from zentoria_infra.plan import ownership
+from zentoria_infra.plan.change import Effect
 from zentoria_infra.plan.desired import DesiredContainer
+from zentoria_infra.plan.diff import attribute_changes
 from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
 from zentoria_infra.proxmox.observe import Observer
 from zentoria_infra.proxmox.records import Guest
@@ -19,6 +21,9 @@ _Found = TypeVar("_Found")
 
 Look = Callable[[DesiredContainer], GuestCheck]
 """Asks the agent inside a running container what it would change."""
+
+TASKS = frozenset({"vzcreate", "vzdestroy", "vzstart", "vzshutdown", "vzstop", "vzreboot", "resize"})
+"""Types of tasks that change a container."""
 
 READS = 8
 """Reads at once. The API has three workers, and each read is short."""
@@ -58,27 +63,42 @@ def observe(
         checks = dict(zip((one.vmid for one in inside), _each(look, inside, LOOKS), strict=True))
     taken = frozenset(vmid for vmid, is_free in free.items() if not is_free)
     making = [one for one in missing if one.vmid not in taken]
+    making += [one for one in there if _to_replace(one, containers[one.vmid])]
     return World(containers, taken, checks, tuple(_problems(observer, making)), no_inside)
 
 
-def wait_for_creates(observer: Observer, desired: Sequence[DesiredContainer], seconds: float = 120) -> None:
-    """Wait until no container of ours carries the lock of a create that an earlier run began.
+def wait_for_tasks(observer: Observer, desired: Sequence[DesiredContainer], seconds: float = 900) -> None:
+    """Wait until no task that a killed run left on the node is at work on a container of ours.
+
+    A container joins its pool when its create task ends. Until then a token with rights on the pool does not see it,
+    but it sees its own tasks.
+
+    Args:
+        observer: reads the node.
+        desired: the containers of the inventory.
+        seconds: how long; a create from a large template takes minutes.
 
     Raises:
-        TaskError: one still carries it after ``seconds``.
+        TaskError: one is still at work after ``seconds``.
     """
     deadline = time.monotonic() + seconds
     nodes = sorted({one.node for one in desired})
     vmids = {one.vmid for one in desired}
     while True:
-        locked = [g.vmid for n in nodes for g in observer.containers(n) if g.vmid in vmids and g.lock == "create"]
-        if not locked:
+        busy = {g.vmid for n in nodes for g in observer.containers(n) if g.vmid in vmids and g.lock == "create"}
+        busy |= {
+            int(task.subject)
+            for node in nodes
+            for task in observer.running_tasks(node=node)
+            if task.kind in TASKS and task.subject.isdigit() and int(task.subject) in vmids
+        }
+        if not busy:
             return
         if time.monotonic() > deadline:
             raise TaskError(
-                f"wait for the creation of container {', '.join(map(str, locked))}",
-                got=f"the lock 'create' has been there for {seconds:.0f} seconds",
-                todo="look at its create task on the node; if that is dead, run `pct unlock` and destroy the container",
+                f"wait for the tasks of container {', '.join(map(str, sorted(busy)))}",
+                got=f"they are at work for more than {seconds:.0f} seconds",
+                todo="look at the node's task list; when they have ended, run again",
             )
         time.sleep(0.5)
 
@@ -102,6 +122,11 @@ def _can_look(desired: DesiredContainer, observed: ObservedContainer) -> bool:
     text = observed.config.get("description", "")
     ours = ownership.owner(text, desired.site_id, desired.vmid) is ownership.Owner.OURS
     return ours and observed.running and observed.kind == "lxc"
+
+
+def _to_replace(desired: DesiredContainer, observed: ObservedContainer) -> bool:
+    changes = attribute_changes(desired, observed) if observed.kind == "lxc" else ()
+    return any(change.effect is Effect.REPLACE for change in changes)
 
 
 def _problems(observer: Observer, making: Sequence[DesiredContainer]) -> Iterable[str]:

@@ -94,6 +94,8 @@ class ContainerPlan:
     """The inside must be brought to its state."""
     volumes: tuple[str, ...] = ()
     """Data volumes that a replacement would destroy."""
+    protected: bool = False
+    """It must not be destroyed, and so not be replaced."""
 
     @property
     def changes(self) -> bool:
@@ -126,8 +128,13 @@ class Plan:
 
     @property
     def empty(self) -> bool:
-        """No change and nothing in the way."""
-        return not self.changed and not self.refused
+        """No change, nothing in the way, and nothing to wait for."""
+        return not self.changed and not self.refused and not self.unfinished
+
+    @property
+    def unfinished(self) -> tuple[ContainerPlan, ...]:
+        """Containers that an earlier call still creates."""
+        return tuple(c for c in self.containers if c.action is Action.WAIT)
 
     def counts(self) -> dict[Action, int]:
         """How many containers per action, in the order of :class:`Action`; actions without any are left out."""

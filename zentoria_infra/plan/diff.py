@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from zentoria_infra.plan import ownership
@@ -21,6 +22,10 @@ from zentoria_infra.plan.values import (
 DEFAULTS: Mapping[str, str] = {"onboot": "0", "protection": "0", "swap": "512", "memory": "512", "cpulimit": "0"}
 """What Proxmox takes for an option that is not there (schema defaults of /nodes/{node}/lxc/{vmid}/config)."""
 
+_NET = re.compile(r"net\d+")
+_VOLUME = re.compile(r"(mp|unused)\d+")
+_UNALLOCATED = re.compile(r"[^:]+:\d+(\.\d+)?")
+"""A volume as it is asked for, ``storage:GiB``: Proxmox keeps it so when adding it to a running container failed."""
 _FLAGS = frozenset({"onboot", "protection"})
 _WORDS = frozenset({"nameserver", "searchdomain"})
 _AFTER_RESTART = frozenset({"nameserver", "searchdomain"})
@@ -67,9 +72,21 @@ def _existing(desired: DesiredContainer, observed: ObservedContainer, world: Wor
     if worst is Effect.REPLACE:
         keys = ", ".join(a.key for a in attributes if a.effect is Effect.REPLACE)
         reason = f"{keys} cannot be changed on a container"
-        lost = tuple(f"{v.key} ({v.path})" for v in desired.volumes if v.key in observed.config)
+        lost = tuple(
+            f"{key} ({parse_properties(value, 'volume').get('mp', 'no mount point')})"
+            for key, value in sorted(observed.config.items())
+            if _VOLUME.fullmatch(key)
+        )
+        protected = desired.protect or truth(observed.config.get("protection", "0"))
         return _plan(
-            desired, Action.REPLACE, reason, attributes, start=True, converge=not world.no_inside, volumes=lost
+            desired,
+            Action.REPLACE,
+            reason,
+            attributes,
+            start=True,
+            converge=not world.no_inside,
+            volumes=lost,
+            protected=protected,
         )
     waiting = observed.running and (worst is Effect.RESTART or bool(observed.pending))
     inside = check.report is not None and bool(check.report.changes or check.report.failed)
@@ -135,6 +152,9 @@ def attribute_changes(desired: DesiredContainer, observed: ObservedContainer) ->
         seen = there.get(key, "")
         if _net(parse_properties(seen)) != _net(net):
             yield _change(desired, key, seen, format_properties(net))
+    for key, seen in there.items():
+        if _NET.fullmatch(key) and key not in desired.nets:
+            yield _change(desired, key, seen, "")
     yield from _features(desired, there)
     if parse_tags(there.get("tags", "")) != desired.tags:
         yield _change(desired, "tags", there.get("tags", ""), format_tags(desired.tags))
@@ -157,6 +177,8 @@ def _volumes(desired: DesiredContainer, there: Mapping[str, str]) -> Iterator[At
             yield _change(desired, volume.key, "", volume_text(volume))
             continue
         parsed = parse_properties(seen, "volume")
+        if _UNALLOCATED.fullmatch(parsed.get("volume", "")):
+            continue  # it could not be added while the container ran: it is pending, and the restart makes it
         storage = parsed.get("volume", "").partition(":")[0]
         if storage != volume.storage:
             yield _change(desired, volume.key, seen, volume_text(volume), Effect.REPLACE)
@@ -165,8 +187,8 @@ def _volumes(desired: DesiredContainer, there: Mapping[str, str]) -> Iterator[At
         if size < volume.size:
             grown = f"{volume.size // GIB}G"
             yield _change(desired, volume.key, parsed.get("size", "?"), grown, via=Via.RESIZE, value=grown)
-        if volume.path and parsed.get("mp") != volume.path:
-            parsed["mp"] = volume.path
+        if volume.path and (parsed.get("mp"), truth(parsed.get("backup", "0"))) != (volume.path, volume.backup):
+            parsed |= {"mp": volume.path, "backup": str(int(volume.backup))}
             text = format_properties(parsed, "volume")
             yield _change(desired, volume.key, seen, text, Effect.RESTART)
 
@@ -229,6 +251,7 @@ def _plan(
     start: bool = False,
     converge: bool = False,
     volumes: tuple[str, ...] = (),
+    protected: bool = False,
 ) -> ContainerPlan:
     return ContainerPlan(
         vmid=desired.vmid,
@@ -241,4 +264,5 @@ def _plan(
         start=start,
         converge=converge,
         volumes=volumes,
+        protected=protected,
     )

@@ -88,6 +88,7 @@ def _options(inventory: Inventory, container: Container) -> dict[str, str]:
         "cores": str(resources.cores),
         "memory": str(resources.memory),
         "swap": str(resources.swap),
+        "cpulimit": f"{resources.cpulimit or 0:g}",
         "onboot": str(int(container.onboot)),
         "startup": ",".join(order),
         "nameserver": " ".join(str(server) for server in dns.nameservers),
@@ -95,8 +96,6 @@ def _options(inventory: Inventory, container: Container) -> dict[str, str]:
         "protection": str(int(container.protect)),
         "description": ownership.description(container.hostname, container.purpose, inventory.site.id, container.vmid),
     }
-    if resources.cpulimit is not None:
-        options["cpulimit"] = f"{resources.cpulimit:g}"
     return options
 
 

@@ -198,7 +198,7 @@ def from_transport(error: requests.RequestException, call: Call, *, pin: str | N
     if isinstance(error, requests.exceptions.SSLError):
         return _from_tls(text, call, pin)
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return UnreachableError(
+        return NotSentError(
             tried, on=on, got="no connection within the time limit", todo="is the node up, and is a firewall between?"
         )
     if isinstance(error, requests.exceptions.ReadTimeout):

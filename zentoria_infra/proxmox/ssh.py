@@ -154,7 +154,8 @@ class SshConnection:
                     todo="raise MaxSessions in the node's sshd_config to 10, its default",
                 ) from None
             except (paramiko.SSHException, OSError, EOFError) as error:
-                self._discard(transport)
+                if not transport.is_active():
+                    self._discard(transport)  # others may be at work on one that is only slow
                 if last:
                     raise dropped(self.target, tried, str(error) or "the connection was closed") from None
         raise AssertionError("unreachable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -113,7 +114,8 @@ class Writer:
         """
         everything = {**params, "delete": ",".join(delete) or None, "digest": digest}
         with self._gates.vmid(vmid):
-            self._put_config(vmid, everything, self._node(node), repeatable=digest is None)
+            repeatable = digest is None and not any(_allocates(key, value) for key, value in params.items())
+            self._put_config(vmid, everything, self._node(node), repeatable=repeatable)
 
     def start(self, vmid: int, *, node: str | None = None, progress: tasks.Progress | None = None) -> None:
         """Start; nothing to do when it runs."""
@@ -380,6 +382,12 @@ class Writer:
             return self._observe.config(vmid, node)
         except (errors.MissingError, PermissionDeniedError):
             return None
+
+
+def _allocates(key: str, value: Value) -> bool:
+    """Whether setting an option makes a new volume (``storage:GiB``): twice would make two."""
+    volume = str(value).removeprefix("volume=").partition(",")[0]
+    return re.fullmatch(r"rootfs|mp\d+", key) is not None and re.fullmatch(r"[^:/]+:\d+(\.\d+)?", volume) is not None
 
 
 def _same_description(params: Mapping[str, Value]) -> Callable[[ContainerConfig], bool]:
