@@ -1,7 +1,7 @@
 # Two commands matter: `make up` and `make test`. Both bring what they need.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.DEFAULT_GOAL := help
+.DEFAULT_GOAL := setup
 .DELETE_ON_ERROR:
 
 # uv lives in a virtual environment of its own; its version and hashes are pinned beside it.
@@ -12,13 +12,14 @@ PYTHON ?= $(shell command -v /usr/bin/python3 || command -v python3)
 export UV_NATIVE_TLS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+SERVICES := $(patsubst %/pyproject.toml,%,$(wildcard services/*/pyproject.toml))
 # What real LXC guests need on this machine; without root they are only named.
 DEBIAN_PACKAGES := lxc lxcfs mmdebstrap uidmap zstd openssh-server openssh-client iproute2 e2fsprogs kmod gpgv \
 	util-linux mount procps hostname
 
 .PHONY: help setup up down test test-fast lint lock bench clean
 
-help: ## This list
+help: setup ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 .uv/.ready: .ci/uv.requirements
@@ -30,10 +31,10 @@ help: ## This list
 	.uv/bin/pip install --quiet --require-hashes --no-deps -r $<
 	@touch $@
 
-.venv/.ready: .uv/.ready requirements.lock pyproject.toml services/backend/pyproject.toml
+.venv/.ready: .uv/.ready requirements.lock pyproject.toml $(SERVICES:%=%/pyproject.toml)
 	@[ -x $(PY) ] || $(UV) venv --quiet --python $(PYTHON) .venv
 	$(UV) pip sync --quiet --python $(PY) --require-hashes requirements.lock
-	$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable . --editable services/backend
+	$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable . $(SERVICES:%=--editable %)
 	@touch $@
 
 .uv/.debian: Makefile .ci/install-debian-packages | .uv/.ready
@@ -63,7 +64,7 @@ lint: setup ## Format, style, types, layers, fresh locks
 	.venv/bin/lint-imports
 	$(PY) .ci/check_locks.py $(UV)
 
-lock: .uv/.ready ## Resolve the dependencies anew and write the requirements.lock files
+lock: setup ## Resolve the dependencies anew and write the requirements.lock files
 	$(PY) .ci/check_locks.py $(UV) --write
 
 bench: setup ## Measure round trips, API calls, wall time and memory

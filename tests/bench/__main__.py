@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import statistics
 import sys
 import time
@@ -25,25 +23,9 @@ def measure(stack: Stack, *arguments: str) -> tuple[Run, dict[str, Any]]:
         "seconds": round(run.seconds, 2),
         "api_calls": run.result["api_calls"],
         "ssh_round_trips": run.result["ssh_round_trips"],
+        "peak_memory_mib": run.memory >> 20,
     }
     return run, figures
-
-
-def peak_memory(stack: Stack, *arguments: str) -> int:
-    """Peak resident memory of one command in MiB, by a child of a child of ours."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reader)
-        stack.zentoria(*arguments, "--json")
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        os.write(writer, str(peak).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as stream:
-        peak = int(stream.read())
-    os.waitpid(pid, 0)
-    return peak // 1024
 
 
 def main() -> int:
@@ -67,7 +49,6 @@ def main() -> int:
         _, found["cold up of 17 (packages cached)"] = measure(stack, "up", "--yes")
         warm = [measure(stack, "up", "--yes")[1] for _ in range(options.repeat)]
         found["no-change up"] = {**warm[-1], "seconds": statistics.median(one["seconds"] for one in warm)}
-        found["no-change up"]["peak_memory_mib"] = peak_memory(stack, "up", "--yes")
         redeploys = []
         with RequestLoop(stack, "/api/v1/health") as load:
             time.sleep(1)

@@ -9,10 +9,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import requests
 
@@ -22,12 +23,13 @@ ZENTORIA = Path(sys.executable).with_name("zentoria")
 
 @dataclasses.dataclass
 class Run:
-    """A finished command. ``memory`` is its peak resident size in bytes."""
+    """A finished command. ``memory`` is its peak resident size in bytes, the time is wall time."""
 
     code: int
     out: str
     err: str
     seconds: float
+    memory: int
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -103,13 +105,23 @@ class Stack:
     @staticmethod
     def _run(command: list[str], timeout: float, check: bool, **more: Any) -> Run:
         begun = time.monotonic()
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout, env=_env(), check=False,
-            stdin=subprocess.DEVNULL, **more,
-        )  # fmt: skip
-        run = Run(done.returncode, done.stdout, done.stderr, time.monotonic() - begun)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=_env(), **more)
+            late = threading.Timer(timeout, process.kill)
+            late.start()
+            _, status, usage = os.wait4(process.pid, 0)
+            late.cancel()
+            process.returncode = os.waitstatus_to_exitcode(status)
+            seconds = time.monotonic() - begun
+            texts = [_text(stream) for stream in (out, err)]
+        run = Run(process.returncode, texts[0], texts[1], seconds, usage.ru_maxrss * 1024)
         assert not check or run.code == 0, f"{' '.join(command)}\n{run.said()}"
         return run
+
+
+def _text(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode(errors="replace")
 
 
 def _env() -> dict[str, str]:
