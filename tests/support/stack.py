@@ -84,12 +84,12 @@ class Stack:
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=_env()
         )
 
-    def get(self, path: str, *, https: bool = True, **more: Any) -> requests.Response:
+    def get(self, path: str, *, https: bool = True, host: str = "localhost", **more: Any) -> requests.Response:
         """One request at the proxy, with the site's CA trusted."""
         scheme, port = ("https", self.ports["https"]) if https else ("http", self.ports["http"])
         with requests.Session() as session:
             session.trust_env = False
-            url = f"{scheme}://localhost:{port}{path}"
+            url = f"{scheme}://{host}:{port}{path}"
             return session.get(url, verify=str(self.ca), timeout=30, **{"allow_redirects": False} | more)
 
     @property
