@@ -156,7 +156,7 @@ def reset(
         bool, typer.Option("--cache", help="Also remove what labs share: the built template, kept packages.")
     ] = False,
 ) -> None:
-    """Remove the lab with all of its containers and their data. Asks first; leaves nothing."""
+    """Remove the lab with all of its containers and their data. Asks first; leaves nothing but the shared cache."""
     folder = control.lab_folder(name)
     if folder.exists():
         question = f"Remove lab '{name}' with all containers and data in {folder}?"
