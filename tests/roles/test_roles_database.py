@@ -89,7 +89,7 @@ def test_the_pool_has_the_verifiers_of_the_server(guest: GuestState) -> None:
         assert step.secret
         assert verifier in (step.apply_stdin or "")
         assert verifier in (step.check_stdin or "")
-    assert files(guest)["/etc/pgbouncer/userlist.txt"].mode == "0640"
+    assert files(guest)["/etc/pgbouncer/userlist.txt"].mode == "0600"
 
 
 def test_settings_of_the_pool(guest: GuestState) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from zentoria_infra.cli import output
 from zentoria_infra.cli.context import JsonOption, YesOption
-from zentoria_infra.errors import ExitCode, RefusedError
+from zentoria_infra.errors import ExitCode
 from zentoria_infra.lab import control, health, site_overlay
 from zentoria_infra.lab.control import Wanted
 from zentoria_infra.lab.registry import DEFAULT, Lab
@@ -160,8 +160,7 @@ def reset(
     folder = control.lab_folder(name)
     if folder.exists():
         question = f"Remove lab '{name}' with all containers and data in {folder}?"
-        if not yes and not typer.confirm(question, err=True):
-            raise RefusedError(f"remove lab '{name}'", got="not confirmed", todo="answer y, or give --yes")
+        output.confirm(question, yes)
         control.reset(name, output.note)
         output.lines([f"Lab '{name}' is gone."])
     else:

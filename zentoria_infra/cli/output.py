@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from zentoria_infra.errors import ExitCode
+import typer
+
+from zentoria_infra.errors import ExitCode, RefusedError
 
 
 def lines(texts: Iterable[str]) -> None:
@@ -42,6 +44,20 @@ def note(text: str) -> None:
 def problem(text: str) -> None:
     """Say what went wrong."""
     print(f"error: {text}", file=sys.stderr, flush=True)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask the user on standard error; standard output is for results.
+
+    Raises:
+        RefusedError: nobody is there to answer, or the answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise RefusedError("go on", got="nobody is there to confirm it (no terminal)", todo="add --yes")
+    if not typer.confirm(question, default=False, err=True):
+        raise RefusedError("go on", got="it was not confirmed; nothing was changed", todo="answer y, or add --yes")
 
 
 def leave(code: ExitCode) -> NoReturn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -120,7 +119,7 @@ def down(
             return
         volumes = [f"{v.name} of {c.name}" for c in inventory.containers for v in c.volumes if _in(c.vmid, stages)]
         lost = f" and the data on their volumes ({', '.join(volumes)})" if volumes else ""
-        _confirm(f"Destroy {len(stages)} containers on {node_title(inventory.site)}{lost}?", yes)
+        output.confirm(f"Destroy {len(stages)} containers on {node_title(inventory.site)}{lost}?", yes)
         with progress.shown(stages, as_json=as_json) as listen:
             deployment = deployment_of(inventory, proxmox, listen=listen)
             result = _run(deployment, stages)
@@ -175,7 +174,7 @@ def _apply(
             output.lines(explain.lines(found, stages))
         require_possible(found, allow_replace=allow_replace)
         if stages and not yes:
-            _confirm(f"Carry out this plan on {node_title(inventory.site)}?", yes)
+            output.confirm(f"Carry out this plan on {node_title(inventory.site)}?", yes)
         with progress.shown(stages, as_json=as_json) as listen:
             result = _run(deployment_of(inventory, proxmox, forced, listen), stages)
         _finish(result, proxmox, as_json=as_json, begun=begun, plan=found, url=_where(inventory))
@@ -257,12 +256,3 @@ def _where(inventory: Inventory) -> str:
 
 def _in(vmid: int, stages: Sequence[AnyStage]) -> bool:
     return any(stage.vmid == vmid for stage in stages)
-
-
-def _confirm(question: str, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise RefusedError("go on", got="nobody is there to confirm it (no terminal)", todo="add --yes")
-    if not typer.confirm(question, default=False):
-        raise RefusedError("go on", got="it was not confirmed; nothing was changed")

@@ -48,11 +48,15 @@ class SshSite(Model):
     user: Text = "root"
     host_key: (
         Annotated[
-            str, matching(r"^(ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+( .*)?$", "a public host key as 'ssh-ed25519 AAAA...'")
+            str,
+            matching(
+                r"^((ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+( .*)?|SHA256:[A-Za-z0-9+/]{43})$",
+                "a public host key as 'ssh-ed25519 AAAA...', or its fingerprint as 'SHA256:...'",
+            ),
         ]
         | None
     ) = None
-    """Public host key as in known_hosts, without the host: ``ssh-ed25519 AAAA...``."""
+    """Public host key as in known_hosts, without the host: ``ssh-ed25519 AAAA...``; or ``SHA256:...`` of it."""
     key_file: FilePath | None = None
     """Private key; mode 0600."""
     inside: bool = True
@@ -141,7 +145,6 @@ class Parallel(Model):
 
     creates: Annotated[int, Field(ge=1, le=64)] = 4
     """Creates on one storage. Proxmox's pvedaemon has three workers."""
-    starts: Annotated[int, Field(ge=1, le=64)] = 17
 
 
 class Site(Model):

@@ -87,9 +87,9 @@ def _port(context: Context, container: str, service: str, port: str) -> tuple[st
 
 
 def _password(context: Context, name: str, path: str) -> Resource:
-    """Readable by the service's user, not only by root: the gate's check runs as that user, before the unit does."""
+    """The service's user owns it, and not root: the gate's check runs as that user, before the unit does."""
     text = context.secret(path).get_secret_value()
-    return secret_file(f"{SETTINGS}/{name}_password", f"{text}\n", mode="0640", group=USER)
+    return secret_file(f"{SETTINGS}/{name}_password", f"{text}\n", owner=USER, group=USER)
 
 
 def _sockets(context: Context, service: Service) -> tuple[Resource, ...]:

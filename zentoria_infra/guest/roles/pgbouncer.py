@@ -38,7 +38,7 @@ def pgbouncer(context: Context, service: Service) -> Fragment:
     lines = [f'"{role}" "{secrets.role_verifier(password, role)}"\n' for role, password in sorted(users.items())]
     files = (
         file("/etc/pgbouncer/pgbouncer.ini", ini, mode="0640", group="postgres"),
-        secret_file("/etc/pgbouncer/userlist.txt", "".join(lines), mode="0640", group="postgres"),
+        secret_file("/etc/pgbouncer/userlist.txt", "".join(lines), owner="postgres", group="postgres"),
         drop_in(
             context,
             UNIT,

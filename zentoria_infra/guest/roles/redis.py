@@ -76,7 +76,7 @@ def redis(context: Context, service: Service) -> Fragment:
     )
     files = (
         file("/etc/redis/redis.conf", settings, mode="0640", group="redis"),
-        secret_file("/etc/redis/users.acl", "".join(f"{line}\n" for line in lines), mode="0640", group="redis"),
+        secret_file("/etc/redis/users.acl", "".join(f"{line}\n" for line in lines), owner="redis", group="redis"),
         drop_in(context, UNIT),
     )
     return Fragment(
