@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from inventory_project import copy_project, problems, replace
 
+from zentoria_infra.errors import InventoryError
 from zentoria_infra.inventory.load import load
 
 FINGERPRINT = ":".join(["ab"] * 32)
@@ -101,3 +102,16 @@ def test_models_are_frozen_and_compare_by_value(root: Path) -> None:
     assert first != load(root)
     with pytest.raises(ValueError, match="frozen"):
         first.containers[0].name = "other"  # type: ignore[misc]  # that is what is tested
+
+
+def test_a_host_key_may_be_a_fingerprint_and_nothing_else(root: Path) -> None:
+    key = "SHA256:" + "a/+9" * 10 + "abc"
+    assert load(root, overrides={"proxmox": {"ssh": {"host_key": key}}}).site.proxmox.ssh.host_key == key
+    with pytest.raises(InventoryError, match="or its fingerprint as"):
+        load(root, overrides={"proxmox": {"ssh": {"host_key": key[:-1]}}})
+
+
+def test_a_container_whose_inside_cannot_be_reached_is_refused(root: Path) -> None:
+    ssh = {"host_key": "ssh-ed25519 AAAA"}
+    with pytest.raises(InventoryError, match="'db' is placed on pve2, and its inside can only"):
+        load(root, overrides={"proxmox": {"nodes": {"db": "pve2"}, "ssh": ssh}})

@@ -110,10 +110,14 @@ def _names(inventory: Inventory) -> Iterator[Problem]:
 def _placement(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
     known = {str(container.vmid) for container in inventory.containers}
     known |= {container.name for container in inventory.containers} | broken
-    for name in inventory.site.proxmox.nodes:
+    pve = inventory.site.proxmox
+    for name, node in pve.nodes.items():
+        at = inventory.position(inventory.site, f"proxmox.nodes.{name}")
         if name not in known:
-            at = inventory.position(inventory.site, f"proxmox.nodes.{name}")
             yield problem(at, f"there is no container '{name}'{nearest(name, known)}")
+        elif node != pve.node and pve.ssh.host_key is not None:
+            # pct works on the containers of the node that it runs on, and SSH leads to one node.
+            yield problem(at, f"'{name}' is placed on {node}, and its inside can only be reached on {pve.node} so far")
 
 
 def _resources(inventory: Inventory, container: Container) -> Iterator[Problem]:
