@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.testing
 
-from zentoria_infra.cli import context
+from zentoria_infra.cli import context, inventory_cmd, main
 
 ROOT = Path(__file__).resolve().parents[2]
 ZENTORIA = Path(sys.executable).with_name("zentoria")
@@ -40,6 +41,16 @@ def test_names_are_completed_from_the_inventory(monkeypatch: pytest.MonkeyPatch)
     assert "lab" in context.complete_site("")
     monkeypatch.chdir("/")
     assert context.complete_container("") == []
+
+
+def test_ctrl_c_before_any_stage_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inventory_cmd, "inventory_of", interrupted)
+    run = typer.testing.CliRunner().invoke(main.app, ["validate"])
+    assert run.exit_code == 130
+    assert "run the same command again" in run.output
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 import zentoria_infra
 from zentoria_infra.cli import guest_cmd, inventory_cmd, lab_cmd, output, stack_cmd
 from zentoria_infra.cli.context import RootOption, Shared, SiteOption
 from zentoria_infra.errors import ExitCode, ZentoriaError
 
+
+class _Commands(typer.core.TyperGroup):
+    """Says what Ctrl-C means also where no stage was under way to say it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            output.note("Interrupted; run the same command again to go on.")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
 app = typer.Typer(
     name="zentoria",
+    cls=_Commands,
     help="From an inventory to a running, private AI stack on Proxmox VE.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
