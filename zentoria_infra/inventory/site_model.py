@@ -140,6 +140,21 @@ class Certificate(Model):
         return self
 
 
+class FirewallSite(Model):
+    """How the site's firewall is laid out in Proxmox."""
+
+    objects: Literal["datacenter", "guest"] = "datacenter"
+    """Where aliases and groups live. ``datacenter`` needs Sys.Modify on ``/``; ``guest`` keeps everything in each
+    guest's own file (pool rights are enough), and then an admin must have turned the datacenter's switch on."""
+    management: tuple[Cidr, ...] = ()
+    """Admins' networks, which join the IP set ``management`` before the datacenter's switch is turned on. The
+    address from which Zentoria reaches the node joins by itself."""
+    node_addresses: tuple[Address, ...] = ()
+    """The node's own addresses; none: ``proxmox.host`` when it is an address."""
+    log: Literal["nolog", "err", "warning", "notice", "info", "debug"] = "nolog"
+    """Log level of what is denied."""
+
+
 class Parallel(Model):
     """How much is done at once."""
 
@@ -183,6 +198,7 @@ class Site(Model):
     """Port of that name; another one where something forwards it, as the lab does."""
     certificate: Certificate = Certificate()
     parallel: Parallel = Parallel()
+    firewall: FirewallSite = FirewallSite()
     secrets_file: FilePath | None = None
     """None: ``~/.config/zentoria/<id>/secrets.json``. Never inside the project."""
     container_defaults: dict[str, Any] = Field(default_factory=dict)
