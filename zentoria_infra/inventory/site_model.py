@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from zentoria_infra.inventory.component_model import Component, HttpsUrl, Url
-from zentoria_infra.inventory.values import Address, FilePath, HostName, Model, PortNumber, Text, matching
+from zentoria_infra.inventory.values import Address, Cidr, FilePath, HostName, Model, PortNumber, Text, matching
 
 Fingerprint = Annotated[
     str,
