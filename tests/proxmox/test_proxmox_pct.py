@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from proxmox_ssh_server import FakeNode
 
 from zentoria_infra.errors import ApiError, AuthError, GuestError, UnreachableError
-from zentoria_infra.proxmox import Proxmox
+from zentoria_infra.proxmox import Proxmox, ssh
 from zentoria_infra.proxmox.connection import ApiToken, Endpoint
 from zentoria_infra.proxmox.gates import Gates
 from zentoria_infra.proxmox.pct import Pct
@@ -248,7 +248,19 @@ def test_eight_channels_at_most_on_one_connection(pct: Pct, node: FakeNode) -> N
     assert node.connections == 1
 
 
-def test_sessions_refused(pct: Pct, node: FakeNode) -> None:
+def test_a_session_that_a_busy_sshd_refuses_is_asked_for_again(pct: Pct, node: FakeNode) -> None:
+    node.refuse_sessions = True
+
+    def ready() -> None:
+        node.refuse_sessions = False
+
+    threading.Timer(0.5, ready).start()
+    assert pct.exec(404, ["echo", "late"]).stdout == b"late\n"
+    assert node.connections == 1
+
+
+def test_sessions_refused(pct: Pct, node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "PATIENCE", 0.5)
     node.refuse_sessions = True
     with pytest.raises(UnreachableError, match="refused another session") as caught:
         pct.exec(404, ["true"])

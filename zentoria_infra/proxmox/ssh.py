@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
+import tenacity
 
 from zentoria_infra.errors import AuthError, UnreachableError
 
 CHANNELS = 8
 """Channels at a time; OpenSSH's sshd allows 10 sessions a connection (MaxSessions)."""
+
+PATIENCE = 10.0
+"""Seconds in which a session is asked for again: a busy sshd gives back late those that have ended."""
 
 KEEPALIVE = 15
 """Seconds between two keepalives, so that no firewall forgets the connection during a long install."""
@@ -142,17 +146,29 @@ class SshConnection:
                 self._client = None
 
     def _open(self, tried: str) -> paramiko.Channel:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(paramiko.ChannelException),
+            stop=tenacity.stop_after_delay(PATIENCE),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=1),
+            reraise=True,
+        )
+        try:
+            return retrying(self._open_once, tried)
+        except paramiko.ChannelException as error:
+            raise UnreachableError(
+                tried,
+                on=self.target.where,
+                got=f"sshd refused another session: {error.text}",
+                todo="raise MaxSessions in the node's sshd_config to 10, its default",
+            ) from None
+
+    def _open_once(self, tried: str) -> paramiko.Channel:
         for last in (False, True):
             transport = self._transport()
             try:
                 return transport.open_session(timeout=self.target.connect_timeout)
-            except paramiko.ChannelException as error:
-                raise UnreachableError(
-                    tried,
-                    on=self.target.where,
-                    got=f"sshd refused another session: {error.text}",
-                    todo="raise MaxSessions in the node's sshd_config to 10, its default",
-                ) from None
+            except paramiko.ChannelException:
+                raise  # nothing has begun: it may be asked for again
             except (paramiko.SSHException, OSError, EOFError) as error:
                 if not transport.is_active():
                     self._discard(transport)  # others may be at work on one that is only slow
