@@ -172,7 +172,9 @@ def test_resize_destroy_and_pools(writer: Writer, pve: Any, connection: Connecti
     writer.create_pool("zentoria", "Zentoria")
     writer.create(404, PARAMS)
     writer.add_to_pool("zentoria", [404])
-    assert observer.pool("zentoria").guests == (404,)  # type: ignore[union-attr]
+    pool = observer.pool("zentoria")
+    assert pool is not None
+    assert pool.guests == (404,)
     writer.resize(404, "rootfs", "+1G")
     assert "size=2G" in observer.config(404).values["rootfs"]
     with pytest.raises(ApiError, match="shrink"):

@@ -154,7 +154,12 @@ def _token(site: Site) -> Secret:
         mode = stat.S_IMODE(file.stat().st_mode)
         text = file.read_text().strip()
     except OSError as error:
-        raise AuthError(f"read the token secret of {name}", on=str(file), got=error.strerror or str(error)) from None
+        raise AuthError(
+            f"read the token secret of {name}",
+            on=str(file),
+            got=error.strerror or str(error),
+            todo="make the file readable for you, or set `token_secret_file` in the site file",
+        ) from None
     if mode & 0o077:
         raise AuthError(
             f"read the token secret of {name}",

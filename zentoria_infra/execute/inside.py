@@ -116,7 +116,11 @@ def failure(name: str, report: GuestReport) -> GuestError:
     """The error for a guest whose convergence stopped."""
     bad = next((one for one in report.resources if one.id == report.failed), None)
     if bad is None:
-        return GuestError(f"converge {name}", got=f"{report.failed} failed")
+        return GuestError(
+            f"converge {name}",
+            got=f"{report.failed} failed",
+            todo="run the command again; `zentoria logs` shows what the container says",
+        )
     said = [bad.detail or "it failed"]
     if bad.command:
         said.append(f"command: {bad.command}")

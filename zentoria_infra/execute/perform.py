@@ -107,7 +107,7 @@ class Performer:
 
 
 def create_parameters(desired: DesiredContainer) -> dict[str, str | int | bool]:
-    """Parameters of ``POST /nodes/{node}/lxc``: all that pool rights allow in that call (rights.md).
+    """Parameters of ``POST /nodes/{node}/lxc``: all that pool rights allow in that call.
 
     Tags and features beyond nesting are left out: stages after it set them.
     """

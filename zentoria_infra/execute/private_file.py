@@ -27,12 +27,22 @@ def locked(folder: Path) -> Generator[None]:
     try:
         _make(folder)
     except OSError as error:
-        raise PrivateFileError("make a private folder", on=str(folder), got=error.strerror or str(error)) from error
+        raise PrivateFileError(
+            "make a private folder",
+            on=str(folder),
+            got=error.strerror or str(error),
+            todo="make that place writable for you, or set `secrets_file` in the site file",
+        ) from error
     _check(folder, folder.stat(), stat.S_ISDIR, "folder", 0o700)
     try:
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise PrivateFileError("lock a private folder", on=str(folder), got=error.strerror or str(error)) from error
+        raise PrivateFileError(
+            "lock a private folder",
+            on=str(folder),
+            got=error.strerror or str(error),
+            todo="make that place writable for you, or set `secrets_file` in the site file",
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -58,7 +68,12 @@ def read(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise PrivateFileError("read secrets", on=str(path), got=error.strerror or str(error)) from error
+        raise PrivateFileError(
+            "read secrets",
+            on=str(path),
+            got=error.strerror or str(error),
+            todo="make the file yours (chown) with mode 0600, then run again",
+        ) from error
     with os.fdopen(descriptor, "rb") as stream:
         # of the open file, not of its name: nobody can change one for the other in between
         _check(path, os.fstat(descriptor), stat.S_ISREG, "file", 0o600)

@@ -51,7 +51,7 @@ def observe(
     """
     guests = {guest.vmid: guest for guest in observer.resources()}
     for node in sorted({one.node for one in desired}):
-        # /cluster/resources is up to ten seconds behind (PVE behaviour 29); the node's own list is not.
+        # /cluster/resources is up to ten seconds behind (pvestatd's cycle); the node's own list is not.
         guests |= {guest.vmid: guest for guest in observer.containers(node)}
     there = [one for one in desired if one.vmid in guests]
     missing = [one for one in desired if one.vmid not in guests]

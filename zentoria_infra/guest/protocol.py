@@ -92,7 +92,11 @@ def converge(channel: Channel, state: GuestState, blobs: Blobs, mode: Mode, hear
         elif "error" in message:
             raise _refused(message, state)
         else:
-            raise GuestError(_tried(state), got=f"not the agent's words: {json.dumps(message)[:300]}")
+            raise GuestError(
+                _tried(state),
+                got=f"not the agent's words: {json.dumps(message)[:300]}",
+                todo="something in the container writes among the answers: look at its profile files, then run again",
+            )
 
 
 def _refused(message: Mapping[str, Any], state: GuestState) -> GuestError:
@@ -118,7 +122,9 @@ def _send(channel: Channel, state: GuestState, data: bytes) -> None:
             try:
                 message = _message(channel, state)
             except OSError:
-                raise GuestError(_tried(state), got=f"the connection broke: {error}") from error
+                raise GuestError(
+                    _tried(state), got=f"the connection broke: {error}", todo="run again: it goes on from what is there"
+                ) from error
             if "error" in message:
                 raise _refused(message, state) from error
 
@@ -131,7 +137,11 @@ def _message(channel: Channel, state: GuestState) -> dict[str, Any]:
     longest = max((one.timeout for one in state.resources if isinstance(one, Step)), default=0)
     line = channel.read_line(max(SILENCE, longest + 60.0))
     if line.strip() == NO_PYTHON.encode():
-        raise NoPythonError(_tried(state), got=NO_PYTHON)
+        raise NoPythonError(
+            _tried(state),
+            got=NO_PYTHON,
+            todo="run again: the tool installs it when the container can reach its package sources",
+        )
     if not line:
         code = channel.close()
         said = channel.stderr.decode(errors="replace").strip()
@@ -146,7 +156,11 @@ def _message(channel: Channel, state: GuestState) -> dict[str, Any]:
         message = None
     if not isinstance(message, dict):
         text = line.decode(errors="replace").strip()
-        raise GuestError(_tried(state), got=f"not the agent's words: {text[:300]!r}")
+        raise GuestError(
+            _tried(state),
+            got=f"not the agent's words: {text[:300]!r}",
+            todo="something in the container writes among the answers: look at its profile files, then run again",
+        )
     return message
 
 
@@ -154,4 +168,8 @@ def _report(value: object, state: GuestState) -> GuestReport:
     try:
         return GuestReport.model_validate(value)
     except ValidationError as error:
-        raise GuestError(_tried(state), got=f"a report that is not one: {error.error_count()} errors") from None
+        raise GuestError(
+            _tried(state),
+            got=f"a report that is not one: {error.error_count()} errors",
+            todo="run again; if it stays, the agent and this tool are of different versions",
+        ) from None

@@ -189,7 +189,12 @@ def down(name: str, say: Say) -> bool:
     with _alone(name):
         lab = registry.find(name)
         if lab is None:
-            raise LabError("stop the lab", on=name, got="there is no such lab")
+            raise LabError(
+                "stop the lab",
+                on=name,
+                got="there is no such lab",
+                todo="`zentoria lab status` names the labs that there are",
+            )
         return _down(lab, say)
 
 
@@ -209,7 +214,9 @@ def _down(lab: Lab, say: Say) -> bool:
     if not any(marks.daemon_pid(other.layout).alive() for other in registry.every()):
         ssh.drop_privsep(layout)
     if problems:
-        raise LabError("stop the lab", on=lab.name, got="\n".join(problems))
+        raise LabError(
+            "stop the lab", on=lab.name, got="\n".join(problems), todo="end what is named there by hand, then run again"
+        )
     return ran
 
 
@@ -252,12 +259,17 @@ def _remove(lab: Lab, say: Say) -> None:
         runtime.purge(say)
     if left := mounttable.below(lab.layout.root):
         raise LabError(
-            "remove the lab", on=lab.name, got=f"still mounted: {', '.join(str(one.target) for one in left)}"
+            "remove the lab",
+            on=lab.name,
+            got=f"still mounted: {', '.join(str(one.target) for one in left)}",
+            todo="end what uses these mounts, then run again",
         )
     try:
         shutil.rmtree(lab.layout.root)
     except OSError as error:
-        raise LabError("remove the lab's files", on=str(lab.layout.root), got=str(error)) from error
+        raise LabError(
+            "remove the lab's files", on=str(lab.layout.root), got=str(error), todo="remove the folder by hand"
+        ) from error
 
 
 def cache_folder() -> Path:

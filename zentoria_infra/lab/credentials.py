@@ -51,7 +51,11 @@ def ensure(layout: LabLayout) -> None:
         _user(layout)
         _token(layout)
     except ApiFailure as failure:
-        raise LabError("make the lab's users and rights", got=_told(failure)) from failure
+        raise LabError(
+            "make the lab's users and rights",
+            got=_told(failure),
+            todo="see the lab's log; `zentoria lab reset` makes a new one",
+        ) from failure
 
 
 def token_file(layout: LabLayout) -> str:
@@ -126,5 +130,9 @@ def _token(layout: LabLayout) -> None:
         api.send("DELETE", f"{path}/{TOKEN}")  # its secret is lost: only the server's hash is left
     made = api.send("POST", f"{path}/{TOKEN}", privsep="0", comment="zentoria up")
     if not isinstance(made, dict) or "value" not in made:
-        raise LabError("make the lab's API token", got="the API told no secret")
+        raise LabError(
+            "make the lab's API token",
+            got="the API told no secret",
+            todo="see the lab's log; `zentoria lab reset` makes a new one",
+        )
     write_secret(file, f"{made['value']}\n".encode())

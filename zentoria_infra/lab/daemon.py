@@ -174,7 +174,12 @@ class Daemon:
         try:
             listener = netns.listen_in(self._layout.netns, gateway, PROXY_PORT)
         except OSError as error:
-            raise LabError("start the guests' proxy", on=f"{gateway}:{PROXY_PORT}", got=str(error)) from error
+            raise LabError(
+                "start the guests' proxy",
+                on=f"{gateway}:{PROXY_PORT}",
+                got=str(error),
+                todo="another program holds it in the lab's namespace: `zentoria lab down`, then `zentoria lab up`",
+            ) from error
         cache = PackageCache(template.default_cache() / "packages")
         proxy = ForwardProxy(listener, allow, cache, await _in_thread(allow_list.upstream_proxies))
         self._open.callback(listener.close)
@@ -241,7 +246,14 @@ def main(argv: list[str] | None = None) -> int:
     report = Report(options.report)
     lab = registry.find(options.name)
     if lab is None:
-        report.failed(LabError("start the lab's daemon", on=options.name, got="there is no such lab"))
+        report.failed(
+            LabError(
+                "start the lab's daemon",
+                on=options.name,
+                got="there is no such lab",
+                todo="start it with `zentoria lab up`",
+            )
+        )
         return 1
     layout = lab.layout
     pid_file = marks.daemon_pid(layout)

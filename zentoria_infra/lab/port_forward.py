@@ -37,7 +37,12 @@ class PortForward:
         try:
             self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port, backlog=512)
         except OSError as error:
-            raise LabError("forward a port", on=f"127.0.0.1:{self._port}", got=str(error)) from error
+            raise LabError(
+                "forward a port",
+                on=f"127.0.0.1:{self._port}",
+                got=str(error),
+                todo="end the program that holds the port, or give the lab other ports",
+            ) from error
         self._port = int(self._server.sockets[0].getsockname()[1])
 
     @property

@@ -31,7 +31,11 @@ def for_site(site: str, instance: str = "") -> list[Path]:
     """
     if site != SITE:
         if instance:
-            raise LabError(f"use site '{site}:{instance}'", got="only the site 'lab' has several instances")
+            raise LabError(
+                f"use site '{site}:{instance}'",
+                got="only the site 'lab' has several instances",
+                todo="use `--site lab:NAME`, or the site's name without a colon",
+            )
         return []
     file = overlay_path(instance or DEFAULT)
     if file is None and instance:

@@ -88,7 +88,12 @@ class Supervisor:
                     env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
                 )  # fmt: skip
         except OSError as error:
-            raise LabError(f"start {self._name}", on=self._argv[0], got=str(error)) from error
+            raise LabError(
+                f"start {self._name}",
+                on=self._argv[0],
+                got=str(error),
+                todo="install the program, or look at its permissions",
+            ) from error
         self._pid_file.write(self._process.pid)
 
     async def _wait_ready(self) -> None:

@@ -29,7 +29,7 @@ _UNALLOCATED = re.compile(r"[^:]+:\d+(\.\d+)?")
 _FLAGS = frozenset({"onboot", "protection"})
 _WORDS = frozenset({"nameserver", "searchdomain"})
 _AFTER_RESTART = frozenset({"nameserver", "searchdomain"})
-"""Options that wait for a restart on a running container (PVE behaviour 24)."""
+"""Options that wait for a restart on a running container: Proxmox keeps them pending."""
 
 
 def make_plan(desired: tuple[DesiredContainer, ...], world: World) -> Plan:

@@ -87,7 +87,12 @@ class Pct:
         _check_path(dest)
         result = self.exec(vmid, ["sh", "-c", _PUSH, "push", dest, f"{mode:04o}"], data, timeout)
         if result.exit != 0:
-            raise GuestError(f"write {dest} in container {vmid}", on=self._target.where, got=_ended(result))
+            raise GuestError(
+                f"write {dest} in container {vmid}",
+                on=self._target.where,
+                got=_ended(result),
+                todo="see that there is room on the container's disk, then run again",
+            )
 
     def pull(self, vmid: int, source: str, timeout: float | None = None) -> bytes:
         """Read a file of a running container.
@@ -98,7 +103,12 @@ class Pct:
         _check_path(source)
         result = self.exec(vmid, ["cat", "--", source], None, timeout)
         if result.exit != 0:
-            raise GuestError(f"read {source} in container {vmid}", on=self._target.where, got=_ended(result))
+            raise GuestError(
+                f"read {source} in container {vmid}",
+                on=self._target.where,
+                got=_ended(result),
+                todo="see whether the file is there: `zentoria exec NAME -- ls -l`",
+            )
         return result.stdout
 
     def set(self, vmid: int, **options: str | int | bool) -> None:

@@ -100,7 +100,12 @@ class PctSession:
                     return self._take(end + 1)
                 searched = len(self._out)
                 if searched > limit:
-                    raise GuestError(self._tried, on=self._target.where, got=f"a line longer than {limit} bytes")
+                    raise GuestError(
+                        self._tried,
+                        on=self._target.where,
+                        got=f"a line longer than {limit} bytes",
+                        todo="the program in the container writes something else than it should: look at its log",
+                    )
                 if self._out_ended:
                     self._check_alive()
                     return self._take(len(self._out))
@@ -122,6 +127,7 @@ class PctSession:
                         self._tried,
                         on=self._target.where,
                         got=f"the output ended after {len(self._out)} of {size} bytes{self._stderr_tail()}",
+                        todo="run again; `zentoria logs` shows what the container says",
                     )
                 self._wait(until, timeout)
             return self._take(size)
@@ -160,6 +166,7 @@ class PctSession:
                 self._tried,
                 on=self._target.where,
                 got=f"it ended without an exit code, killed by a signal{self._stderr_tail()}",
+                todo="it was killed, perhaps for want of memory: look at `zentoria logs`, then run again",
             )
         return code
 
@@ -195,6 +202,7 @@ class PctSession:
             self._tried,
             on=self._target.where,
             got=f"it ended ({how}) before it had read its input{self._stderr_tail()}",
+            todo="run again; `zentoria logs` shows what the container says",
         )
 
     def _too_slow(self, what: str, timeout: float | None) -> GuestError:

@@ -67,7 +67,11 @@ def node_of(upid: str) -> str:
     """The node that a task runs on; only that one knows it."""
     found = _UPID.fullmatch(upid)
     if found is None:
-        raise TaskError("follow a task", got=f"{upid!r} is not a task id")
+        raise TaskError(
+            "follow a task",
+            got=f"{upid!r} is not a task id",
+            todo="look at the node's task list; the server may be of a version that this tool does not know",
+        )
     return found["node"]
 
 

@@ -230,7 +230,12 @@ class Writer:
 
     def _await(self, answer: Any, tried: str, node: str, progress: tasks.Progress | None) -> None:
         if not tasks.is_upid(answer):
-            raise TaskError(tried, on=f"node {node}", got=f"no task id in the answer, but {answer!r}")
+            raise TaskError(
+                tried,
+                on=f"node {node}",
+                got=f"no task id in the answer, but {answer!r}",
+                todo="look at the node's task list; the server may be of a version that this tool does not know",
+            )
         tasks.await_task(
             self._read,
             answer,

@@ -109,7 +109,12 @@ class BlobCache:
             try:
                 source = path.open("rb")
             except OSError as error:
-                raise ArtifactError("read a file", on=str(path), got=error.strerror or str(error)) from error
+                raise ArtifactError(
+                    "read a file",
+                    on=str(path),
+                    got=error.strerror or str(error),
+                    todo="look at that file and its permissions, then run again",
+                ) from error
             with source:
                 while chunk := source.read(_CHUNK):
                     stream.write(chunk)

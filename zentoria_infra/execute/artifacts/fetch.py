@@ -119,7 +119,11 @@ def _copy(response: requests.Response, write: Callable[[bytes], None], progress:
     for chunk in response.iter_content(_CHUNK):
         done += len(chunk)
         if done > MAX_BYTES:
-            raise ArtifactError("fetch a file", got=f"it is larger than {MAX_BYTES:,} bytes")
+            raise ArtifactError(
+                "fetch a file",
+                got=f"it is larger than {MAX_BYTES:,} bytes",
+                todo="check the URL of that component in the site file: nothing that is installed is so large",
+            )
         write(chunk)
         if progress is not None:
             progress(done, total)

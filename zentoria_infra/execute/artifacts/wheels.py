@@ -114,10 +114,18 @@ def _own_wheel(service: Path, cache: BlobCache, step: Step) -> Wheel:
         name = canonicalize_name(project["project"]["name"])
         key = _key("wheel", tree_hash(service), *(_installed(requirement) for requirement in requires))
     except OSError as error:
-        raise ArtifactError("read a service", on=str(service), got=error.strerror or str(error)) from error
+        raise ArtifactError(
+            "read a service",
+            on=str(service),
+            got=error.strerror or str(error),
+            todo="look at that folder and its permissions",
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ArtifactError(
-            "read a service", on=str(service / "pyproject.toml"), got=f"{type(error).__name__}: {error}"
+            "read a service",
+            on=str(service / "pyproject.toml"),
+            got=f"{type(error).__name__}: {error}",
+            todo="put the file right: it must be TOML with a [project] table",
         ) from error
     if found := _noted(cache, "wheel", key):
         return found[0]
@@ -130,7 +138,12 @@ def _own_wheel(service: Path, cache: BlobCache, step: Step) -> Wheel:
         )  # fmt: skip
         wheels = _keep(Path(folder), cache)
     if len(wheels) != 1 or canonicalize_name(parse_wheel_filename(wheels[0].name)[0]) != name:
-        raise ArtifactError(f"build {name}", on=str(service), got=f"the build gave {[w.name for w in wheels]}")
+        raise ArtifactError(
+            f"build {name}",
+            on=str(service),
+            got=f"the build gave {[w.name for w in wheels]}",
+            todo="look at the [build-system] of its pyproject.toml: it must build one wheel",
+        )
     with zipfile.ZipFile(cache.path(wheels[0].blob)) as archive:
         if all(".dist-info/" in each for each in archive.namelist()):
             # hatchling does not mind a folder that is not there.
@@ -178,14 +191,30 @@ def _check_download(pins: tuple[Pin, ...], wheels: tuple[Wheel, ...], target: Ta
         try:
             name, version, _, tags = parse_wheel_filename(wheel.name)
         except InvalidWheelFilename as error:
-            raise ArtifactError("download a dependency", on=wheel.name, got="this is no wheel") from error
+            raise ArtifactError(
+                "download a dependency", on=wheel.name, got="this is no wheel", todo="lock a release that has a wheel"
+            ) from error
         pin = expected.pop(canonicalize_name(name), None)
         if pin is None or pin.version != str(version) or wheel.blob not in pin.hashes:
-            raise ArtifactError("download a dependency", on=wheel.name, got="the lock does not name this file")
+            raise ArtifactError(
+                "download a dependency",
+                on=wheel.name,
+                got="the lock does not name this file",
+                todo="make the lock again with the same sources, then run again",
+            )
         if not tags & target.tags:
-            raise ArtifactError("download a dependency", on=wheel.name, got="it does not install on the guest")
+            raise ArtifactError(
+                "download a dependency",
+                on=wheel.name,
+                got="it does not install on the guest",
+                todo="lock a release that has a wheel for the guests' Python and processor",
+            )
     if expected:
-        raise ArtifactError("download the locked dependencies", got=f"nothing came for {', '.join(sorted(expected))}")
+        raise ArtifactError(
+            "download the locked dependencies",
+            got=f"nothing came for {', '.join(sorted(expected))}",
+            todo="check the machine's package index and its proxy, then run again",
+        )
 
 
 def _check_lock(wheel: Path, name: str, pins: tuple[Pin, ...], target: Target, service: Path) -> None:
@@ -196,7 +225,10 @@ def _check_lock(wheel: Path, name: str, pins: tuple[Pin, ...], target: Target, s
     python = metadata.get("Requires-Python")
     if python and not SpecifierSet(python).contains(target.python):
         raise ArtifactError(
-            f"build {name}", on=str(service), got=f"it needs Python {python}, the guest has {target.python}"
+            f"build {name}",
+            on=str(service),
+            got=f"it needs Python {python}, the guest has {target.python}",
+            todo="lower `requires-python` of the service, or use a template with a newer Python",
         )
     locked = {pin.name: pin for pin in pins}
     missing = []

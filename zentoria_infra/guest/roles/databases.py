@@ -16,7 +16,7 @@ SHARED = "zentoria_core"
 """The database of everybody who has none of its own."""
 
 OWN = {"n8n": "n8n", "embeddings": "zentoria_vectors"}
-"""Containers with a database of their own (architecture: database; reading.md, 12 and 14)."""
+"""Containers with a database of their own: n8n brings its own migrations, vectors have the extension."""
 
 SHARED_OWNER = "backend"
 """Owns the shared database; each other role has a schema of its own in it, named as the role."""

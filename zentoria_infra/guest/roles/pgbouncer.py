@@ -11,7 +11,7 @@ from zentoria_infra.inventory.model import Service
 
 UNIT = "pgbouncer.service"
 MAX_CLIENTS = 1000
-"""Issue 2, section 7."""
+"""Clients that PgBouncer takes (``max_client_conn``): more than all services open together."""
 MAX_PREPARED = 200
 """Prepared statements kept a server connection; above 0 they work in transaction mode (PgBouncer 1.21 and newer)."""
 

@@ -14,7 +14,7 @@ from zentoria_infra.inventory.model import Service
 CLUSTER = "main"
 HOME = "/var/lib/postgresql"
 POOL_SIZE = 25
-"""Server connections of PgBouncer for one role and database (issue 2, section 7)."""
+"""Server connections of PgBouncer for one role and database (``default_pool_size``)."""
 DIRECT_CONNECTIONS = 10
 """Connections that a role may want beside the pool: migrations, n8n's own pool."""
 MONITOR = "prometheus"

@@ -88,7 +88,7 @@ class ApiServer:
 
     async def _runner(self, *, trusted: bool) -> web.ServerRunner:
         if self._pool is None:
-            raise LabError("start the API server", got="it is not running")
+            raise LabError("start the API server", got="it is not running", todo="start it first")
         frontend = Frontend(self.node, self.router, self._pool, trusted=trusted, auth_delay=self._auth_delay)
         runner = web.ServerRunner(web.Server(frontend.handle, access_log=None), shutdown_timeout=2.0)
         await runner.setup()

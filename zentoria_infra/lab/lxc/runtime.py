@@ -84,7 +84,12 @@ class LxcRuntime:
         try:
             self._network.up()
         except RuntimeFailure as failure:
-            raise LabError("make the lab's network", on=self._layout.netns, got=str(failure)) from failure
+            raise LabError(
+                "make the lab's network",
+                on=self._layout.netns,
+                got=str(failure),
+                todo="see what `ip` says there; `zentoria lab reset` begins anew",
+            ) from failure
         if not self._store.enforced:
             log("this machine has no loop devices: sizes of disks are not enforced")
 
@@ -128,7 +133,12 @@ class LxcRuntime:
         shutil.rmtree(f"/run/lxc/lock{self._layout.root}", ignore_errors=True)
         left += [f"cgroup {folder}" for folder in self._cgroups.remove(self._layout.netns)]
         if left:
-            raise LabError("take the lab down", on=self._layout.netns, got="\n".join(left))
+            raise LabError(
+                "take the lab down",
+                on=self._layout.netns,
+                got="\n".join(left),
+                todo="end what is named there by hand, then run again",
+            )
 
     def purge(self, log: Log) -> None:
         """:meth:`host_down`, then remove guests, volumes and templates of this lab.

@@ -104,7 +104,11 @@ def mirrors() -> Mirrors:
         )  # fmt: skip
         release = Path("/etc/os-release").read_text()
     except (RuntimeFailure, OSError) as failure:
-        raise LabError("find this machine's Debian mirror", got=str(failure)) from failure
+        raise LabError(
+            "find this machine's Debian mirror",
+            got=str(failure),
+            todo="put a Debian mirror into this machine's APT sources",
+        ) from failure
     found = re.search(r"^VERSION_CODENAME=\"?(\w+)", release, re.MULTILINE)
     return choose(listed, found[1] if found else "")
 
@@ -229,7 +233,11 @@ def _keyring(found: Mirrors, work: Path, log: Log) -> Path:
         for package in work.glob("debian-archive-keyring_*.deb"):
             run(["dpkg-deb", "--extract", package, work / "keyring"])
     except RuntimeFailure as failure:
-        raise LabError("get Debian's newest keyring", got=str(failure)) from failure
+        raise LabError(
+            "get Debian's newest keyring",
+            got=str(failure),
+            todo="check this machine's APT sources and its proxy, then run again",
+        ) from failure
     for keyring in _candidates(work / "keyring/usr/share/keyrings"):
         if _verifies(keyring, signed):
             return keyring
