@@ -1,4 +1,4 @@
-"""The whole client: one object a node, with ``observe``, ``write`` and ``pct``."""
+"""The whole client: one object a node, with ``observe``, ``write`` and ``pct``, and likewise for the firewall."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from types import TracebackType
 
 from zentoria_infra.errors import UnreachableError
 from zentoria_infra.proxmox.connection import Connection, Credentials, Endpoint, RetryPolicy
+from zentoria_infra.proxmox.conntrack import Conntrack
+from zentoria_infra.proxmox.firewall_read import FirewallObserver
+from zentoria_infra.proxmox.firewall_write import FirewallWriter
 from zentoria_infra.proxmox.gates import CREATES_PER_STORAGE, Gates
 from zentoria_infra.proxmox.observe import Observer
 from zentoria_infra.proxmox.pct import Pct
@@ -38,11 +41,15 @@ class Proxmox:
         pace: Pace | None = None,
     ) -> None:
         self.endpoint = endpoint
+        self._credentials = credentials
         self._connection = Connection(endpoint, credentials, retry=retry)
         self._gates = Gates(creates_per_storage)
         self.observe = Observer(self._connection.reader(), endpoint.node)
         self.write = Writer(self._connection, self.observe, self._gates, pace=pace)
+        self.firewall = FirewallObserver(self._connection.reader(), endpoint.node)
+        self.write_firewall = FirewallWriter(self._connection, self.firewall, self._gates)
         self._pct = Pct(ssh, self._gates) if ssh is not None else None
+        self._conntrack = Conntrack(self._pct.connection) if self._pct is not None else None
         self._inside = ssh is not None and ssh.inside
 
     def __repr__(self) -> str:
@@ -61,13 +68,36 @@ class Proxmox:
             UnreachableError: no SSH target was given.
         """
         if self._pct is None:
-            raise UnreachableError(
-                "run a command in a container",
-                on=self.endpoint.where,
-                got="no SSH access to the node is configured",
-                todo="set the node's SSH address, key and host key in the site file",
-            )
+            raise self._no_ssh("run a command in a container")
         return self._pct
+
+    @property
+    def conntrack(self) -> Conntrack:
+        """The node's table of open connections, over SSH.
+
+        Raises:
+            UnreachableError: no SSH target was given.
+        """
+        if self._conntrack is None:
+            raise self._no_ssh("cut open connections on the node")
+        return self._conntrack
+
+    def connect(self, endpoint: Endpoint | None = None, *, retry: RetryPolicy | None = None) -> Connection:
+        """A connection of its own, as the same user; the caller closes it.
+
+        Args:
+            endpoint: the same API with other time limits; default: as given.
+            retry: how often calls are sent again.
+        """
+        return Connection(endpoint or self.endpoint, self._credentials, retry=retry)
+
+    def _no_ssh(self, tried: str) -> UnreachableError:
+        return UnreachableError(
+            tried,
+            on=self.endpoint.where,
+            got="no SSH access to the node is configured",
+            todo="set the node's SSH address, key and host key in the site file",
+        )
 
     @property
     def api_calls(self) -> CallStats:

@@ -45,6 +45,11 @@ class Pct:
         self._ssh = SshConnection(target)
 
     @property
+    def connection(self) -> SshConnection:
+        """The SSH connection, for other commands of the node."""
+        return self._ssh
+
+    @property
     def round_trips(self) -> int:
         """Commands sent so far."""
         return self._ssh.round_trips
