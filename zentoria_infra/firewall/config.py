@@ -85,7 +85,7 @@ class Group:
 class Datacenter:
     """``/cluster/firewall``. ``rules`` are those of the hosts; they say nothing about guests."""
 
-    options: Mapping[str, str] = NO_OPTIONS
+    options: Mapping[str, str] = dataclasses.field(default_factory=lambda: NO_OPTIONS)
     aliases: tuple[Alias, ...] = ()
     ipsets: tuple[IpSet, ...] = ()
     groups: tuple[Group, ...] = ()
@@ -97,7 +97,7 @@ class Node:
     """``/nodes/{node}/firewall``."""
 
     name: str
-    options: Mapping[str, str] = NO_OPTIONS
+    options: Mapping[str, str] = dataclasses.field(default_factory=lambda: NO_OPTIONS)
     rules: tuple[Rule, ...] = ()
 
 
@@ -128,7 +128,7 @@ class Guest:
     name: str
     node: str
     nics: tuple[Nic, ...]
-    options: Mapping[str, str] = NO_OPTIONS
+    options: Mapping[str, str] = dataclasses.field(default_factory=lambda: NO_OPTIONS)
     aliases: tuple[Alias, ...] = ()
     ipsets: tuple[IpSet, ...] = ()
     rules: tuple[Rule, ...] = ()

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from zentoria_infra.errors import RefusedError
-from zentoria_infra.firewall.config import Alias, Datacenter, Entry, Guest, IpSet, Node, Rule, RuleType
+from zentoria_infra.firewall.config import NO_OPTIONS, Alias, Datacenter, Entry, Guest, IpSet, Node, Rule, RuleType
 from zentoria_infra.proxmox import records
 
 _TEXT_FIELDS = {
@@ -108,8 +108,8 @@ class Digests:
     options: str = ""
     rules: str = ""
     aliases: str = ""
-    ipsets: Mapping[str, str] = MappingProxyType({})
-    groups: Mapping[str, str] = MappingProxyType({})
+    ipsets: Mapping[str, str] = dataclasses.field(default_factory=lambda: NO_OPTIONS)
+    groups: Mapping[str, str] = dataclasses.field(default_factory=lambda: NO_OPTIONS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
