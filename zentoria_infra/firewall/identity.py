@@ -1,0 +1,17 @@
+"""Whose is a firewall object? The first word of its comment tells, never its position."""
+
+from __future__ import annotations
+
+PREFIX = "zt/"
+"""The first word of every comment of ours begins so."""
+
+
+def identity(comment: str) -> str:
+    """The identity in a comment, as ``zt/row-7/backend/db/tcp``; empty for what is not ours."""
+    word = comment.split(maxsplit=1)[0] if comment.strip() else ""
+    return word if word.startswith(PREFIX) else ""
+
+
+def is_ours(comment: str) -> bool:
+    """Whether a comment carries an identity of ours."""
+    return bool(identity(comment))

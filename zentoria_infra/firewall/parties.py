@@ -1,0 +1,170 @@
+"""Who can send and receive: the containers, the node, the gateway, the internet, and strangers on our networks.
+
+Every IPv4 address belongs to exactly one party, so that a proof over parties is a proof over all addresses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zentoria_infra.inventory.model import Inventory
+
+NODE = "node"
+GATEWAY = "gateway"
+INTERNET = "internet"
+STRANGER = "stranger"
+"""Addresses of our networks that nobody in the inventory has."""
+
+Span = tuple[int, int]
+"""First and last IPv4 address, as integers."""
+
+EVERYTHING: Span = (0, 2**32 - 1)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Party:
+    """A name and the IPv4 addresses that belong to it and to no other party: sorted spans, not touching."""
+
+    name: str
+    spans: tuple[Span, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Attachment:
+    """One NIC of a container: where it is plugged in and the addresses that it may use as a source.
+
+    Args:
+        nic: ``net0`` and so on.
+        bridge: name of the bridge.
+        spans: its own address; for a public NIC with DHCP everything that is not ours.
+        network: name of the network of zones.yaml; empty for a public NIC.
+    """
+
+    nic: str
+    bridge: str
+    spans: tuple[Span, ...]
+    network: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parties:
+    """All parties.
+
+    Args:
+        containers: by name, in the order of VMIDs, with the addresses of all their NICs.
+        vmids: VMID by name of the container.
+        attachments: NICs by name of the container.
+        others: node (when its address is known), gateway, internet, stranger.
+    """
+
+    containers: tuple[Party, ...]
+    vmids: dict[str, int]
+    attachments: dict[str, tuple[Attachment, ...]]
+    others: tuple[Party, ...]
+
+    def __iter__(self) -> Iterator[Party]:
+        return iter((*self.containers, *self.others))
+
+    def by_name(self, name: str) -> Party:
+        """The party of that name. Raises KeyError."""
+        for party in self:
+            if party.name == name:
+                return party
+        raise KeyError(name)
+
+
+def parties_of(inventory: Inventory) -> Parties:
+    """The parties of an inventory; pure.
+
+    A public NIC that has its address from DHCP has no address of its own here: it belongs to the internet's.
+    """
+    networks = merge(_network(network.cidr) for network in inventory.networks)
+    gateways = merge(
+        _one(address)
+        for address in {
+            *(network.gateway for network in inventory.networks),
+            *([inventory.site.gateway] if inventory.site.gateway else []),
+        }
+    )
+    site = inventory.site
+    internal = {network.name: site.bridges.internal for network in inventory.networks}
+    attachments: dict[str, tuple[Attachment, ...]] = {}
+    for container in inventory.containers:
+        nics = [Attachment("net0", internal[container.network], (_one(container.address),), container.network)]
+        if container.public is not None:
+            own = container.public.address
+            spans = subtract((EVERYTHING,), networks) if own == "dhcp" else (_one(ipaddress.IPv4Interface(own).ip),)
+            nics.append(Attachment("net1", site.bridges.public, spans))
+        attachments[container.name] = tuple(nics)
+    containers = tuple(
+        Party(name, merge(span for nic in nics if len(nic.spans) == 1 for span in nic.spans))
+        for name, nics in attachments.items()
+    )
+    taken = merge(span for party in containers for span in party.spans)
+    gateways = subtract(gateways, taken)
+    node = subtract(merge(_one(address) for address in node_addresses(inventory)), merge([*taken, *gateways]))
+    known = merge([*taken, *gateways, *node])
+    others = (
+        *([Party(NODE, node)] if node else []),
+        Party(GATEWAY, gateways),
+        Party(INTERNET, subtract((EVERYTHING,), merge([*networks, *known]))),
+        Party(STRANGER, subtract(networks, known)),
+    )
+    return Parties(
+        containers, {container.name: container.vmid for container in inventory.containers}, attachments, others
+    )
+
+
+def node_addresses(inventory: Inventory) -> tuple[ipaddress.IPv4Address, ...]:
+    """The node's own addresses: the site's word, else the API's host when it is an address; never loopback."""
+    site = inventory.site
+    found: list[ipaddress.IPv4Address] = []
+    for text in site.firewall.node_addresses or (site.proxmox.host,):
+        try:
+            address = ipaddress.ip_address(str(text))
+        except ValueError:
+            continue
+        if isinstance(address, ipaddress.IPv4Address) and not address.is_loopback:
+            found.append(address)
+    return tuple(sorted(set(found)))
+
+
+def merge(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Sorted spans that neither overlap nor touch."""
+    merged: list[Span] = []
+    for first, last in sorted(spans):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return tuple(merged)
+
+
+def subtract(spans: Iterable[Span], taken: Iterable[Span]) -> tuple[Span, ...]:
+    """What of ``spans`` is in none of ``taken``; both need not be merged."""
+    left: list[Span] = []
+    cut = merge(taken)
+    for begin, last in merge(spans):
+        first = begin
+        for low, high in cut:
+            if high < first or low > last:
+                continue
+            if low > first:
+                left.append((first, low - 1))
+            first = high + 1
+        if first <= last:
+            left.append((first, last))
+    return tuple(left)
+
+
+def _one(address: ipaddress.IPv4Address) -> Span:
+    number = int(address)
+    return number, number
+
+
+def _network(cidr: ipaddress.IPv4Network) -> Span:
+    return int(cidr.network_address), int(cidr.broadcast_address)
