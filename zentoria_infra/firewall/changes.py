@@ -1,0 +1,259 @@
+"""Observed against compiled: the steps that make the one of the other, found by identity and never by position.
+
+First everything that is gained, last everything that is lost: in between, more is never allowed than before and after
+together (``transition`` proves it for every plan).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Group, Guest, IpSet, Rule
+from zentoria_infra.firewall.identity import identity, is_ours
+from zentoria_infra.firewall.steps import (
+    DATACENTER,
+    DropAlias,
+    DropEntry,
+    DropGroup,
+    DropIpSet,
+    DropRule,
+    InsertRule,
+    MakeGroup,
+    MakeIpSet,
+    MoveToEnd,
+    PutAlias,
+    PutEntry,
+    SetOptions,
+    Step,
+    UpdateRule,
+    Where,
+    rule_text,
+)
+
+OPTION_DEFAULTS: Mapping[str, str] = {
+    "enable": "0", "policy_in": "DROP", "policy_out": "ACCEPT", "dhcp": "1", "ipfilter": "0", "macfilter": "1",
+    "ndp": "1", "radv": "0", "log_level_in": "nolog", "log_level_out": "nolog",
+}  # fmt: skip
+"""What Proxmox takes for an option of a guest that is not there (PVE Firewall, "VM/Container configuration")."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be done to one firewall.
+
+    Args:
+        gained: steps before anything else.
+        lost: steps after everything else.
+        reasons: what differs, in words: a rule that is missing, changed, disabled, moved, an option.
+        foreign: what is there and not ours, in words; it is reported and left alone.
+        conflicts: what keeps us from going on, in words: a name of ours that somebody else uses.
+    """
+
+    gained: tuple[Step, ...] = ()
+    lost: tuple[Step, ...] = ()
+    reasons: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is to be done."""
+        return not self.gained and not self.lost
+
+
+class _Noting:
+    """Collects what :class:`Changes` holds."""
+
+    def __init__(self) -> None:
+        self.gained: list[Step] = []
+        self.lost: list[Step] = []
+        self.reasons: list[str] = []
+        self.foreign: list[str] = []
+        self.conflicts: list[str] = []
+
+    def changes(self) -> Changes:
+        return Changes(
+            tuple(self.gained), tuple(self.lost), tuple(self.reasons), tuple(self.foreign), tuple(self.conflicts)
+        )
+
+
+def guest_changes(there: Guest, wanted: Guest) -> Changes:
+    """The steps for one guest.
+
+    Its options come last of what is gained: a guest that is open stays so until its rules are there, and one that is
+    closed is opened by rules alone.
+    """
+    note = _Noting()
+    where = Where(vmid=wanted.vmid)
+    _aliases(note, where, there.aliases, wanted.aliases)
+    _ipsets(note, where, there.ipsets, wanted.ipsets, taken=True)
+    _rules(note, where, there.rules, wanted.rules)
+    options = {
+        key: value
+        for key, value in wanted.options.items()
+        if there.options.get(key, OPTION_DEFAULTS.get(key, "")).lower() != value.lower()
+    }
+    if options:
+        seen = {key: there.options.get(key, OPTION_DEFAULTS.get(key, "")) for key in options}
+        note.gained.append(SetOptions(where, options))
+        note.reasons += [f"option {key} is {seen[key] or 'not set'}, not {value}" for key, value in options.items()]
+    return note.changes()
+
+
+def datacenter_changes(there: Datacenter, wanted: Datacenter) -> Changes:
+    """The steps for the datacenter's objects; its switch is no step (turning it on takes more than a call).
+
+    What is lost goes in the order in which nothing is named that is gone: rules of groups, groups, IP sets, aliases.
+    """
+    note = _Noting()
+    _aliases(note, DATACENTER, there.aliases, wanted.aliases)
+    _ipsets(note, DATACENTER, there.ipsets, wanted.ipsets)
+    _groups(note, there.groups, wanted.groups)
+    order = (DropRule, DropGroup, DropEntry, DropIpSet, DropAlias)
+    note.lost.sort(key=lambda step: next((n for n, kind in enumerate(order) if isinstance(step, kind)), 0))
+    return note.changes()
+
+
+def removal(there: Configuration) -> Changes:
+    """The steps that take our objects out of the datacenter, for when none of our guests is left."""
+    return datacenter_changes(there.datacenter, Datacenter())
+
+
+def _aliases(note: _Noting, where: Where, there: tuple[Alias, ...], wanted: tuple[Alias, ...]) -> None:
+    seen = {one.name.lower(): one for one in there}
+    names = {one.name.lower() for one in wanted}
+    for one in wanted:
+        old = seen.get(one.name.lower())
+        if old is None:
+            note.gained.append(PutAlias(where, one))
+            note.reasons.append(f"alias {one.name} is missing")
+        elif not is_ours(old.comment):
+            if old.cidr != one.cidr:
+                note.conflicts.append(f"alias {one.name} of {where} is {old.cidr} and not Zentoria's")
+        elif old.cidr != one.cidr:
+            note.gained.append(PutAlias(where, one, exists=True))
+            note.reasons.append(f"alias {one.name} is {old.cidr}, not {one.cidr}")
+    for old in there:
+        if is_ours(old.comment) and old.name.lower() not in names:
+            note.lost.append(DropAlias(where, old.name))
+            note.reasons.append(f"alias {old.name} is not needed any more")
+
+
+def _ipsets(
+    note: _Noting, where: Where, there: tuple[IpSet, ...], wanted: tuple[IpSet, ...], *, taken: bool = False
+) -> None:
+    """``taken``: a set of that name is ours whatever its comment says (``ipfilter-netN`` of our own guest)."""
+    seen = {one.name: one for one in there}
+    names = {one.name for one in wanted}
+    for one in wanted:
+        old = seen.get(one.name)
+        if old is None:
+            note.gained.append(MakeIpSet(where, one.name, one.comment))
+            note.reasons.append(f"IP set {one.name} is missing")
+        elif not taken and not any(is_ours(text) for text in (old.comment, *(e.comment for e in old.entries))):
+            # The comment of a set is not always read; that of its members is.
+            note.conflicts.append(f"IP set {one.name} of {where} is not Zentoria's")
+            continue
+        members = {entry.cidr: entry for entry in old.entries} if old else {}
+        # What is taken out of a set goes in first: a network never counts before its exceptions do.
+        for entry in sorted(one.entries, key=lambda entry: not entry.nomatch):
+            member = members.pop(entry.cidr, None)
+            if member is None or member.nomatch != entry.nomatch:
+                note.gained.append(PutEntry(where, one.name, entry, exists=member is not None))
+                if old is not None:
+                    note.reasons.append(f"IP set {one.name} lacks {'!' if entry.nomatch else ''}{entry.cidr}")
+        for cidr in members:
+            note.lost.append(DropEntry(where, one.name, cidr))
+            note.reasons.append(f"IP set {one.name} has {cidr}, which is not of it")
+    for old in there:
+        if is_ours(old.comment) and old.name not in names:
+            note.lost.append(DropIpSet(where, old.name))
+            note.reasons.append(f"IP set {old.name} is not needed any more")
+
+
+def _groups(note: _Noting, there: tuple[Group, ...], wanted: tuple[Group, ...]) -> None:
+    seen = {one.name: one for one in there}
+    names = {one.name for one in wanted}
+    for one in wanted:
+        old = seen.get(one.name)
+        if old is None:
+            note.gained.append(MakeGroup(one.name, one.comment))
+            note.reasons.append(f"security group {one.name} is missing")
+        elif not is_ours(old.comment):
+            note.conflicts.append(f"security group {one.name} is not Zentoria's")
+            continue
+        _rules(note, Where(group=one.name), old.rules if old else (), one.rules)
+    for old in there:
+        if is_ours(old.comment) and old.name not in names:
+            note.lost += [DropRule(Where(group=old.name), rule) for rule in old.rules]
+            note.lost.append(DropGroup(old.name))
+            note.reasons.append(f"security group {old.name} is not needed any more")
+
+
+def _rules(note: _Noting, where: Where, there: tuple[Rule, ...], wanted: tuple[Rule, ...]) -> None:
+    seen: dict[tuple[str, str], list[Rule]] = {}
+    for rule in there:
+        if key := identity(rule.comment):
+            seen.setdefault((rule.type, key), []).append(rule)
+        else:
+            note.foreign.append(f"rule {rule_text(rule)}{' (disabled)' if not rule.enable else ''} of {where}")
+    new: list[Rule] = []
+    for rule in wanted:
+        found = seen.pop((rule.type, identity(rule.comment)), [])
+        if not found:
+            new.append(rule)
+            continue
+        note.lost += [DropRule(where, found[0], surplus=True) for _ in found[1:]]
+        note.reasons += [f"{rule_text(rule)} is there more than once" for _ in found[1:]]
+        if found[-1] != rule:
+            note.gained.append(UpdateRule(where, rule, found[-1]))
+            note.reasons.append(_differs(found[-1], rule))
+    kept = [rule for rule in there if identity(rule.comment)]
+    note.gained += _insertions(where, new, has_accepts=any(not is_deny(rule) for rule in kept))
+    note.reasons += [f"{rule_text(rule)} is missing" for rule in new]
+    note.gained += _moves(note, where, there, wanted, new)
+    for left in seen.values():
+        note.lost += [DropRule(where, rule, surplus=len(left) > 1) for rule in left]
+        note.reasons += [f"{rule_text(rule)} is not needed any more" for rule in left]
+
+
+def _insertions(where: Where, new: list[Rule], *, has_accepts: bool) -> Iterator[Step]:
+    """New rules go to position 0, the last of them first.
+
+    A deny must never stand before rules that are in use: where there are some, it comes in disabled, goes to the end,
+    and is enabled there.
+    """
+    for rule in reversed(new):
+        if is_deny(rule) and has_accepts:
+            off = dataclasses.replace(rule, enable=False)
+            yield InsertRule(where, off)
+            yield MoveToEnd(where, off)
+            yield UpdateRule(where, rule, off)
+        else:
+            yield InsertRule(where, rule)
+
+
+def _moves(
+    note: _Noting, where: Where, there: tuple[Rule, ...], wanted: tuple[Rule, ...], new: list[Rule]
+) -> Iterator[Step]:
+    """A deny of ours that stands before an accept of ours hides it. Accepts among themselves have no order."""
+    ours = {(rule.type, identity(rule.comment)) for rule in wanted} - {(r.type, identity(r.comment)) for r in new}
+    kept = [rule for rule in there if (rule.type, identity(rule.comment)) in ours]
+    for number, rule in enumerate(kept):
+        if is_deny(rule) and any(not is_deny(later) for later in kept[number + 1 :]):
+            note.reasons.append(f"{rule_text(rule)} stands before rules that it hides")
+            yield MoveToEnd(where, rule)
+
+
+def is_deny(rule: Rule) -> bool:
+    """Whether a rule of ours denies: a DROP, or a group that holds nothing else (its name says so)."""
+    return rule.action in ("DROP", "REJECT") or (rule.type == "group" and rule.action.endswith("-deny"))
+
+
+def _differs(there: Rule, wanted: Rule) -> str:
+    if there.enable != wanted.enable:
+        return f"{rule_text(wanted)} is {'disabled' if not there.enable else 'enabled'}"
+    if dataclasses.replace(there, comment=wanted.comment) == wanted:
+        return f"the comment of {rule_text(wanted)} differs"
+    return f"{rule_text(there)} is not {rule_text(wanted)}"
