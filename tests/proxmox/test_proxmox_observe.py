@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from proxmox_scripted_server import Reply, Seen, data
+from proxmox_scripted_server import Reply, ScriptedServer, Seen, data
 
 from zentoria_infra.errors import ApiError, AuthError, PermissionDeniedError, ZentoriaError
 from zentoria_infra.proxmox import errors, records
@@ -209,3 +210,21 @@ def test_what_an_empty_node_says(scripted_connection: Any) -> None:
         records.PendingValue("nameserver", "10.10.47.254", "10.10.47.253", deleted=False),
         records.PendingValue("tty", None, "3", deleted=False),
     )
+
+
+def test_one_call_tells_configuration_and_what_waits(
+    scripted_connection: Callable[..., tuple[Connection, ScriptedServer]],
+) -> None:
+    lines = [
+        {"key": "memory", "value": 1024},
+        {"key": "features", "value": "nesting=1", "pending": "nesting=0"},
+        {"key": "nameserver", "value": "10.10.47.254", "delete": 1},
+        {"key": "searchdomain", "pending": "home.arpa"},
+        {"key": "digest", "value": "953b0116"},
+    ]
+    connection, server = scripted_connection(lambda seen: data(lines))
+    found, waiting = Observer(connection.reader(), "pve1").config_and_pending(404)
+    assert found.values == {"memory": "1024", "features": "nesting=0", "searchdomain": "home.arpa"}
+    assert found.digest == "953b0116"
+    assert waiting == {"features", "nameserver", "searchdomain"}
+    assert [seen.path for seen in server.seen] == ["/api2/json/nodes/pve1/lxc/404/pending"]

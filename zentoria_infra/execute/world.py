@@ -37,7 +37,7 @@ def observe(
 ) -> World:
     """Read everything a plan needs.
 
-    Calls: two for the lists, two a container that exists, one a container that does not, and four more when
+    Calls: two for the lists, one a container that exists, one a container that does not, and four more when
     something must be made.
 
     Args:
@@ -113,8 +113,7 @@ def _each(work: Callable[[_Item], _Found], items: Sequence[_Item], at_once: int)
 def _container(observer: Observer, guest: Guest) -> ObservedContainer:
     if guest.kind != "lxc":
         return ObservedContainer(guest.vmid, guest.node, guest.kind, guest.status)
-    config = observer.config(guest.vmid, guest.node)
-    waiting = frozenset(one.key for one in observer.pending(guest.vmid, guest.node))
+    config, waiting = observer.config_and_pending(guest.vmid, guest.node)
     return ObservedContainer(guest.vmid, guest.node, guest.kind, guest.status, config.values, waiting, config.digest)
 
 
