@@ -1,6 +1,6 @@
 """The flows of zones.yaml made exact: no "all", no "varies", only containers and ports.
 
-Issue 3's firewall is compiled from :func:`expand_flows`; the validator compares it with :func:`expand_needs`.
+The firewall is compiled from :func:`expand_flows`; the validator compares that with :func:`expand_needs`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class ExpandedFlow:
     derived: str | None
     purpose: str
     position: Position
+    number: int
+    """Of the flow in zones.yaml, from 0: what one flow says belongs together."""
 
     @property
     def origin(self) -> str:
@@ -89,7 +91,9 @@ def expand_flows(inventory: Inventory) -> tuple[ExpandedFlow, ...]:
                         for index, port in enumerate(flow.ports)
                     ]
                 found.extend(
-                    ExpandedFlow(source, target, flow.protocol, first, last, flow.row, flow.derived, flow.purpose, at)
+                    ExpandedFlow(
+                        source, target, flow.protocol, first, last, flow.row, flow.derived, flow.purpose, at, number
+                    )
                     for first, last, at in intervals
                 )
     return tuple(found)
