@@ -227,4 +227,4 @@ def test_one_call_tells_configuration_and_what_waits(
     assert found.values == {"memory": "1024", "features": "nesting=0", "searchdomain": "home.arpa"}
     assert found.digest == "953b0116"
     assert waiting == {"features", "nameserver", "searchdomain"}
-    assert [seen.path for seen in server.seen] == ["/api2/json/nodes/pve1/lxc/404/pending"]
+    assert [seen.path for seen in server.seen] == ["/nodes/pve1/lxc/404/pending"]
