@@ -103,7 +103,7 @@ class _Run:
             progress = False
             for stage in list(self._waiting.values()):
                 bad = next((n for n in stage.after if self._status.get(n, Status.DONE) is not Status.DONE), "")
-                if bad:
+                if bad and not stage.anyway:
                     del self._waiting[stage.id]
                     self._end(Ended(stage, Status.SKIPPED, because=bad))
                     progress = True

@@ -6,7 +6,11 @@ import dataclasses
 import enum
 from collections.abc import Iterator
 
+from zentoria_infra.firewall.changes import Changes
+from zentoria_infra.firewall.steps import Step
 from zentoria_infra.guest.state import GuestReport
+
+NO_CHANGES = Changes()
 
 
 class Effect(enum.IntEnum):
@@ -73,6 +77,27 @@ class AttributeChange:
 
 
 @dataclasses.dataclass(frozen=True)
+class LostFlow:
+    """Packets that were allowed and will not be: whose open connections are to be cut.
+
+    Args:
+        source: address of who opened a connection; empty for anybody.
+        destination: address that it was opened to; empty for anybody, but not both.
+        protocol: as ``tcp``; empty for any.
+        ports: destination ports, first and last; (0, 65535) for any.
+        source_vmid: the container that has the source address; 0 for none.
+        says: source, destination and ports in words.
+    """
+
+    source: str
+    destination: str
+    protocol: str
+    ports: tuple[int, int]
+    source_vmid: int
+    says: str
+
+
+@dataclasses.dataclass(frozen=True)
 class ContainerPlan:
     """What will be done to one container, and why."""
 
@@ -96,6 +121,12 @@ class ContainerPlan:
     """Data volumes that a replacement would destroy."""
     protected: bool = False
     """It must not be destroyed, and so not be replaced."""
+    firewall: Changes = NO_CHANGES
+    """What its firewall gains and loses."""
+    opening: tuple[Step, ...] = ()
+    """Open its package sources while it converges."""
+    closing: tuple[Step, ...] = ()
+    """Close them again."""
 
     @property
     def changes(self) -> bool:
@@ -112,6 +143,12 @@ class Plan:
     """What stands in the way of the run as a whole (missing template, storage, bridge, pool)."""
     no_inside: str = ""
     """Why the inside of containers is left out; empty where it is not."""
+    datacenter: Changes = NO_CHANGES
+    """What the datacenter's firewall objects gain and lose."""
+    switch_on: bool = False
+    """The datacenter's firewall is off and will be turned on."""
+    cut: tuple[LostFlow, ...] = ()
+    """Flows that are lost, whose open connections are cut at the end."""
 
     def __iter__(self) -> Iterator[ContainerPlan]:
         return iter(self.containers)
@@ -129,7 +166,13 @@ class Plan:
     @property
     def empty(self) -> bool:
         """No change, nothing in the way, and nothing to wait for."""
-        return not self.changed and not self.refused and not self.unfinished
+        shared = not self.datacenter.empty or self.switch_on
+        return not self.changed and not shared and not self.refused and not self.unfinished
+
+    @property
+    def foreign_rules(self) -> tuple[str, ...]:
+        """Firewall rules that somebody else has made, in words; they are left alone."""
+        return (*self.datacenter.foreign, *(text for c in self.containers for text in c.firewall.foreign))
 
     @property
     def unfinished(self) -> tuple[ContainerPlan, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from zentoria_infra.firewall.config import Configuration
 from zentoria_infra.guest.state import GuestReport
 
 
@@ -59,3 +60,7 @@ class World:
     problems: tuple[str, ...] = ()
     no_inside: str = ""
     """Why nothing can be done inside guests at all (no SSH to the node); empty where it can."""
+    firewall: Configuration | None = None
+    """The datacenter's firewall and that of our containers; None where it was not, or could not be, read."""
+    firewall_unknown: str = "it was not looked at"
+    """Why it is None."""

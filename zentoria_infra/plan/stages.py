@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, Plan, Via
+from zentoria_infra.firewall.steps import Step
+from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, LostFlow, Plan, Via
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.values import format_tags
 
@@ -25,6 +26,8 @@ class Stage:
     after: tuple[str, ...]
 
     verb = "work on"
+    anyway = False
+    """It begins when those before it have ended, however they did."""
 
     def says(self) -> str:
         """The step in a few words, for plans and progress."""
@@ -102,12 +105,90 @@ class Restart(Stage):
 
 @dataclasses.dataclass(frozen=True)
 class Converge(Stage):
-    """Bring the inside of a container to its state, in one round trip."""
+    """Bring the inside of a container to its state, in one round trip.
+
+    Args:
+        opening: open its package sources before.
+        closing: close them after, whatever happened in between.
+    """
+
+    opening: tuple[Step, ...] = ()
+    closing: tuple[Step, ...] = ()
 
     verb = "converge"
 
+    def says(self) -> str:
+        """The step, and whether package sources are open meanwhile."""
+        return f"{self.verb} (package sources open)" if self.opening else self.verb
 
-AnyStage = Destroy | Create | Configure | Resize | PctSet | Start | Restart | Converge
+
+@dataclasses.dataclass(frozen=True)
+class GainFlows(Stage):
+    """Give a firewall what it gains: of one container, or with VMID 0 of the datacenter's objects."""
+
+    steps: tuple[Step, ...]
+
+    verb = "firewall"
+
+    def says(self) -> str:
+        """The step with its number of calls."""
+        return f"{self.verb} (+{len(self.steps)})"
+
+
+@dataclasses.dataclass(frozen=True)
+class SwitchOn(Stage):
+    """Turn the datacenter's firewall on, with a way back."""
+
+    verb = "turn the datacenter's firewall on"
+
+
+@dataclasses.dataclass(frozen=True)
+class LoseFlows(Stage):
+    """Take from a firewall what it loses, after everything else."""
+
+    steps: tuple[Step, ...]
+
+    verb = "firewall"
+    anyway = True
+
+    def says(self) -> str:
+        """The step with its number of calls."""
+        return f"{self.verb} (-{len(self.steps)})"
+
+
+@dataclasses.dataclass(frozen=True)
+class CutConnections(Stage):
+    """Cut the open connections of flows that are lost."""
+
+    flows: tuple[LostFlow, ...]
+
+    verb = "cut connections"
+    anyway = True
+
+    def says(self) -> str:
+        """The step with the flows."""
+        return f"{self.verb} of {len(self.flows)} lost flows"
+
+
+AnyStage = (
+    Destroy
+    | Create
+    | Configure
+    | Resize
+    | PctSet
+    | Start
+    | Restart
+    | Converge
+    | GainFlows
+    | SwitchOn
+    | LoseFlows
+    | CutConnections
+)
+
+_OBJECTS = "datacenter:firewall"
+_SWITCH = "datacenter:switch"
+DATACENTER = "datacenter"
+"""What stands in place of a container's name for the stages of VMID 0."""
 
 
 def build_stages(plan: Plan, desired: Iterable[DesiredContainer]) -> tuple[AnyStage, ...]:
@@ -119,12 +200,42 @@ def build_stages(plan: Plan, desired: Iterable[DesiredContainer]) -> tuple[AnySt
     """
     by_vmid = {one.vmid: one for one in desired}
     converging = {c.vmid for c in plan if c.converge}
-    return tuple(
-        stage
-        for container in plan
-        if container.changes
-        for stage in _container_stages(container, by_vmid[container.vmid], by_vmid, converging)
-    )
+    shared = _datacenter_stages(plan)
+    stages = [
+        *shared,
+        *(
+            stage
+            for container in plan
+            if container.changes
+            for stage in _container_stages(container, by_vmid[container.vmid], by_vmid, converging, shared)
+        ),
+    ]
+    return (*stages, *_losses(plan, stages))
+
+
+def _datacenter_stages(plan: Plan) -> list[AnyStage]:
+    """What all containers wait for: objects that their rules name, and the switch without which nothing is filtered."""
+    stages: list[AnyStage] = []
+    if plan.datacenter.gained:
+        stages.append(GainFlows(0, DATACENTER, _OBJECTS, (), plan.datacenter.gained))
+    if plan.switch_on:
+        stages.append(SwitchOn(0, DATACENTER, _SWITCH, tuple(stage.id for stage in stages)))
+    return stages
+
+
+def _losses(plan: Plan, stages: Sequence[AnyStage]) -> Iterator[AnyStage]:
+    """What is lost, after everything else: guests first, then the objects that their rules named, then connections."""
+    before = tuple(stage.id for stage in stages)
+    ids: list[str] = []
+    for container in plan:
+        if container.changes and container.firewall.lost:
+            ids.append(f"{container.vmid}:lose")
+            yield LoseFlows(container.vmid, container.name, ids[-1], before, container.firewall.lost)
+    if plan.datacenter.lost:
+        ids.append(f"{DATACENTER}:lose")
+        yield LoseFlows(0, DATACENTER, ids[-1], (*before, *ids[:-1]), plan.datacenter.lost)
+    if plan.cut:
+        yield CutConnections(0, DATACENTER, f"{DATACENTER}:cut", (*before, *ids), plan.cut)
 
 
 def _container_stages(
@@ -132,8 +243,11 @@ def _container_stages(
     desired: DesiredContainer,
     everyone: Mapping[int, DesiredContainer],
     converging: set[int],
+    shared: Sequence[AnyStage],
 ) -> list[AnyStage]:
     stages: list[AnyStage] = []
+    objects = tuple(stage.id for stage in shared if isinstance(stage, GainFlows))
+    switch = tuple(stage.id for stage in shared if isinstance(stage, SwitchOn))
 
     def head(name: str, *more: str) -> tuple[int, str, str, tuple[str, ...]]:
         before = (stages[-1].id,) if stages else ()
@@ -145,6 +259,8 @@ def _container_stages(
     if plan.action in (Action.CREATE, Action.REPLACE):
         stages.append(Create(*head("create"), desired))
         attributes = after_create(desired)
+    if plan.firewall.gained:
+        stages.append(GainFlows(*head("firewall", *objects), plan.firewall.gained))
     configure = tuple(a for a in attributes if a.via is Via.CONFIG)
     if configure:
         stages.append(Configure(*head("configure"), configure))
@@ -155,14 +271,15 @@ def _container_stages(
     if by_pct:
         stages.append(PctSet(*head("pct-set"), by_pct))
     if plan.start:
-        stages.append(Start(*head("start")))
+        # Default deny is on before a container first starts: its own rules, and the switch without which they sleep.
+        stages.append(Start(*head("start", *switch)))
     elif plan.restart:
-        stages.append(Restart(*head("restart")))
+        stages.append(Restart(*head("restart", *switch)))
     if plan.converge:
         needed = (
             f"{vmid}:converge" for vmid in sorted(desired.needs & converging) if everyone[vmid].order < desired.order
         )
-        stages.append(Converge(*head("converge", *needed)))
+        stages.append(Converge(*head("converge", *needed), plan.opening, plan.closing))
     return stages
 
 

@@ -1,0 +1,82 @@
+"""Reads the firewall of a node: the datacenter's objects, and that of each container."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from zentoria_infra.firewall.config import Configuration, Guest, Nic
+from zentoria_infra.firewall.identity import is_ours
+from zentoria_infra.plan.values import parse_properties
+from zentoria_infra.proxmox.client import Proxmox
+from zentoria_infra.proxmox.firewall_read import FirewallObserver
+
+READS = 8
+"""Reads at once. The API has three workers, and each read is short."""
+
+
+def observe_firewall(
+    observer: FirewallObserver, wanted: Configuration, configs: Mapping[int, Mapping[str, str]]
+) -> Configuration:
+    """The firewall as it is.
+
+    Calls: with objects of the datacenter five, and one a group; else one. Three a container.
+
+    Args:
+        observer: reads the node.
+        wanted: the compiled configuration: it says which IP sets are of interest, and what a container is called.
+        configs: the configuration of each container that exists, by VMID.
+
+    Raises:
+        ZentoriaError: it cannot be read; a PermissionDeniedError names the right that is lacking.
+    """
+    shared = wanted.datacenter
+    names = {one.vmid: one for one in wanted.guests}
+
+    def guest(vmid: int) -> Guest:
+        one = names[vmid]
+        ipsets = [ipset.name for ipset in one.ipsets]
+        return observer.guest(vmid, one.name, nics(configs[vmid]), node=one.node, ipsets=ipsets).guest
+
+    with concurrent.futures.ThreadPoolExecutor(READS, thread_name_prefix="firewall") as pool:
+        datacenter = pool.submit(
+            observer.datacenter,
+            ipsets=[one.name for one in shared.ipsets],
+            is_ours=is_ours if shared.options else None,
+            aliases=bool(shared.options),
+        )
+        guests = tuple(pool.map(guest, sorted(set(configs) & set(names))))
+        return Configuration(datacenter.result().datacenter, wanted.nodes, guests)
+
+
+def observe_strangers(proxmox: Proxmox, ours: Collection[int], bridges: Collection[str]) -> tuple[Guest, ...]:
+    """Other guests that we may see and that have a NIC on one of our bridges: an unfiltered one could forge.
+
+    Calls: one list, one configuration a guest, and two for each that is on such a bridge.
+
+    Args:
+        proxmox: the node.
+        ours: VMIDs of the inventory.
+        bridges: names of the bridges that our containers are on.
+    """
+    found: list[Guest] = []
+    for one in proxmox.observe.resources():
+        if one.vmid in ours or one.kind != "lxc":
+            continue
+        plugged = [nic for nic in nics(proxmox.observe.config(one.vmid, one.node).values) if nic.bridge in bridges]
+        if plugged:
+            found.append(proxmox.firewall.guest(one.vmid, str(one.vmid), plugged, node=one.node).guest)
+    return tuple(found)
+
+
+def nics(config: Mapping[str, str]) -> tuple[Nic, ...]:
+    """The NICs of a container's configuration."""
+    return tuple(
+        Nic(key, net.get("bridge", ""), net.get("firewall", "0") == "1", net.get("hwaddr", ""), net.get("ip", ""))
+        for key in _net_keys(config)
+        for net in [parse_properties(config[key])]
+    )
+
+
+def _net_keys(config: Iterable[str]) -> Sequence[str]:
+    return sorted(key for key in config if key.startswith("net") and key[3:].isdigit())
