@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fakepve import FakePve, settle
+from proxmox_faulty_lab import FaultyLab
 from proxmox_pki import FAST, Pki, make_pki
 from proxmox_scripted_server import Answer, ScriptedServer
 
@@ -115,3 +116,11 @@ def connect(fakepve: Any) -> Iterator[Callable[..., Connection]]:
 def connection(endpoint: Endpoint, token: ApiToken, connect: Callable[..., Connection]) -> Connection:
     """A connection to fakepve."""
     return connect(endpoint, token)
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, pki: Pki, scripted: Callable[..., ScriptedServer]) -> Iterator[FaultyLab]:
+    """The lab's API, with faults as the test wants them."""
+    made = FaultyLab(tmp_path / "lab", pki, scripted)
+    yield made
+    made.close()
