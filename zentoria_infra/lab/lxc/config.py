@@ -34,6 +34,8 @@ class Net:
     """None for ``dhcp``, ``manual`` or no address: the lab has no DHCP server."""
     gateway: ipaddress.IPv4Address | None
     mtu: int = 0
+    firewall: bool = False
+    """Whether it is behind a bridge of its own, where its traffic can be filtered."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +95,8 @@ def _net(index: int, value: str) -> Net:
         mtu = int(parts.get("mtu", "0"))
     except ValueError as failure:
         raise RuntimeFailure(f"net{index}: {failure}") from failure
-    return Net(index, name, bridge, parts.get("hwaddr", ""), address, gateway, mtu)
+    firewall = parts.get("firewall", "0") in ("1", "yes", "on", "true")
+    return Net(index, name, bridge, parts.get("hwaddr", ""), address, gateway, mtu, firewall)
 
 
 def mounts(config: Config) -> tuple[MountPoint, ...]:
@@ -235,6 +238,7 @@ def lxc_text(vmid: int, config: Config, paths: GuestPaths, host: HostFacts, sett
         f"lxc.cgroup.dir.monitor.pivot = {host.cgroups}/pivot",
         "lxc.net.0.type = empty",
         f"lxc.hook.start-host = {paths.hook}",
+        f"lxc.hook.stop = {paths.hook}",
         "lxc.tty.max = 0",
         "lxc.pty.max = 1024",
         "lxc.signal.halt = SIGRTMIN+3",
@@ -255,8 +259,18 @@ def lxc_text(vmid: int, config: Config, paths: GuestPaths, host: HostFacts, sett
 
 
 def veth(vmid: int, index: int) -> str:
-    """Name of the bridge's end of ``net<index>``, as Proxmox names it."""
+    """Name of the guest's link ``net<index>`` on the node, as Proxmox names it."""
     return f"veth{vmid}i{index}"
+
+
+def filter_bridge(vmid: int, index: int) -> str:
+    """Name of the bridge between a guest's link and the node's bridge, where there is a firewall."""
+    return f"fwbr{vmid}i{index}"
+
+
+def filter_links(vmid: int, index: int) -> tuple[str, str]:
+    """Names of the pair from the node's bridge to :func:`filter_bridge`: the end in the first, that in the second."""
+    return f"fwpr{vmid}p{index}", f"fwln{vmid}i{index}"
 
 
 def outside_batch(vmid: int, net: Net, pid: str) -> list[str]:
@@ -267,8 +281,36 @@ def outside_batch(vmid: int, net: Net, pid: str) -> list[str]:
     return [
         f"link add name {name}{mtu} type veth peer name {net.name}{address}{mtu} netns {pid}",
         f"link set dev {name} addrgenmode none",
-        f"link set dev {name} master {net.bridge} up",
+        *plug_batch(vmid, net),
     ]
+
+
+def plug_batch(vmid: int, net: Net) -> list[str]:
+    """Lines that bring a guest's link to its bridge: straight, or over a bridge of its own as Proxmox does it.
+
+    Only there a packet is "bridged" twice by the node, on its way from the guest and on its way to it.
+    """
+    name = veth(vmid, net.index)
+    if not net.firewall:
+        return [f"link set dev {name} master {net.bridge} up"]
+    bridge, (outer, inner) = filter_bridge(vmid, net.index), filter_links(vmid, net.index)
+    mtu = f" mtu {net.mtu}" if net.mtu else ""
+    return [
+        f"link add name {bridge}{mtu} type bridge stp_state 0 forward_delay 0",
+        f"link set dev {bridge} addrgenmode none up",
+        f"link add name {outer}{mtu} type veth peer name {inner}{mtu}",
+        f"link set dev {outer} addrgenmode none",
+        f"link set dev {inner} addrgenmode none",
+        f"link set dev {inner} master {bridge} up",
+        f"link set dev {outer} master {net.bridge} up",
+        f"link set dev {name} master {bridge} up",
+    ]
+
+
+def remove_batch(vmid: int, index: int) -> list[str]:
+    """Lines for ``ip -force -batch`` that remove all of ``net<index>`` outside of the guest."""
+    devices = (veth(vmid, index), filter_links(vmid, index)[0], filter_bridge(vmid, index))
+    return [f"link delete dev {device}" for device in devices]
 
 
 def inside_batch(net: Net) -> list[str]:
@@ -296,25 +338,31 @@ def hook_text(
     pid_file: Path,
     writes: Sequence[tuple[Path, str]] = (),
 ) -> str:
-    """The script that LXC runs on the host between the making of the guest's namespaces and its init.
+    """The script that LXC runs on the host between the making of the guest's namespaces and its init, and at its end.
 
     LXC gives it the pid of init-to-be in ``LXC_PID``. So the address is there before anything runs inside.
     A guest that reboots itself is started again by LXC with the limits of its first start, but with the
     script as it is then: ``writes`` (cgroup files and values) brings the limits up to date.
     """
+    outside = 'nsenter --net="$NETNS" -- ip'
+    remove = [line for net in found for line in remove_batch(vmid, net.index)]
     lines = [
         "#!/bin/sh",
-        "# Made at each start of this container: its network, and the pid of its init.",
+        "# Runs at each start of this container: its network, and the pid of its init; and at each end.",
         "set -eu",
         f"PATH={PATH_FOR_HOOKS}",
         f"NETNS={shlex.quote(str(namespace))}",
         f"PID_FILE={shlex.quote(str(pid_file))}",
     ]
-    for net in found:
-        # a guest that reboots may leave its old pair for a moment: the kernel removes namespaces later
-        lines.append(f'nsenter --net="$NETNS" -- ip link del dev {veth(vmid, net.index)} 2>/dev/null || true')
-        lines += _fed('nsenter --net="$NETNS" -- ip -batch -', outside_batch(vmid, net, "$LXC_PID"))
-        lines += _fed('nsenter --net="/proc/$LXC_PID/ns/net" -- ip -batch -', inside_batch(net))
+    if found:
+        # at a start too: a guest that reboots may leave its pair for a moment, the kernel removes namespaces later
+        lines += _fed(f"{outside} -force -batch - 2>/dev/null", remove, " || true")
+    lines.append('[ "${3-}" != stop ] || exit 0')
+    if found:
+        batch = [line for net in found for line in outside_batch(vmid, net, "$LXC_PID")]
+        lines += _fed(f"{outside} -batch -", batch)
+        batch = [line for net in found for line in inside_batch(net)]
+        lines += _fed('nsenter --net="/proc/$LXC_PID/ns/net" -- ip -batch -', batch)
     for _ in range(2):
         # twice: v1 refuses a memory limit above the sum with swap until that has grown as well
         lines += [f"echo {value} 2>/dev/null > {shlex.quote(str(file))} || true" for file, value in writes]
@@ -326,5 +374,5 @@ def hook_text(
 PATH_FOR_HOOKS = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def _fed(command: str, batch: Sequence[str]) -> list[str]:
-    return [f"{command} <<EOF", *batch, "EOF"]
+def _fed(command: str, batch: Sequence[str], after: str = "") -> list[str]:
+    return [f"{command} <<EOF{after}", *batch, "EOF"]

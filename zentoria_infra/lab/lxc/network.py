@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ class Network:
             if self.has(bridge):
                 continue
             batch += [
-                f"link add name {bridge} type bridge stp_state 0 forward_delay 0",
+                f"link add name {bridge} address {_hardware(bridge)} type bridge stp_state 0 forward_delay 0",
                 f"link set dev {bridge} addrgenmode none",
                 f"addr add {address} broadcast + dev {bridge}",
                 f"link set dev {bridge} up",
@@ -78,8 +80,8 @@ class Network:
     def plug(self, vmid: int, net: pve.Net, pid: int) -> None:
         """Give a running guest a network device, or change the one it has under that number.
 
-        A device that keeps its name and hardware address stays, so its connections do; only the bridge
-        and the address change.
+        A device that keeps its name and hardware address stays, so its connections do; only the bridge, the
+        firewall before it and the address change.
         """
         self.require((net,))
         current = next((entry for entry in _addresses(pid) if entry["ifname"] == net.name), None)
@@ -89,23 +91,62 @@ class Network:
             and (not net.hwaddr or str(current["address"]).lower() == net.hwaddr.lower())
         )
         if same:
-            self._batch([f"link set dev {pve.veth(vmid, net.index)} master {net.bridge} up"])
+            self._batch(self._move(vmid, net))
             self._inside(pid, [f"addr flush dev {net.name}", *pve.address_batch(net)])
             return
         self.unplug(vmid, net.index)
         self._batch(pve.outside_batch(vmid, net, str(pid)))
         self._inside(pid, pve.inside_batch(net))
 
+    def _move(self, vmid: int, net: pve.Net) -> list[str]:
+        """Lines that bring a link that stays to its bridge, with or without a firewall between."""
+        bridge, (outer, _) = pve.filter_bridge(vmid, net.index), pve.filter_links(vmid, net.index)
+        if not self.has(bridge):
+            return pve.plug_batch(vmid, net)
+        if net.firewall:
+            return [f"link set dev {outer} master {net.bridge}"]
+        return [*pve.plug_batch(vmid, net), f"link delete dev {outer}", f"link delete dev {bridge}"]
+
     def unplug(self, vmid: int, index: int) -> None:
-        """Take a guest's device away; a missing one is no error."""
-        if self.has(pve.veth(vmid, index)):
-            self._batch([f"link delete dev {pve.veth(vmid, index)}"])
+        """Take a guest's device away, with all that was made for it; a missing one is no error."""
+        self._remove(vmid, {index})
+
+    def clear(self, vmid: int) -> None:
+        """Take all of a guest's devices away, when it has ended; LXC's hook may be about to do the same."""
+        if netns.exists(self._name):
+            self._remove(vmid, None)
+
+    def _remove(self, vmid: int, indexes: Collection[int] | None) -> None:
+        found = {index for index in self._indexes(vmid) if indexes is None or index in indexes}
+        if not found:
+            return
+        lines = [line for index in sorted(found) for line in pve.remove_batch(vmid, index)]
+        failure = None
+        try:
+            # with -force it goes on after a device that is not there
+            run([*netns.enter_argv(self._name), "ip", "-force", "-batch", "-"], feed="\n".join(lines) + "\n")
+        except RuntimeFailure as caught:
+            failure = caught
+        if failure is not None and found & self._indexes(vmid):
+            raise failure
+
+    def _indexes(self, vmid: int) -> set[int]:
+        """Numbers of a guest's network devices of which something is in the namespace."""
+        names = netns.run_in(self._name, socket.if_nameindex)
+        matches = [re.fullmatch(rf"(?:veth|fwbr|fwln|fwpr){vmid}[ip](\d+)", name) for _, name in names]
+        return {int(match[1]) for match in matches if match}
 
     def _batch(self, lines: list[str]) -> None:
         run([*netns.enter_argv(self._name), "ip", "-batch", "-"], feed="\n".join(lines) + "\n")
 
     def _inside(self, pid: int, lines: list[str]) -> None:
         run(["nsenter", f"--net=/proc/{pid}/ns/net", "--", "ip", "-batch", "-"], feed="\n".join(lines) + "\n")
+
+
+def _hardware(bridge: str) -> str:
+    """A hardware address that a bridge keeps: else it takes over one of its links, and guests look for the old one."""
+    digest = hashlib.sha256(bridge.encode()).hexdigest()
+    return ":".join(["02", *(digest[at : at + 2] for at in range(0, 10, 2))])
 
 
 def interfaces(pid: int) -> tuple[Interface, ...]:

@@ -253,6 +253,7 @@ class LxcRuntime:
     def stop(self, vmid: int, log: Log) -> None:
         """See :class:`GuestRuntime`."""
         self._kill(vmid)
+        self._network.clear(vmid)
         mounttable.unmount_below(self._paths(vmid).folder)
 
     def shutdown(self, vmid: int, timeout: int, log: Log) -> bool:
@@ -266,6 +267,7 @@ class LxcRuntime:
                 if self._pid(vmid):
                     log(f"command 'lxc-stop -n {vmid} --nokill --timeout {timeout}' failed: exit code 1")
                     return False
+        self._network.clear(vmid)
         mounttable.unmount_below(self._paths(vmid).folder)
         return True
 
