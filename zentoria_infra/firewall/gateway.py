@@ -1,0 +1,154 @@
+"""The intents as a routed gateway sees them: addresses and ports in place of rules at both ends. Pure."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import ipaddress
+from collections.abc import Iterator
+
+from zentoria_infra.firewall.intent import Compiled, Intent
+from zentoria_infra.firewall.intents import INTERNAL_NIC, Ports
+from zentoria_infra.firewall.layout import port_lists
+from zentoria_infra.firewall.parties import EVERYTHING, GATEWAY, INTERNET, Parties, Span, merge, subtract
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """A container's address and the hardware address that it comes from: anything else is forged."""
+
+    name: str
+    address: str
+    mac: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Forward:
+    """Leave to be forwarded. ``source`` or ``destination`` is an address, or ``internet``.
+
+    Args:
+        key: the intent's.
+        ports: closed intervals.
+    """
+
+    key: str
+    source: str
+    destination: str
+    protocol: str
+    ports: Ports
+
+    @property
+    def way(self) -> str:
+        """``in`` from the internet, ``out`` to it, ``between`` two addresses."""
+        return "in" if self.source == INTERNET else "out" if self.destination == INTERNET else "between"
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """The ports as iptables takes them, in lists that are no longer than it takes."""
+        return tuple(
+            ",".join(str(first) if first == last else f"{first}:{last}" for first, last in part)
+            for part in port_lists(self.ports)
+        )
+
+    @property
+    def ranges(self) -> tuple[str, ...]:
+        """The ports as nft takes them, one by one."""
+        return tuple(str(first) if first == last else f"{first}-{last}" for first, last in self.ports)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unseen:
+    """An intent whose packets the gateway does not forward, and why."""
+
+    key: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Gateway:
+    """What both forms are rendered from.
+
+    Args:
+        sources: containers on the internal bridge, by VMID.
+        forwards: one for each intent that the gateway forwards, in their order.
+        unseen: the other intents.
+        internet: everything that is not ours.
+    """
+
+    sources: tuple[Source, ...]
+    forwards: tuple[Forward, ...]
+    unseen: tuple[Unseen, ...]
+    internet: tuple[Span, ...]
+
+    @property
+    def ours(self) -> tuple[str, ...]:
+        """Networks (CIDR) that the internet has none of."""
+        return tuple(
+            str(network)
+            for first, last in subtract((EVERYTHING,), self.internet)
+            for network in ipaddress.summarize_address_range(ipaddress.IPv4Address(first), ipaddress.IPv4Address(last))
+        )
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """The internet as ranges of addresses."""
+        return tuple(f"{ipaddress.IPv4Address(first)}-{ipaddress.IPv4Address(last)}" for first, last in self.internet)
+
+    @property
+    def disjoint(self) -> tuple[Forward, ...]:
+        """The forwards without what an earlier one lets through: nft's maps take no overlap."""
+        taken: dict[tuple[str, str, str], list[tuple[int, int]]] = collections.defaultdict(list)
+        found = []
+        for one in self.forwards:
+            earlier = taken[one.source, one.destination, one.protocol]
+            if ports := subtract(one.ports, earlier):
+                found.append(dataclasses.replace(one, ports=ports))
+            earlier.extend(ports)
+        return tuple(found)
+
+    @property
+    def covered(self) -> tuple[str, ...]:
+        """Keys of the forwards that others let through whole."""
+        left = {one.key for one in self.disjoint}
+        return tuple(one.key for one in self.forwards if one.key not in left)
+
+
+def gateway(compiled: Compiled, parties: Parties) -> Gateway:
+    """The intents of a compiled firewall for the gateway of the internal networks.
+
+    A public NIC is on another bridge: what goes through it never comes to this gateway.
+    """
+    addresses = {
+        name: str(ipaddress.IPv4Address(nics[0].spans[0][0])) for name, nics in parties.attachments.items() if nics
+    }
+    own = parties.by_name(GATEWAY).spans
+    forwards, unseen = [], []
+    for intent in compiled.intents:
+        if reason := _unseen(intent, own):
+            unseen.append(Unseen(intent.key, reason))
+            continue
+        source = addresses.get(intent.source, intent.source)
+        destination = addresses.get(intent.destination, intent.destination)
+        forwards.append(Forward(intent.key, source, destination, intent.protocol, intent.ports))
+    return Gateway(
+        tuple(_sources(compiled, addresses)), tuple(forwards), tuple(unseen), merge(parties.by_name(INTERNET).spans)
+    )
+
+
+def _unseen(intent: Intent, own: tuple[Span, ...]) -> str:
+    if {intent.source_nic, intent.destination_nic} - {"", INTERNAL_NIC}:
+        return "through the public NIC, which is not behind this gateway"
+    try:
+        number = int(ipaddress.IPv4Address(intent.destination))
+    except ValueError:
+        return ""
+    if any(first <= number <= last for first, last in own):
+        return "to the gateway itself: that is INPUT, and yours"
+    return ""
+
+
+def _sources(compiled: Compiled, addresses: dict[str, str]) -> Iterator[Source]:
+    for guest in compiled.configuration.guests:
+        for nic in guest.nics:
+            if nic.key == INTERNAL_NIC:
+                yield Source(guest.name, addresses[guest.name], nic.mac.lower())
