@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Collection, Sequence
 from typing import Protocol
@@ -9,14 +10,18 @@ from typing import Protocol
 from zentoria_infra.errors import RefusedError, ZentoriaError
 from zentoria_infra.execute import engine, perform, world
 from zentoria_infra.execute.events import Listener
+from zentoria_infra.execute.firewall_observe import observe_firewall
 from zentoria_infra.execute.perform import Converger, Performer
+from zentoria_infra.execute.perform_firewall import NO_PROXY, FirewallPerformer, Sources
+from zentoria_infra.firewall import changes
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.change import Action, Plan
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import make_plan
+from zentoria_infra.plan.firewall import DesiredFirewall, add_firewall
 from zentoria_infra.plan.observed import GuestCheck, World
-from zentoria_infra.plan.stages import AnyStage, Destroy, build_stages
+from zentoria_infra.plan.stages import DATACENTER, AnyStage, Destroy, LoseFlows, build_stages
 from zentoria_infra.plan.values import truth
 from zentoria_infra.proxmox.client import Proxmox
 
@@ -42,6 +47,9 @@ class Deployment:
         desired: the containers of the inventory, in start order.
         inside: looks into guests and changes them.
         listen: told of the progress of a run.
+        firewall: as it shall be, and proven; None leaves the firewall alone.
+        sources: where the containers' packages come from.
+        management: networks of the admins, which may reach the node with the firewall on.
     """
 
     def __init__(
@@ -50,11 +58,18 @@ class Deployment:
         desired: Sequence[DesiredContainer],
         inside: Inside,
         listen: Listener = lambda event: None,
+        *,
+        firewall: DesiredFirewall | None = None,
+        sources: Sources = NO_PROXY,
+        management: Sequence[str] = (),
     ) -> None:
         self._proxmox = proxmox
         self._desired = tuple(desired)
         self._inside = inside
         self._listen = listen
+        self._firewall = firewall
+        self._sources = sources
+        self._management = tuple(management)
 
     @property
     def desired(self) -> tuple[DesiredContainer, ...]:
@@ -65,7 +80,8 @@ class Deployment:
         """Read what is there. ``only`` limits it to some containers."""
         wanted = self._selected(only)
         look = None if self._inside.missing else self._look
-        return world.observe(self._proxmox.observe, wanted, look, no_inside=self._inside.missing)
+        seen = world.observe(self._proxmox.observe, wanted, look, no_inside=self._inside.missing)
+        return self._with_firewall(seen, wanted) if self._firewall is not None else seen
 
     def plan(self, only: Collection[int] | None = None, *, wait: bool = False) -> tuple[Plan, tuple[AnyStage, ...]]:
         """Make a plan and its stages.
@@ -77,12 +93,17 @@ class Deployment:
         wanted = self._selected(only)
         if wait:
             world.wait_for_tasks(self._proxmox.observe, wanted)
-        plan = make_plan(wanted, self.observe(only))
+        seen = self.observe(only)
+        plan = make_plan(wanted, seen)
+        if self._firewall is not None:
+            plan = add_firewall(plan, seen, self._firewall)
         return plan, build_stages(plan, wanted)
 
     def run(self, stages: Sequence[AnyStage], stop: threading.Event | None = None) -> engine.Result:
         """Carry out stages."""
-        performer = Performer(self._proxmox, {one.vmid: one for one in self._desired}, self._inside)
+        nodes = {one.vmid: one.node for one in self._desired}
+        firewall = FirewallPerformer(self._proxmox, nodes, self._sources, self._management)
+        performer = Performer(self._proxmox, {one.vmid: one for one in self._desired}, self._inside, firewall)
         return engine.run(stages, performer, self._listen, stop=stop)
 
     def removal(self, only: Collection[int] | None = None) -> tuple[tuple[AnyStage, ...], tuple[int, ...]]:
@@ -113,7 +134,31 @@ class Deployment:
                     todo=f"set `protect: false` ({one.said_at('protection')}) and run `zentoria up`, then try again",
                 )
             stages.append(Destroy(one.vmid, one.name, f"{one.vmid}:destroy", ()))
+        if only is None and not left:
+            stages += self._objects_removal(tuple(stage.id for stage in stages))
         return tuple(stages), tuple(left)
+
+    def _objects_removal(self, after: tuple[str, ...]) -> list[AnyStage]:
+        """Our objects in the datacenter go when the last of our containers does; its switch stays as it is."""
+        if self._firewall is None:
+            return []
+        wanted = self._firewall.compiled.configuration
+        steps = changes.removal(observe_firewall(self._proxmox.firewall, wanted, {})).lost
+        return [LoseFlows(0, DATACENTER, f"{DATACENTER}:lose", after, steps)] if steps else []
+
+    def _with_firewall(self, seen: World, wanted: Sequence[DesiredContainer]) -> World:
+        if self._firewall is None:
+            return seen
+        ours = {
+            one.vmid: observed.config
+            for one in wanted
+            if (observed := seen.containers.get(one.vmid)) is not None and world.is_ours(one, observed)
+        }
+        try:
+            found = observe_firewall(self._proxmox.firewall, self._firewall.compiled.configuration, ours)
+        except ZentoriaError as error:
+            return dataclasses.replace(seen, firewall_unknown=str(error))
+        return dataclasses.replace(seen, firewall=found)
 
     def require_ours(self, vmid: int) -> None:
         """Refuse to go into a container that is not ours.

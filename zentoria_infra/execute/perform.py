@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from zentoria_infra.errors import RefusedError, ZentoriaError
+from zentoria_infra.execute.perform_firewall import FirewallPerformer, closes_sources
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.desired import DesiredContainer
@@ -15,11 +16,15 @@ from zentoria_infra.plan.stages import (
     Configure,
     Converge,
     Create,
+    CutConnections,
     Destroy,
+    GainFlows,
+    LoseFlows,
     PctSet,
     Resize,
     Restart,
     Start,
+    SwitchOn,
 )
 from zentoria_infra.plan.values import format_properties, truth
 from zentoria_infra.proxmox.client import Proxmox
@@ -43,12 +48,20 @@ class Performer:
         proxmox: the node.
         desired: the containers of the inventory by VMID.
         converger: for what is inside.
+        firewall: for the firewall's stages; without it there are none.
     """
 
-    def __init__(self, proxmox: Proxmox, desired: Mapping[int, DesiredContainer], converger: Converger) -> None:
+    def __init__(
+        self,
+        proxmox: Proxmox,
+        desired: Mapping[int, DesiredContainer],
+        converger: Converger,
+        firewall: FirewallPerformer | None = None,
+    ) -> None:
         self._proxmox = proxmox
         self._desired = desired
         self._converger = converger
+        self._firewall = firewall or FirewallPerformer(proxmox, {vmid: one.node for vmid, one in desired.items()})
 
     def __call__(self, stage: AnyStage, say: Say) -> GuestReport | None:
         """Carry out one stage.
@@ -56,6 +69,9 @@ class Performer:
         Raises:
             ZentoriaError: it did not work; the next run goes on from what is there.
         """
+        if not stage.vmid:
+            self._shared(stage, say)
+            return None
         desired = self._desired[stage.vmid]
         if not isinstance(stage, Create | Destroy):
             # Between the plan and now somebody else may have taken the VMID; Destroy looks for itself.
@@ -80,9 +96,41 @@ class Performer:
                 self._proxmox.write.reboot(stage.vmid, node=desired.node)
             case Destroy():
                 self._destroy(desired)
+            case GainFlows(steps=steps):
+                self._firewall.carry_out(steps, say)
+            case LoseFlows(steps=steps):
+                self._firewall.carry_out(steps, say)
+                if closes_sources(steps):
+                    self._firewall.prove_closed(stage.vmid, say)
             case Converge():
-                return self._converger.apply(stage.vmid, say)
+                return self._converge(stage, say)
         return None
+
+    def _shared(self, stage: AnyStage, say: Say) -> None:
+        """A stage of the datacenter."""
+        match stage:
+            case GainFlows(steps=steps) | LoseFlows(steps=steps):
+                self._firewall.carry_out(steps, say)
+            case SwitchOn():
+                self._firewall.switch_on(say)
+            case CutConnections(flows=flows):
+                self._firewall.cut(flows, say)
+
+    def _converge(self, stage: Converge, say: Say) -> GuestReport | None:
+        """Package sources are open for this container and this deploy only, whatever happens in between."""
+        if not stage.opening:
+            return self._converger.apply(stage.vmid, say)
+        try:
+            self._firewall.open_sources(stage.vmid, stage.opening, say)
+            report = self._converger.apply(stage.vmid, say)
+        except ZentoriaError as error:
+            try:
+                self._firewall.close_sources(stage.vmid, stage.closing, say)
+            except ZentoriaError as left_open:
+                error.got = f"{error.got}\nand then: {left_open}"
+            raise
+        self._firewall.close_sources(stage.vmid, stage.closing, say)
+        return report
 
     def _create(self, desired: DesiredContainer) -> None:
         self._proxmox.write.create(

@@ -59,7 +59,7 @@ def observe(
     free = dict(zip((m.vmid for m in missing), _each(lambda m: observer.is_free(m.vmid), missing, READS), strict=True))
     checks: dict[int, GuestCheck] = {}
     if look is not None:
-        inside = [one for one in there if _can_look(one, containers[one.vmid])]
+        inside = [one for one in there if is_ours(one, containers[one.vmid]) and containers[one.vmid].running]
         checks = dict(zip((one.vmid for one in inside), _each(look, inside, LOOKS), strict=True))
     taken = frozenset(vmid for vmid, is_free in free.items() if not is_free)
     making = [one for one in missing if one.vmid not in taken]
@@ -117,10 +117,10 @@ def _container(observer: Observer, guest: Guest) -> ObservedContainer:
     return ObservedContainer(guest.vmid, guest.node, guest.kind, guest.status, config.values, waiting, config.digest)
 
 
-def _can_look(desired: DesiredContainer, observed: ObservedContainer) -> bool:
+def is_ours(desired: DesiredContainer, observed: ObservedContainer) -> bool:
+    """Whether a guest is a container that carries our mark."""
     text = observed.config.get("description", "")
-    ours = ownership.owner(text, desired.site_id, desired.vmid) is ownership.Owner.OURS
-    return ours and observed.running and observed.kind == "lxc"
+    return observed.kind == "lxc" and ownership.owner(text, desired.site_id, desired.vmid) is ownership.Owner.OURS
 
 
 def _to_replace(desired: DesiredContainer, observed: ObservedContainer) -> bool:

@@ -1,0 +1,272 @@
+"""Carries out the firewall's steps on a Proxmox server, and proves from inside that what was opened is closed again."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from zentoria_infra.errors import GuestError, ZentoriaError
+from zentoria_infra.execute import egress_probe
+from zentoria_infra.firewall.identity import identity
+from zentoria_infra.firewall.steps import (
+    DropAlias,
+    DropEntry,
+    DropGroup,
+    DropIpSet,
+    DropRule,
+    InsertRule,
+    MakeGroup,
+    MakeIpSet,
+    MoveToEnd,
+    PutAlias,
+    PutEntry,
+    SetOptions,
+    Step,
+    UpdateRule,
+    Where,
+    same_rule,
+    says,
+)
+from zentoria_infra.plan.change import LostFlow
+from zentoria_infra.proxmox import firewall_records as fw
+from zentoria_infra.proxmox.client import Proxmox
+from zentoria_infra.proxmox.reachable import Patience, turn_on
+
+Say = Callable[[str], None]
+
+CYCLE = Patience().cycle
+"""Seconds until what was written is in force on every node: pve-firewall looks every ten."""
+
+OPENING = "zt/opening/"
+"""How the identities of openings begin."""
+
+_WAIT = 3 * CYCLE
+_PAUSE = 0.3
+_PORTS = 32
+"""Intervals of up to so many ports are cut port by port, others by protocol alone: what rules still allow goes on."""
+
+
+class OpeningError(ZentoriaError):
+    """A container's package sources could not be opened, or not be closed again."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """Where a container's packages come from, as far as the firewall goes.
+
+    Args:
+        proxy: host and port of the HTTP proxy; None without one.
+    """
+
+    proxy: tuple[str, int] | None
+
+
+NO_PROXY = Sources(None)
+
+
+class FirewallPerformer:
+    """Carries out steps. Safe from several threads.
+
+    Args:
+        proxmox: the node.
+        nodes: node by VMID.
+        sources: where packages come from.
+        management: the admins' networks.
+        clock: monotonic seconds.
+        sleep: waits seconds.
+    """
+
+    def __init__(
+        self,
+        proxmox: Proxmox,
+        nodes: Mapping[int, str],
+        sources: Sources = NO_PROXY,
+        management: Sequence[str] = (),
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._proxmox = proxmox
+        self._nodes = nodes
+        self._sources = sources
+        self._management = tuple(management)
+        self._clock = clock
+        self._sleep = sleep
+
+    def carry_out(self, steps: Sequence[Step], say: Say) -> None:
+        """Carry out steps, one after the other. Each may have been done before: by a run that was killed.
+
+        Raises:
+            ZentoriaError: one did not work; the next run goes on from what is there.
+        """
+        for number, step in enumerate(steps, 1):
+            say(f"{number}/{len(steps)} {says(step)}")
+            self._one(step)
+
+    def switch_on(self, say: Say) -> None:
+        """Turn the datacenter's firewall on; it is taken back unless the node can be reached again.
+
+        Raises:
+            LockedOutError: it could not be reached; it is off again.
+        """
+        say("wait until the node can be reached with it on")
+        turn_on(self._proxmox, self._management)
+
+    def open_sources(self, vmid: int, steps: Sequence[Step], say: Say) -> None:
+        """Open a container's package sources, and wait until they can be reached.
+
+        Raises:
+            OpeningError: they cannot be reached; they are closed again by the caller.
+        """
+        self.carry_out(steps, say)
+        say("wait until package sources can be reached")
+        targets = self._targets(vmid)
+        if targets and not self._until(vmid, targets, is_open=True):
+            names = ", ".join(f"{host}:{port}" for host, port in targets)
+            raise OpeningError(
+                f"reach the package sources of container {vmid}",
+                got=f"none of {names} takes a connection from inside it, with the firewall open for them",
+                todo="check the site's `proxy`, `dns` and `package_sources`, and that the node routes to them",
+            )
+
+    def close_sources(self, vmid: int, steps: Sequence[Step], say: Say) -> None:
+        """Close a container's package sources, cut what is open to them, and prove that they are closed.
+
+        Raises:
+            OpeningError: they can still be reached.
+        """
+        self.carry_out(steps, say)
+        self.prove_closed(vmid, say)
+
+    def prove_closed(self, vmid: int, say: Say) -> None:
+        """Try the package sources from inside until they cannot be reached. A stopped container reaches nothing.
+
+        Raises:
+            OpeningError: they can still be reached.
+        """
+        if not self._proxmox.has_ssh or self._proxmox.observe.status(vmid, self._nodes[vmid]) != "running":
+            return
+        say("prove that package sources are closed")
+        targets = self._targets(vmid)
+        if targets and not self._until(vmid, targets, is_open=False):
+            names = ", ".join(f"{host}:{port}" for host, port in targets)
+            raise OpeningError(
+                f"close the package sources of container {vmid}",
+                got=f"{names} can still be reached from inside it",
+                todo="see `zentoria firewall prove --observed` and that pve-firewall runs on the node; then run again",
+            )
+
+    def cut(self, flows: Sequence[LostFlow], say: Say) -> None:
+        """Cut the open connections of lost flows, once the rules that allowed them are out of force.
+
+        Raises:
+            ZentoriaError: the node's table of connections could not be changed.
+        """
+        if not flows:
+            return
+        say("wait until the lost rules are out of force")
+        # A connection that is cut too early comes back as a new one, by the rule that is still in force. A node takes
+        # all files up in one cycle: what is seen of one flow holds for all.
+        seen = next((flow for flow in flows if _can_be_seen(flow)), None)
+        if seen is None or not self._is_blocked(seen):
+            self._sleep(CYCLE)
+        for flow in flows:
+            say(f"cut {flow.says}")
+            for port in _ports(flow):
+                self._proxmox.conntrack.cut(flow.source, flow.destination, flow.protocol, port)
+
+    def _is_blocked(self, flow: LostFlow) -> bool:
+        """Whether the flow is seen to be closed from inside its source."""
+        try:
+            return self._until(flow.source_vmid, [(flow.destination, flow.ports[0])], is_open=False)
+        except GuestError:
+            return False
+
+    def _until(self, vmid: int, targets: Sequence[tuple[str, int]], *, is_open: bool) -> bool:
+        """Ask until one target is open, or all are closed."""
+        until = self._clock() + _WAIT
+        while True:
+            found = egress_probe.is_open(self._proxmox, vmid, targets, 1.0)
+            if any(found.values()) == is_open:
+                return True
+            if self._clock() >= until:
+                return False
+            self._sleep(_PAUSE)
+
+    def _targets(self, vmid: int) -> Sequence[tuple[str, int]]:
+        """Where the container's packages come from: the site's proxy, else what its own package sources name."""
+        if self._sources.proxy is not None:
+            return [self._sources.proxy]
+        result = self._proxmox.pct.exec(vmid, ["apt-get", "indextargets", "--format", "$(SITE)"])
+        return _hosts(result.stdout.decode(errors="replace"))
+
+    def _one(self, step: Step) -> None:
+        write = self._proxmox.write_firewall
+        scope = self._scope(step.where)
+        match step:
+            case SetOptions(values=values):
+                write.set_options(scope, values)
+            case PutAlias(alias=alias, exists=exists):
+                if exists:
+                    write.update_alias(scope, alias)
+                else:
+                    write.create_alias(scope, alias)
+            case DropAlias(name=name):
+                write.delete_alias(scope, name)
+            case MakeIpSet(name=name, comment=comment):
+                write.create_ipset(scope, name, comment)
+            case DropIpSet(name=name):
+                write.delete_ipset(scope, name, force=True)
+            case PutEntry(ipset=ipset, entry=entry, exists=exists):
+                if exists:
+                    write.update_entry(scope, ipset, entry)
+                else:
+                    write.add_entry(scope, ipset, entry)
+            case DropEntry(ipset=ipset, cidr=cidr):
+                write.delete_entry(scope, ipset, cidr)
+            case MakeGroup(name=name, comment=comment):
+                write.create_group(name, comment)
+            case DropGroup(name=name):
+                write.delete_group(name)
+            case InsertRule(rule=rule):
+                write.rules.insert(scope, rule)
+            case UpdateRule(rule=rule):
+                write.rules.update(scope, same_rule(rule), rule)
+            case MoveToEnd(rule=rule):
+                write.rules.move(scope, same_rule(rule))
+            case DropRule(rule=rule, surplus=surplus):
+                word = identity(rule.comment)
+                find = same_rule(rule) if word else (lambda one: one == rule)
+                write.rules.delete(scope, find, surplus=surplus)
+
+    def _scope(self, where: Where) -> fw.Scope:
+        if where.vmid:
+            return fw.guest(where.vmid, self._nodes[where.vmid])
+        return fw.group(where.group) if where.group else fw.DATACENTER
+
+
+def closes_sources(steps: Sequence[Step]) -> bool:
+    """Whether steps take away an opening, as one that a killed run has left."""
+    return any(isinstance(step, DropRule) and step.rule.comment.startswith(OPENING) for step in steps)
+
+
+def _hosts(text: str) -> list[tuple[str, int]]:
+    """Hosts and ports of package sources, from URLs or sites as apt prints them; each once."""
+    found: list[tuple[str, int]] = []
+    for line in text.split():
+        match = re.match(r"(?:(https?)://)?(?:[^@/]*@)?([A-Za-z0-9.-]+)(?::(\d+))?", line)
+        if match:
+            port = int(match[3]) if match[3] else 443 if match[1] == "https" else 80
+            found.append((match[2], port))
+    return list(dict.fromkeys(found))
+
+
+def _can_be_seen(flow: LostFlow) -> bool:
+    return flow.protocol == "tcp" and bool(flow.source_vmid) and bool(flow.destination)
+
+
+def _ports(flow: LostFlow) -> range | list[int]:
+    first, last = flow.ports
+    return range(first, last + 1) if flow.protocol and last - first < _PORTS else [0]
