@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Hashable, Iterator
 
+from zentoria_infra.inventory.assertion_checks import check_assertions
 from zentoria_infra.inventory.flow_checks import check_flows
 from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory
 from zentoria_infra.inventory.order import circles
@@ -28,8 +29,10 @@ def check(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
         yield from _ports(inventory, container)
         yield from _volumes(inventory, container)
         yield from _secrets(inventory, container)
+        yield from _egress(inventory, container)
     yield from _order(inventory)
     yield from check_flows(inventory, broken)
+    yield from check_assertions(inventory, broken)
 
 
 def _duplicates(inventory: Inventory) -> Iterator[Problem]:
@@ -63,6 +66,11 @@ def _addresses(inventory: Inventory) -> Iterator[Problem]:
         if network.gateway not in network.cidr:
             at = inventory.position("zones", f"networks.{network.name}.gateway")
             yield problem(at, f"the gateway {network.gateway} is outside {network.cidr}")
+    gateway = inventory.site.gateway
+    if gateway is not None and not any(gateway in network.cidr for network in inventory.networks):
+        known = ", ".join(str(network.cidr) for network in inventory.networks)
+        at = inventory.position(inventory.site, "gateway")
+        yield problem(at, f"the gateway {gateway} is outside all networks ({known})")
     for container in inventory.containers:
         at = inventory.position(container, "address")
         if container.network not in networks:
@@ -72,7 +80,9 @@ def _addresses(inventory: Inventory) -> Iterator[Problem]:
         network = networks[container.network]
         address, cidr = container.address, network.cidr
         if address not in cidr:
-            yield problem(at, f"address {address} is outside network '{network.name}' ({cidr})")
+            yield problem(
+                at, f"address {address} is outside network '{network.name}' ({cidr}){_home(inventory, address)}"
+            )
         elif address == cidr.network_address:
             yield problem(at, f"address {address} is the network address of {cidr}")
         elif address == cidr.broadcast_address:
@@ -88,6 +98,35 @@ def _addresses(inventory: Inventory) -> Iterator[Problem]:
             except ValueError:
                 place = inventory.position(container, "public.address")
                 yield problem(place, f"'{container.public.address}' is not an IPv4 address with prefix")
+
+
+def _home(inventory: Inventory, address: ipaddress.IPv4Address) -> str:
+    """Words about the network that an address does belong to."""
+    if len(inventory.networks) == 1:
+        return ""
+    own = [network.name for network in inventory.networks if address in network.cidr]
+    return f"; it is in network '{own[0]}'" if own else ", and outside every other"
+
+
+def _egress(inventory: Inventory, container: Container) -> Iterator[Problem]:
+    """Addresses in ``egress`` that are none, or that are ours: egress leads to the internet."""
+    entries = [(f"egress.{number}", entry) for number, entry in enumerate(container.egress)]
+    for service in container.services:
+        entries += [(f"services.{service.name}.egress.{number}", entry) for number, entry in enumerate(service.egress)]
+    for path, entry in entries:
+        for number, host in enumerate(entry.to):
+            at = inventory.position(container, f"{path}.to.{number}")
+            if not host.replace(".", "").isdigit():
+                continue
+            try:
+                address = ipaddress.IPv4Address(host)
+            except ValueError:
+                yield problem(at, f"'{host}' is not an IPv4 address")
+                continue
+            for network in inventory.networks:
+                if address in network.cidr:
+                    text = f"{address} is in network '{network.name}', and egress leads to the internet"
+                    yield problem(at, f"{text}: write a flow in zones.yaml")
 
 
 def _names(inventory: Inventory) -> Iterator[Problem]:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 
-from zentoria_infra.inventory.flows import expand_flows, expand_needs, need_intervals, ports_of
-from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory, Need
+from zentoria_infra.inventory.flows import (
+    ExpandedFlow,
+    expand_flows,
+    expand_needs,
+    need_intervals,
+    ports_of,
+)
+from zentoria_infra.inventory.model import ALL, INTERNET, Container, Flow, Inventory, Need
 from zentoria_infra.inventory.problems import Position, Problem, problem
-from zentoria_infra.inventory.wording import nearest
+from zentoria_infra.inventory.wording import nearest, port_list
 
 _Edge = tuple[str, str, str, int]
 """Source, destination, protocol, port."""
+
+SHOWN = 3
+"""How many pairs of one flow with ``all`` are named one by one."""
 
 
 def check_flows(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
     """Problems of flows and needs; nothing is said about containers named in ``broken``."""
     yield from _ends(inventory, broken)
     yield from _rows(inventory)
+    yield from _overlaps(inventory)
     for container in inventory.containers:
         for service in container.services:
             for number, need in enumerate(service.needs):
@@ -52,6 +63,40 @@ def _rows(inventory: Inventory) -> Iterator[Problem]:
             yield problem(at, f"row {flow.row} is used twice; also in {other}")
 
 
+def _overlaps(inventory: Inventory) -> Iterator[Problem]:
+    """Flows that allow what an earlier one allows: who removes one of them believes that it is closed, and it is not.
+
+    Two flows with ``all`` may meet where neither could say less: ``backup -> all`` and ``all -> logs``.
+    """
+    seen: defaultdict[tuple[str, str, str], list[ExpandedFlow]] = defaultdict(list)
+    found: dict[tuple[int, int], tuple[ExpandedFlow, ExpandedFlow, dict[tuple[str, str], set[int]]]] = {}
+    for flow in expand_flows(inventory):
+        earlier = seen[flow.source, flow.destination, flow.protocol]
+        for other in earlier:
+            first, last = max(flow.first, other.first), min(flow.last, other.last)
+            if first <= last and _one_covers(inventory.flows[flow.number], inventory.flows[other.number]):
+                _, _, pairs = found.setdefault((flow.number, other.number), (flow, other, {}))
+                pairs.setdefault((flow.source, flow.destination), set()).update(range(first, last + 1))
+        earlier.append(flow)
+    for (number, other_number), (flow, other, pairs) in found.items():
+        if number != other_number:
+            (source, target), ports = next(iter(pairs.items()))
+            more = f" and {len(pairs) - 1} more" if len(pairs) > 1 else ""
+            text = f"'{source}' -> '{target}' on {port_list(ports, flow.protocol)}{more} is allowed already"
+            yield problem(flow.position, f"{text} in {other.position} ({other.origin})")
+        elif not inventory.flows[number].exposes:
+            yield problem(flow.position, f"port {min(min(ports) for ports in pairs.values())} is in this flow twice")
+
+
+def _one_covers(one: Flow, other: Flow) -> bool:
+    """Whether the ends of one of two flows include those of the other."""
+
+    def covers(wide: Flow, narrow: Flow) -> bool:
+        return wide.source in (ALL, narrow.source) and wide.destination in (ALL, narrow.destination)
+
+    return covers(one, other) or covers(other, one)
+
+
 def _target(
     inventory: Inventory, broken: frozenset[str], container: Container, need: Need, at: Position
 ) -> Iterator[Problem]:
@@ -85,9 +130,12 @@ def _target(
 
 def _flows_exposed(inventory: Inventory) -> Iterator[Problem]:
     """A flow leads only to ports that its destination exposes."""
+    exposed: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    for container in inventory.containers:
+        for _, port in ports_of(container):
+            exposed[container.name, port.protocol].update(port.port.numbers)
     for flow in expand_flows(inventory):
-        target = inventory.by_name(flow.destination)
-        open_ports = {n for _, port in ports_of(target) if port.protocol == flow.protocol for n in port.port.numbers}
+        open_ports = exposed[flow.destination, flow.protocol]
         missing = [n for n in range(flow.first, flow.last + 1) if n not in open_ports]
         if missing:
             yield problem(flow.position, f"'{flow.destination}' does not expose port {missing[0]}/{flow.protocol}")
@@ -114,9 +162,13 @@ def _compare(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
                 key = (need.position, f"{need.source}.{need.by}", need.destination, need.protocol)
                 refused.setdefault(key, set()).add(number)
     for (at, by, target, protocol), numbers in refused.items():
-        yield problem(at, f"'{by}' needs '{target}' on {_list(numbers, protocol)}, and no flow in zones.yaml allows it")
+        yield problem(
+            at, f"'{by}' needs '{target}' on {port_list(numbers, protocol)}, and no flow in zones.yaml allows it"
+        )
+    known = {container.name for container in inventory.containers} - broken
+    found: defaultdict[tuple[Position, str], list[str]] = defaultdict(list)
     for flow in expand_flows(inventory):
-        if flow.source == INTERNET or flow.source in broken:
+        if flow.source not in known:
             continue
         idle = [
             n
@@ -125,13 +177,10 @@ def _compare(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
             and (flow.destination, flow.protocol, n) in exposed
         ]
         if idle:
-            ports = _list(idle, flow.protocol)
-            text = f"no service of '{flow.source}' needs '{flow.destination}' on {ports} ({flow.origin})"
-            yield problem(flow.position, text)
-
-
-def _list(numbers: Iterable[int], protocol: str) -> str:
-    """``4000, 4001/tcp``; more than six are cut."""
-    ordered = [str(number) for number in sorted(numbers)]
-    shown = ordered if len(ordered) <= 6 else [*ordered[:3], "...", ordered[-1]]
-    return f"{', '.join(shown)}/{protocol}"
+            text = f"no service of '{flow.source}' needs '{flow.destination}' on {port_list(idle, flow.protocol)}"
+            found[flow.position, flow.origin].append(text)
+    for (at, origin), texts in found.items():
+        for text in texts[:SHOWN]:
+            yield problem(at, f"{text} ({origin})")
+        if len(texts) > SHOWN:
+            yield problem(at, f"nor are {len(texts) - SHOWN} more that it allows needed ({origin})")

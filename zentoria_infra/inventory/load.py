@@ -76,6 +76,7 @@ class _Loader:
             zones=zones.zones,
             reserved=zones.reserved,
             flows=zones.flows,
+            assertions=zones.assertions,
             containers=tuple(sorted(containers, key=lambda container: container.vmid)),
             positions=SectionPositions(self.sections),
         )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from zentoria_infra.inventory.assertion_model import Assertion
 from zentoria_infra.inventory.component_model import (
     AptComponent,
     AptRepository,
@@ -33,6 +34,7 @@ from zentoria_infra.inventory.values import (
     PortKind,
     PortNumber,
     PortRange,
+    PublicAddress,
     Text,
     Vmid,
     matching,
@@ -42,9 +44,9 @@ from zentoria_infra.inventory.values import (
 )
 
 __all__ = [
-    "ALL", "INTERNET", "AptComponent", "AptRepository", "Component", "Container", "DebSource", "Egress", "Features",
-    "Flow", "Health", "Inventory", "Maximum", "Need", "Network", "NpmComponent", "PolicyRule", "Port", "PortRange",
-    "ProxmoxSite", "PublicNic", "PypiComponent", "Resources", "Service", "Site", "SshSite", "Startup",
+    "ALL", "INTERNET", "AptComponent", "AptRepository", "Assertion", "Component", "Container", "DebSource", "Egress",
+    "Features", "Flow", "Health", "Inventory", "Maximum", "Need", "Network", "NpmComponent", "PolicyRule", "Port",
+    "PortRange", "ProxmoxSite", "PublicNic", "PypiComponent", "Resources", "Service", "Site", "SshSite", "Startup",
     "UrlComponent", "Volume", "WorkspaceComponent", "Zone", "Zones",
 ]  # fmt: skip
 
@@ -110,9 +112,7 @@ class Startup(Model):
 class PublicNic(Model):
     """A second NIC on the public bridge. ``address`` is ``dhcp`` or an address with prefix, as 192.0.2.7/24."""
 
-    address: Annotated[
-        str, matching(r"^(dhcp|\d{1,3}(\.\d{1,3}){3}/\d{1,2})$", "'dhcp' or an address with prefix as 192.0.2.7/24")
-    ]
+    address: PublicAddress
     gateway: Address | None = None
     mac: Mac | None = None
     """None: pinned like the first NIC's, from the VMID."""
@@ -325,6 +325,7 @@ class Inventory(Model):
     zones: tuple[Zone, ...]
     reserved: tuple[int, ...] = ()
     flows: tuple[Flow, ...]
+    assertions: tuple[Assertion, ...] = ()
     containers: tuple[Container, ...]
     positions: Any = Field(default=NoPositions(), exclude=True, repr=False)
     """A :class:`Positions`."""

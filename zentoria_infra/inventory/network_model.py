@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from zentoria_infra.inventory.assertion_model import Assertion
 from zentoria_infra.inventory.values import (
     NAMED,
     Address,
@@ -25,6 +26,20 @@ ALL = "all"
 
 INTERNET = "internet"
 """In place of a source container's name: anybody outside."""
+
+
+def _no_service(value: object) -> object:
+    if isinstance(value, str) and "." in value:
+        container = value.partition(".")[0]
+        raise PydanticCustomError(
+            "rule_flow_service",
+            "a flow leads from container to container: write '{container}', and the service's ports under 'ports'",
+            {"container": container},
+        )
+    return value
+
+
+_End = Annotated[Name, BeforeValidator(_no_service)]
 
 
 class Network(Model):
@@ -54,9 +69,9 @@ class Flow(Model):
     """Row of the firewall matrix, from 1, in the order of its table."""
     derived: Text | None = None
     """Why a flow is needed that the matrix does not have."""
-    source: Name
+    source: _End
     """Container name, ``all`` or ``internet``."""
-    destination: Name
+    destination: _End
     """Container name or ``all``."""
     ports: tuple[PortRange, ...] = ()
     exposes: tuple[PortKind, ...] = ()
@@ -86,3 +101,5 @@ class Zones(Model):
     reserved: tuple[int, ...] = ()
     """VMIDs kept free for growth: refused, unless the container's file says ``reserved: true``."""
     flows: tuple[Flow, ...]
+    assertions: tuple[Assertion, ...] = Field(default=(), alias="assert")
+    """Policy tests: what must never be allowed, or always. Every flow and every egress is held against them."""

@@ -42,13 +42,12 @@ def matching(pattern: str, words: str, *, to_upper: bool = False) -> StringConst
 Name = Annotated[str, matching(r"^[a-z][a-z0-9-]{0,30}$", "a name (a-z, 0-9 and '-', a letter first, 31 at most)")]
 """A name of ours: lower case letters, digits and hyphens, a letter first."""
 
-HostName = Annotated[
-    str,
-    matching(
-        r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$", "a host name"
-    ),
-]
+HOST_NAME = r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$"
+HostName = Annotated[str, matching(HOST_NAME, "a host name")]
 """A DNS name (RFC 1123) or an IPv4 address."""
+
+PUBLIC_ADDRESS = r"^(dhcp|\d{1,3}(\.\d{1,3}){3}/\d{1,2})$"
+PublicAddress = Annotated[str, matching(PUBLIC_ADDRESS, "'dhcp' or an address with prefix as 192.0.2.7/24")]
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Address = Annotated[ipaddress.IPv4Address, Field(strict=False)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from zentoria_infra.inventory.problems import Position, Problem, problem
-from zentoria_infra.inventory.values import PATTERNS
+from zentoria_infra.inventory.values import HOST_NAME, PATTERNS, PUBLIC_ADDRESS
 from zentoria_infra.inventory.yaml_positions import Node, PathStep, find
 
 _EXPECTED = {
@@ -31,6 +32,14 @@ _EXPECTED = {
     "ip_v4_address": "an IPv4 address",
     "ip_v4_network": "an IPv4 network as 10.10.32.0/20 (no host bits set)",
 }
+
+_IPV4 = {
+    "ip_v4_address": "an IPv4 address",
+    "ip_v4_network": "an IPv4 network",
+    HOST_NAME: "a host name or an IPv4 address",
+    PUBLIC_ADDRESS: "'dhcp' or an IPv4 address with prefix",
+}
+"""What is expected where somebody may write IPv6, by the type of the error or by its pattern."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -51,6 +60,13 @@ def shown(value: object) -> str:
         return "true" if value else "false"
     text = str(value)
     return f"'{text if len(text) <= 60 else text[:57] + '...'}'"
+
+
+def port_list(numbers: Iterable[int], protocol: str) -> str:
+    """``4000, 4001/tcp``; more than six are cut."""
+    ordered = [str(number) for number in sorted(numbers)]
+    shown_ports = ordered if len(ordered) <= 6 else [*ordered[:3], "...", ordered[-1]]
+    return f"{', '.join(shown_ports)}/{protocol}"
 
 
 def explain(error: ValidationError, model: type[BaseModel], root: Node) -> list[Problem]:
@@ -84,6 +100,13 @@ def _explain(details: ErrorDetails, model: type[BaseModel], root: Node) -> Probl
     return problem(at, f"{name} {_message(details)}")
 
 
+def _is_ipv6(given: object) -> bool:
+    try:
+        return isinstance(given, str) and ipaddress.ip_interface(given).version == 6
+    except ValueError:
+        return False
+
+
 def _name(path: tuple[PathStep, ...]) -> str:
     """The last named step of a path: list items are named by their list."""
     return next((step for step in reversed(path) if isinstance(step, str) and "[" not in step), "value")
@@ -91,15 +114,17 @@ def _name(path: tuple[PathStep, ...]) -> str:
 
 def _message(details: ErrorDetails) -> str:
     kind, given, context = details["type"], details["input"], details.get("ctx", {})
+    pattern = str(context.get("pattern", ""))
+    if (expected := _IPV4.get(kind) or _IPV4.get(pattern)) and _is_ipv6(given):
+        return f"must be {expected}, not {shown(given)}: there is no IPv6 on the networks here"
     if expected := _EXPECTED.get(kind):
         return f"must be {expected}, not {shown(given)}"
     if kind in ("literal_error", "enum"):
         words = str(context.get("expected", "")).replace(" or ", ", ").replace("'", "").split(", ")
         return f"must be one of {', '.join(words)}, not {shown(given)}{nearest(str(given), words)}"
     if kind == "string_pattern_mismatch":
-        pattern = str(context.get("pattern", ""))
         return f"must be {PATTERNS.get(pattern, 'text like ' + pattern)}, not {shown(given)}"
-    if kind == "string_too_short":
+    if kind in ("string_too_short", "too_short"):
         return "must not be empty"
     for limit, bound in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
         if limit in context:
@@ -117,7 +142,7 @@ def _fields(model: type[BaseModel], path: tuple[PathStep, ...]) -> frozenset[str
     """Names of the keys that may stand at a path of a model."""
     found: set[str] = set()
     for kind in _models(model, path):
-        found.update(kind.model_fields)
+        found.update(field.alias or name for name, field in kind.model_fields.items())
     return frozenset(found)
 
 
@@ -137,7 +162,7 @@ def _models(annotation: Any, path: tuple[PathStep, ...]) -> list[type[BaseModel]
         return []
     if not path:
         return [annotation]
-    field = annotation.model_fields.get(str(path[0]))
+    field = next((field for name, field in annotation.model_fields.items() if (field.alias or name) == path[0]), None)
     if field is not None:
         return _models(field.annotation, path[1:])
     kind = annotation.model_fields.get("kind")
