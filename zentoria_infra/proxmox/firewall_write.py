@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from zentoria_infra.errors import ApiError, PermissionDeniedError
+from zentoria_infra.errors import ApiError, PermissionDeniedError, ZentoriaError
 from zentoria_infra.firewall.config import Alias, Entry
 from zentoria_infra.proxmox import errors
 from zentoria_infra.proxmox import firewall_records as fw
@@ -69,15 +69,15 @@ class FirewallWriter:
         """
         params = {**values, "delete": ",".join(delete) or None, "digest": digest}
         tried = f"set options of {scope.title}"
+
+        def is_done() -> bool:
+            there, _ = self._observe.options(scope)
+            return all(there.get(key) == value for key, value in values.items()) and not any(
+                key in there for key in delete
+            )
+
         with self._gate(scope):
-            try:
-                repeat = Repeat.SAFE if digest is None else Repeat.UNSENT
-                self._send(scope, "PUT", scope.base + "/options", params, tried, repeat=repeat)
-            except (errors.LostAnswerError, errors.TransientError):
-                # With a digest a second call would be refused for what the first has done.
-                there, _ = self._observe.options(scope)
-                if any(there.get(key) != value for key, value in values.items()) or any(key in there for key in delete):
-                    raise
+            self._once(scope, "PUT", "/options", params, tried, is_done)
 
     def create_alias(self, scope: fw.Scope, alias: Alias) -> None:
         """Make an alias of the datacenter or a guest.
@@ -88,7 +88,7 @@ class FirewallWriter:
         params = {"name": alias.name, "cidr": alias.cidr, "comment": alias.comment or None}
 
         def alike() -> bool:
-            found = {one.name.lower(): one for one in self._observe.aliases(scope)}.get(alias.name.lower())
+            found = self._alias(scope, alias.name)
             return found is not None and found.cidr == fw.plain(alias.cidr)
 
         self._make(scope, "/aliases", params, f"make alias {alias.name} in {scope.title}", alike)
@@ -101,11 +101,23 @@ class FirewallWriter:
             ModifiedError: the digest is old.
         """
         params = {"cidr": alias.cidr, "comment": alias.comment or None, "digest": digest}
-        self._change(scope, "/aliases/{alias}", params, f"change alias {alias.name} in {scope.title}", alias=alias.name)
+        tried = f"change alias {alias.name} in {scope.title}"
+
+        def is_done() -> bool:
+            found = self._alias(scope, alias.name)
+            return found is not None and (found.cidr, found.comment) == (fw.plain(alias.cidr), alias.comment)
+
+        with self._gate(scope):
+            self._once(scope, "PUT", "/aliases/{alias}", params, tried, is_done, alias=alias.name)
 
     def delete_alias(self, scope: fw.Scope, name: str, *, digest: str | None = None) -> None:
         """Remove an alias. Proxmox does not ask whether rules name it; those vanish then."""
-        self._drop(scope, "/aliases/{alias}", f"remove alias {name} of {scope.title}", {"digest": digest}, alias=name)
+        tried = f"remove alias {name} of {scope.title}"
+
+        def is_done() -> bool:
+            return self._alias(scope, name) is None
+
+        self._drop(scope, "/aliases/{alias}", tried, {"digest": digest}, is_done, alias=name)
 
     def create_ipset(self, scope: fw.Scope, name: str, comment: str = "") -> None:
         """Make an empty IP set; nothing to do when there is one of that name."""
@@ -115,7 +127,7 @@ class FirewallWriter:
     def delete_ipset(self, scope: fw.Scope, name: str, *, force: bool = False) -> None:
         """Remove an IP set; one with members only with ``force``."""
         params = {"force": True} if force else {}
-        self._drop(scope, "/ipset/{ipset}", f"remove IP set {name} of {scope.title}", params, ipset=name)
+        self._drop(scope, "/ipset/{ipset}", f"remove IP set {name} of {scope.title}", params, None, ipset=name)
 
     def add_entry(self, scope: fw.Scope, ipset: str, entry: Entry) -> None:
         """Add a member to an IP set.
@@ -123,12 +135,10 @@ class FirewallWriter:
         Raises:
             AlreadyExistsError: it is there with another ``nomatch``.
         """
-        params = {"cidr": entry.cidr, "nomatch": entry.nomatch or None, "comment": entry.comment or None}
+        params = {"cidr": fw.plain(entry.cidr), "nomatch": entry.nomatch or None, "comment": entry.comment or None}
 
         def alike() -> bool:
-            found = self._observe.ipset(scope, ipset)
-            members = {one.cidr: one for one in (found.entries if found else ())}
-            member = members.get(fw.plain(entry.cidr))
+            member = self._member(scope, ipset, entry.cidr)
             return member is not None and member.nomatch == entry.nomatch
 
         tried = f"add {entry.cidr} to IP set {ipset} of {scope.title}"
@@ -143,12 +153,23 @@ class FirewallWriter:
         """
         params = {"nomatch": entry.nomatch, "comment": entry.comment, "digest": digest}
         tried = f"change {entry.cidr} in IP set {ipset} of {scope.title}"
-        self._change(scope, "/ipset/{ipset}/{cidr}", params, tried, ipset=ipset, cidr=fw.plain(entry.cidr))
+        cidr = fw.plain(entry.cidr)
+
+        def is_done() -> bool:
+            return self._member(scope, ipset, cidr) == Entry(cidr, entry.nomatch, entry.comment)
+
+        with self._gate(scope):
+            self._once(scope, "PUT", "/ipset/{ipset}/{cidr}", params, tried, is_done, ipset=ipset, cidr=cidr)
 
     def delete_entry(self, scope: fw.Scope, ipset: str, cidr: str, *, digest: str | None = None) -> None:
         """Take a member out of an IP set."""
         tried = f"take {cidr} out of IP set {ipset} of {scope.title}"
-        self._drop(scope, "/ipset/{ipset}/{cidr}", tried, {"digest": digest}, ipset=ipset, cidr=fw.plain(cidr))
+
+        def is_done() -> bool:
+            return self._member(scope, ipset, cidr) is None
+
+        params = {"digest": digest}
+        self._drop(scope, "/ipset/{ipset}/{cidr}", tried, params, is_done, ipset=ipset, cidr=fw.plain(cidr))
 
     def create_group(self, name: str, comment: str = "") -> None:
         """Make an empty security group; nothing to do when there is one of that name."""
@@ -161,7 +182,7 @@ class FirewallWriter:
         Raises:
             ApiError: it has rules.
         """
-        self._drop(fw.DATACENTER, "/groups/{group}", f"remove security group {name}", {}, group=name)
+        self._drop(fw.DATACENTER, "/groups/{group}", f"remove security group {name}", {}, None, group=name)
 
     def _make(
         self,
@@ -189,19 +210,54 @@ class FirewallWriter:
                         todo="look at it in Proxmox, and rename it or remove it by hand: it is not the same",
                     ) from None
 
-    def _change(self, scope: fw.Scope, template: str, params: Mapping[str, Any], tried: str, **path: object) -> None:
-        repeat = Repeat.SAFE if params.get("digest") is None else Repeat.UNSENT
-        with self._gate(scope):
-            self._send(scope, "PUT", scope.base + template, params, tried, repeat=repeat, **path)
-
-    def _drop(self, scope: fw.Scope, template: str, tried: str, params: Mapping[str, Any], **path: object) -> None:
-        repeat = Repeat.SAFE if params.get("digest") is None else Repeat.UNSENT
+    def _drop(
+        self,
+        scope: fw.Scope,
+        template: str,
+        tried: str,
+        params: Mapping[str, Any],
+        is_done: Callable[[], bool] | None,
+        **path: object,
+    ) -> None:
+        """A DELETE; what is gone already is no error."""
         with self._gate(scope):
             try:
-                self._send(scope, "DELETE", scope.base + template, params, tried, repeat=repeat, **path)
+                self._once(scope, "DELETE", template, params, tried, is_done, **path)
             except ApiError as error:
                 if not _GONE.search(error.got):
                     raise
+
+    def _once(
+        self,
+        scope: fw.Scope,
+        verb: str,
+        template: str,
+        params: Mapping[str, Any],
+        tried: str,
+        is_done: Callable[[], bool] | None,
+        **path: object,
+    ) -> None:
+        """A change that may be sent twice. With a digest the second would be refused for what the first has done.
+
+        So after a lost answer ``is_done`` looks; what it cannot find out is not known, and the lost answer is told.
+        """
+        repeat = Repeat.SAFE if params.get("digest") is None else Repeat.UNSENT
+        try:
+            self._send(scope, verb, scope.base + template, params, tried, repeat=repeat, **path)
+        except (errors.LostAnswerError, errors.TransientError):
+            done = False
+            if is_done is not None:
+                with contextlib.suppress(ZentoriaError):
+                    done = is_done()
+            if not done:
+                raise
+
+    def _alias(self, scope: fw.Scope, name: str) -> Alias | None:
+        return {one.name.lower(): one for one in self._observe.aliases(scope)}.get(name.lower())
+
+    def _member(self, scope: fw.Scope, ipset: str, cidr: str) -> Entry | None:
+        found = self._observe.ipset(scope, ipset)
+        return {one.cidr: one for one in (found.entries if found else ())}.get(fw.plain(cidr))
 
     def _send(
         self,

@@ -24,6 +24,11 @@ def _comment(call: Call) -> str:
     return call.text("comment").partition("\n")[0].strip()
 
 
+def _plain(cidr: str) -> str:
+    """Without the prefix of a single address (PVE::Firewall::parse_ip_or_cidr)."""
+    return cidr.removesuffix("/128") if ":" in cidr else cidr.removesuffix("/32")
+
+
 def _set(conf: FirewallConf, name: str) -> IpSet:
     if name not in conf.ipsets:
         raise internal(f"no such IPSet '{name}'")
@@ -93,7 +98,7 @@ def _register_sets(where: Place, base: str) -> None:
         return [{**_entry_row(entry), "digest": digest} for entry in ipset.entries]
 
     def add(call: Call) -> object:
-        cidr = call.text("cidr")
+        cidr = _plain(call.text("cidr"))
         if cidr.endswith("/0"):
             raise bad_params({"cidr": "a zero prefix is not allowed in ipset entries"})
         with call.node.firewall.change(where.scope(call)) as conf:
