@@ -1,14 +1,18 @@
-"""The agent as one compressed text, and the command that runs it in a guest."""
+"""The agent and the prober, each as one compressed text, and the command that runs them in a guest."""
 
 from __future__ import annotations
 
 import functools
 import shlex
 import zlib
+from collections.abc import Sequence
 from importlib import resources
 
 MODULES = ("failure", "paths", "masking", "common", "files", "packages", "units", "releases", "main")
 """The agent's modules, each after those that it imports."""
+
+PROBER = ("packets", "sniff", "listen", "attempt", "main")
+"""The prober's modules, likewise."""
 
 NO_PYTHON = "zentoria: there is no python3 here"
 """What the shell says, with exit code 97, when the guest's template has no Python."""
@@ -17,25 +21,35 @@ _LOADER = "import sys,zlib;s=sys.stdin.buffer;exec(zlib.decompress(s.read(int(s.
 _SHELL = f"command -v python3 >/dev/null 2>&1 || {{ echo '{NO_PYTHON}'; exit 97; }}; exec python3 -I -c \"$1\""
 _BOOT = """
 import sys, types
-package = types.ModuleType("zentoria_agent")
+package = types.ModuleType({package!r})
 package.__path__ = []
-sys.modules["zentoria_agent"] = package
+sys.modules[{package!r}] = package
 for name, source in {sources!r}:
-    module = types.ModuleType("zentoria_agent." + name)
-    module.__package__ = "zentoria_agent"
+    module = types.ModuleType({package!r} + "." + name)
+    module.__package__ = {package!r}
     sys.modules[module.__name__] = module
     setattr(package, name, module)
-    exec(compile(source, "zentoria-agent/" + name + ".py", "exec"), module.__dict__)
-sys.modules["zentoria_agent.main"].main()
+    exec(compile(source, {package!r} + "/" + name + ".py", "exec"), module.__dict__)
+sys.modules[{package!r} + ".main"].main()
 """
 
 
 @functools.cache
 def agent() -> bytes:
     """The agent, as the loader reads it: a line with the length, then the compressed source."""
-    folder = resources.files("zentoria_infra.guest") / "agent"
-    sources = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES]
-    packed = zlib.compress(_BOOT.format(sources=sources).encode(), 6)
+    return _packed("agent", MODULES)
+
+
+@functools.cache
+def prober() -> bytes:
+    """The prober, likewise; the same command runs it."""
+    return _packed("probe", PROBER)
+
+
+def _packed(name: str, modules: Sequence[str]) -> bytes:
+    folder = resources.files("zentoria_infra.guest") / name
+    sources = [(module, (folder / f"{module}.py").read_text(encoding="utf-8")) for module in modules]
+    packed = zlib.compress(_BOOT.format(package=f"zentoria_{name}", sources=sources).encode(), 6)
     return b"%d\n" % len(packed) + packed
 
 
