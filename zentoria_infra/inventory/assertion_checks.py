@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from zentoria_infra.inventory.assertion_model import ZONE, Assertion, Exempt
@@ -21,7 +22,7 @@ SHOWN = 3
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Edge:
-    """Something that is allowed: an exact flow, or an egress entry with the destination ``internet``."""
+    """Something that is allowed: an exact flow, or an egress entry (to ``internet``, or an address of our networks)."""
 
     source: str
     destination: str
@@ -45,8 +46,18 @@ def edges(inventory: Inventory) -> Iterator[Edge]:
         ]
         for entry, path in places:
             at = inventory.position(container, path)
-            for ports in entry.ports:
-                yield Edge(container.name, INTERNET, entry.protocol, ports.first, ports.last, "egress", at)
+            for host in dict.fromkeys(INTERNET if _is_outside(inventory, host) else host for host in entry.to):
+                for ports in entry.ports:
+                    yield Edge(container.name, host, entry.protocol, ports.first, ports.last, "egress", at)
+
+
+def _is_outside(inventory: Inventory, host: str) -> bool:
+    """Whether a name or an address leads to the internet: an address of our networks does not."""
+    try:
+        address = ipaddress.IPv4Address(host)
+    except ValueError:
+        return True
+    return not any(address in network.cidr for network in inventory.networks)
 
 
 def check_assertions(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:

@@ -109,24 +109,26 @@ def _home(inventory: Inventory, address: ipaddress.IPv4Address) -> str:
 
 
 def _egress(inventory: Inventory, container: Container) -> Iterator[Problem]:
-    """Addresses in ``egress`` that are none, or that are ours: egress leads to the internet."""
+    """Addresses in ``egress`` that are none, or a container's: from container to container lead flows."""
+    owners = {str(other.address): other.name for other in inventory.containers}
     entries = [(f"egress.{number}", entry) for number, entry in enumerate(container.egress)]
     for service in container.services:
         entries += [(f"services.{service.name}.egress.{number}", entry) for number, entry in enumerate(service.egress)]
     for path, entry in entries:
         for number, host in enumerate(entry.to):
             at = inventory.position(container, f"{path}.to.{number}")
-            if not host.replace(".", "").isdigit():
-                continue
-            try:
-                address = ipaddress.IPv4Address(host)
-            except ValueError:
+            if host in owners:
+                yield problem(at, f"{host} is the address of '{owners[host]}': write a flow in zones.yaml instead")
+            elif host.replace(".", "").isdigit() and not _is_address(host):
                 yield problem(at, f"'{host}' is not an IPv4 address")
-                continue
-            for network in inventory.networks:
-                if address in network.cidr:
-                    text = f"{address} is in network '{network.name}', and egress leads to the internet"
-                    yield problem(at, f"{text}: write a flow in zones.yaml")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _names(inventory: Inventory) -> Iterator[Problem]:
