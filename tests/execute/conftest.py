@@ -11,6 +11,7 @@ import requests
 
 from zentoria_infra.lab import certificates
 from zentoria_infra.lab.api.access import bootstrap
+from zentoria_infra.lab.api.firewall import store
 from zentoria_infra.lab.api.server import ApiServer
 from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.null_runtime import NullRuntime
@@ -77,6 +78,17 @@ class Node:
             while self.root("GET", f"/nodes/pve/tasks/{value}/status")["status"] != "stopped":
                 threading.Event().wait(0.01)
         return value
+
+    def grant(self, path: str, privileges: str) -> None:
+        """Give the client's user rights on one path itself."""
+        role = f"Also{len(self.root('GET', '/access/roles'))}"
+        self.root("POST", "/access/roles", roleid=role, privs=privileges)
+        self.root("PUT", "/access/acl", path=path, roles=role, users="zentoria@pve", propagate=0)
+
+    @staticmethod
+    def scope(vmid: int) -> store.Scope:
+        """The scope of a container's firewall file; of the datacenter's for 0."""
+        return store.guest(vmid) if vmid else store.CLUSTER
 
     def _setup(self) -> None:
         self.root("POST", "/pools", poolid="zentoria")

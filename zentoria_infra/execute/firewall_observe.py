@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from zentoria_infra.firewall.config import Configuration, Guest, Nic
+from zentoria_infra.firewall.config import Configuration, Datacenter, Guest, Nic
 from zentoria_infra.firewall.identity import is_ours
 from zentoria_infra.plan.values import parse_properties
+from zentoria_infra.proxmox import firewall_records as fw
 from zentoria_infra.proxmox.client import Proxmox
 from zentoria_infra.proxmox.firewall_read import FirewallObserver
 
@@ -20,7 +22,7 @@ def observe_firewall(
 ) -> Configuration:
     """The firewall as it is.
 
-    Calls: with objects of the datacenter five, and one a group; else one. Three a container.
+    Calls: with objects of the datacenter five, and one a group of ours; else one. Three a container.
 
     Args:
         observer: reads the node.
@@ -39,14 +41,21 @@ def observe_firewall(
         return observer.guest(vmid, one.name, nics(configs[vmid]), node=one.node, ipsets=ipsets).guest
 
     with concurrent.futures.ThreadPoolExecutor(READS, thread_name_prefix="firewall") as pool:
-        datacenter = pool.submit(
-            observer.datacenter,
-            ipsets=[one.name for one in shared.ipsets],
-            is_ours=is_ours if shared.options else None,
-            aliases=bool(shared.options),
-        )
+        datacenter = pool.submit(_datacenter, observer, shared)
         guests = tuple(pool.map(guest, sorted(set(configs) & set(names))))
-        return Configuration(datacenter.result().datacenter, wanted.nodes, guests)
+        return Configuration(datacenter.result(), wanted.nodes, guests)
+
+
+def _datacenter(observer: FirewallObserver, wanted: Datacenter) -> Datacenter:
+    """The datacenter's options, and where objects of ours belong there, those too."""
+    if not wanted.options:
+        return observer.datacenter(aliases=False).datacenter
+    comments = observer.ipset_comments(fw.DATACENTER)
+    names = {one.name for one in wanted.ipsets}
+    ipsets = [name for name, comment in comments.items() if name in names or is_ours(comment)]
+    found = observer.datacenter(ipsets=ipsets, is_ours=is_ours).datacenter
+    named = tuple(dataclasses.replace(one, comment=comments.get(one.name, "")) for one in found.ipsets)
+    return dataclasses.replace(found, ipsets=named)
 
 
 def observe_strangers(proxmox: Proxmox, ours: Collection[int], bridges: Collection[str]) -> tuple[Guest, ...]:

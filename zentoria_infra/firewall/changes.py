@@ -7,7 +7,7 @@ together (``transition`` proves it for every plan).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Group, Guest, IpSet, Rule
 from zentoria_infra.firewall.identity import identity, is_ours
@@ -30,12 +30,6 @@ from zentoria_infra.firewall.steps import (
     Where,
     rule_text,
 )
-
-OPTION_DEFAULTS: Mapping[str, str] = {
-    "enable": "0", "policy_in": "DROP", "policy_out": "ACCEPT", "dhcp": "1", "ipfilter": "0", "macfilter": "1",
-    "ndp": "1", "radv": "0", "log_level_in": "nolog", "log_level_out": "nolog",
-}  # fmt: skip
-"""What Proxmox takes for an option of a guest that is not there (PVE Firewall, "VM/Container configuration")."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,15 +83,13 @@ def guest_changes(there: Guest, wanted: Guest) -> Changes:
     _aliases(note, where, there.aliases, wanted.aliases)
     _ipsets(note, where, there.ipsets, wanted.ipsets, taken=True)
     _rules(note, where, there.rules, wanted.rules)
-    options = {
-        key: value
-        for key, value in wanted.options.items()
-        if there.options.get(key, OPTION_DEFAULTS.get(key, "")).lower() != value.lower()
-    }
+    # An option that is not there counts as another, even where Proxmox's default is the same: what is written holds.
+    options = {key: value for key, value in wanted.options.items() if there.options.get(key) != value}
     if options:
-        seen = {key: there.options.get(key, OPTION_DEFAULTS.get(key, "")) for key in options}
         note.gained.append(SetOptions(where, options))
-        note.reasons += [f"option {key} is {seen[key] or 'not set'}, not {value}" for key, value in options.items()]
+        note.reasons += [
+            f"option {key} is {there.options.get(key, 'not set')}, not {value}" for key, value in options.items()
+        ]
     return note.changes()
 
 
@@ -151,8 +143,7 @@ def _ipsets(
         if old is None:
             note.gained.append(MakeIpSet(where, one.name, one.comment))
             note.reasons.append(f"IP set {one.name} is missing")
-        elif not taken and not any(is_ours(text) for text in (old.comment, *(e.comment for e in old.entries))):
-            # The comment of a set is not always read; that of its members is.
+        elif not taken and not is_ours(old.comment):
             note.conflicts.append(f"IP set {one.name} of {where} is not Zentoria's")
             continue
         members = {entry.cidr: entry for entry in old.entries} if old else {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from zentoria_infra.firewall.changes import Changes
+from zentoria_infra.firewall.steps import says
 from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, Effect, Plan
 from zentoria_infra.plan.stages import AnyStage
 
@@ -21,6 +23,8 @@ _SIGNS = {
 }
 _EFFECTS = {Effect.NONE: "", Effect.RESTART: "  (needs a restart)", Effect.REPLACE: "  (forces replacement)"}
 
+_MOST_REASONS = 8
+
 
 def lines(plan: Plan, stages: Sequence[AnyStage], *, everything: bool = False) -> Iterator[str]:
     """Yield the plan as lines of text.
@@ -31,6 +35,7 @@ def lines(plan: Plan, stages: Sequence[AnyStage], *, everything: bool = False) -
         everything: also name containers without a change.
     """
     steps = _by_vmid(stages)
+    yield from _datacenter(plan, steps.get(0, []), everything=everything)
     for container in plan:
         if container.action is Action.NONE and not everything:
             continue
@@ -38,11 +43,14 @@ def lines(plan: Plan, stages: Sequence[AnyStage], *, everything: bool = False) -
             f" ({container.reason})" if container.reason else ""
         )
         yield from (f"    {_attribute(change)}" for change in container.attributes)
+        yield from (f"    firewall: {reason}" for reason in _reasons(container, everything=everything))
         yield from (f"    {line}" for line in _inside(container))
         if container.volumes and container.action is Action.REPLACE:
             yield f"    destroys the data on {', '.join(container.volumes)}"
         if container.vmid in steps:
             yield f"    steps: {' → '.join(stage.says() for stage in steps[container.vmid])}"
+    yield from (f"- {flow.says}: lost, and its open connections are cut" for flow in plan.cut)
+    yield from (f"? not Zentoria's, left as it is: {text}" for text in plan.foreign_rules)
     yield from (f"! {problem}" for problem in plan.problems)
     if plan.no_inside:
         yield f"Not run inside the containers: {plan.no_inside}."
@@ -54,6 +62,10 @@ def summary(plan: Plan) -> str:
     if plan.empty and not plan.problems:
         return f"No changes: {len(plan.containers)} containers are as the inventory says."
     parts = [f"{number} {action}" for action, number in plan.counts().items()]
+    gained = len(plan.datacenter.gained) + sum(len(c.firewall.gained) for c in plan)
+    lost = len(plan.datacenter.lost) + sum(len(c.firewall.lost) for c in plan)
+    if gained or lost:
+        parts.append(f"firewall +{gained} -{lost}")
     return f"Plan: {', '.join(parts)}."
 
 
@@ -65,6 +77,12 @@ def document(plan: Plan, stages: Sequence[AnyStage]) -> dict[str, Any]:
         "summary": {action.value: number for action, number in plan.counts().items()},
         "problems": list(plan.problems),
         "inside_not_run": plan.no_inside,
+        "firewall": {
+            "turn_on": plan.switch_on,
+            "datacenter": _changes(plan.datacenter),
+            "lost_flows": [flow.says for flow in plan.cut],
+            "foreign": list(plan.foreign_rules),
+        },
         "containers": [
             {
                 "vmid": c.vmid,
@@ -83,6 +101,7 @@ def document(plan: Plan, stages: Sequence[AnyStage]) -> dict[str, Any]:
                     }
                     for a in c.attributes
                 ],
+                "firewall": _changes(c.firewall),
                 "inside": None
                 if c.guest is None
                 else [{"id": r.id, "detail": r.detail, "diff": r.diff} for r in c.guest.changes],
@@ -91,6 +110,39 @@ def document(plan: Plan, stages: Sequence[AnyStage]) -> dict[str, Any]:
             }
             for c in plan
         ],
+    }
+
+
+def _datacenter(plan: Plan, stages: Sequence[AnyStage], *, everything: bool) -> Iterator[str]:
+    if plan.datacenter.empty and not plan.switch_on:
+        return
+    yield "~ datacenter: firewall"
+    if plan.switch_on:
+        yield "    it is turned on: nodes are closed but for their management ports and the IP set `management`, and"
+        yield "    other guests with a firewall of their own are filtered from then on"
+    shown = _shortened(plan.datacenter.reasons, everything=everything)
+    yield from (f"    {reason}" for reason in shown)
+    yield f"    steps: {' → '.join(stage.says() for stage in stages)}"
+
+
+def _reasons(container: ContainerPlan, *, everything: bool) -> Sequence[str]:
+    """Why its firewall changes; of a new container everything does, and the steps say how many calls that is."""
+    if container.action in (Action.CREATE, Action.REPLACE) and not everything:
+        return ()
+    return _shortened(container.firewall.reasons, everything=everything)
+
+
+def _shortened(reasons: Sequence[str], *, everything: bool) -> Sequence[str]:
+    if everything or len(reasons) <= _MOST_REASONS:
+        return reasons
+    return [*reasons[: _MOST_REASONS - 1], f"and {len(reasons) - _MOST_REASONS + 1} more (`zentoria plan --all`)"]
+
+
+def _changes(changes: Changes) -> dict[str, list[str]]:
+    return {
+        "gained": [says(step) for step in changes.gained],
+        "lost": [says(step) for step in changes.lost],
+        "reasons": list(changes.reasons),
     }
 
 
