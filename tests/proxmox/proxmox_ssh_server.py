@@ -1,4 +1,4 @@
-"""A real SSH server on loopback with only ``pct`` behind it; ``pct exec`` runs the command on this machine."""
+"""A real SSH server on loopback with only ``pct`` and what a test adds behind it; ``pct exec`` runs on this machine."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import paramiko
+
+Outcome = tuple[int, bytes, bytes]
+"""Exit code, stdout, stderr."""
 
 
 class _Rules(paramiko.ServerInterface):
@@ -41,8 +45,10 @@ class FakeNode:
         self.host_key = host_key
         self.authorized: list[paramiko.PKey] = []
         self.commands: list[str] = []
-        self.answers: dict[str, tuple[int, bytes, bytes]] = {}
+        self.answers: dict[str, Outcome] = {}
         """By the words after ``pct``: exit code, stdout, stderr."""
+        self.others: dict[str, Outcome | Callable[[], Outcome]] = {}
+        """Commands that are not ``pct``, whole: how they end, or what says so."""
         self.refuse_sessions = False
         self.connections = 0
         self.running = 0
@@ -102,14 +108,13 @@ class FakeNode:
             channel.close()
 
     def _run(self, channel: paramiko.Channel, words: list[str]) -> None:
-        assert words[0] == "pct", words
+        if words[0] != "pct":
+            found = self.others[shlex.join(words)]
+            code, out, err = found if isinstance(found, tuple) else found()
+            self._answer(channel, code, out, err)
+            return
         if words[1] != "exec":
-            while channel.recv(1024):  # the client ends stdin once it knows that the command began
-                pass
-            code, out, err = self.answers.get(" ".join(words[1:]), (255, b"", b"unknown command\n"))
-            channel.sendall(out)
-            channel.sendall_stderr(err)
-            channel.send_exit_status(code)
+            self._answer(channel, *self.answers.get(" ".join(words[1:]), (255, b"", b"unknown command\n")))
             return
         assert words[3] == "--", words
         time.sleep(0.02)  # paramiko's server sends "it began" only after this thread was made
@@ -129,6 +134,14 @@ class FakeNode:
         if code >= 0:
             channel.send_exit_status(code)
         # A command that a signal has killed has no exit status: sshd sends exit-signal, then closes.
+
+    @staticmethod
+    def _answer(channel: paramiko.Channel, code: int, out: bytes, err: bytes) -> None:
+        while channel.recv(1024):  # the client ends stdin once it knows that the command began
+            pass
+        channel.sendall(out)
+        channel.sendall_stderr(err)
+        channel.send_exit_status(code)
 
 
 def _copy(source: Any, send: Any) -> None:

@@ -13,6 +13,8 @@ from zentoria_infra.proxmox.stream import PctSession
 _COUNT = re.compile(r"(\d+) flow entries have been deleted")
 _RACED = re.compile(r"such conntrack doesn't exist|No such file or directory")
 _ATTEMPTS = 4
+_NOT_RUN = (126, 127)
+"""Exit codes of a shell that cannot run the command."""
 
 
 class ConntrackError(ZentoriaError):
@@ -53,9 +55,9 @@ class Conntrack:
             code, said = self._run(argv, tried)
             if found := _COUNT.search(said):
                 return int(found[1])
-            if not _RACED.search(said) or "command not found" in said:
+            if code in _NOT_RUN or not _RACED.search(said):
                 break  # else an entry ended by itself between being listed and being deleted
-        missing = code in (126, 127) or "may be run here" in said
+        missing = code in _NOT_RUN or "may be run here" in said
         raise ConntrackError(
             tried,
             on=self._ssh.target.where,
