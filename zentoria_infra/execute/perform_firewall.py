@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from zentoria_infra.errors import GuestError, ZentoriaError
 from zentoria_infra.execute import egress_probe
-from zentoria_infra.firewall.identity import identity
 from zentoria_infra.firewall.steps import (
     DropAlias,
     DropEntry,
@@ -26,6 +25,7 @@ from zentoria_infra.firewall.steps import (
     Step,
     UpdateRule,
     Where,
+    exactly,
     same_rule,
     says,
 )
@@ -236,10 +236,8 @@ class FirewallPerformer:
                 write.rules.update(scope, same_rule(rule), rule)
             case MoveToEnd(rule=rule):
                 write.rules.move(scope, same_rule(rule))
-            case DropRule(rule=rule, surplus=surplus):
-                word = identity(rule.comment)
-                find = same_rule(rule) if word else (lambda one: one == rule)
-                write.rules.delete(scope, find, surplus=surplus)
+            case DropRule(rule=rule, exact=exact):
+                write.rules.delete(scope, exactly(rule) if exact else same_rule(rule), surplus=exact)
 
     def _scope(self, where: Where) -> fw.Scope:
         if where.vmid:

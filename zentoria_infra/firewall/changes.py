@@ -177,36 +177,45 @@ def _groups(note: _Noting, there: tuple[Group, ...], wanted: tuple[Group, ...]) 
         _rules(note, Where(group=one.name), old.rules if old else (), one.rules)
     for old in there:
         if is_ours(old.comment) and old.name not in names:
-            note.lost += [DropRule(Where(group=old.name), rule) for rule in old.rules]
+            note.lost += [DropRule(Where(group=old.name), rule, exact=True) for rule in old.rules]
             note.lost.append(DropGroup(old.name))
             note.reasons.append(f"security group {old.name} is not needed any more")
 
 
 def _rules(note: _Noting, where: Where, there: tuple[Rule, ...], wanted: tuple[Rule, ...]) -> None:
-    seen: dict[tuple[str, str], list[Rule]] = {}
-    for rule in there:
-        if key := identity(rule.comment):
-            seen.setdefault((rule.type, key), []).append(rule)
-        else:
-            note.foreign.append(f"rule {rule_text(rule)}{' (disabled)' if not rule.enable else ''} of {where}")
-    new: list[Rule] = []
+    note.foreign += [
+        f"rule {rule_text(rule)}{' (disabled)' if not rule.enable else ''} of {where}"
+        for rule in there
+        if not identity(rule.comment)
+    ]
+    kept = _without_copies(note, where, [rule for rule in there if identity(rule.comment)], wanted)
+    seen = {_key(rule): rule for rule in kept}
+    new = [rule for rule in wanted if _key(rule) not in seen]
     for rule in wanted:
-        found = seen.pop((rule.type, identity(rule.comment)), [])
-        if not found:
-            new.append(rule)
-            continue
-        note.lost += [DropRule(where, found[0], surplus=True) for _ in found[1:]]
-        note.reasons += [f"{rule_text(rule)} is there more than once" for _ in found[1:]]
-        if found[-1] != rule:
-            note.gained.append(UpdateRule(where, rule, found[-1]))
-            note.reasons.append(_differs(found[-1], rule))
-    kept = [rule for rule in there if identity(rule.comment)]
-    note.gained += _insertions(where, new, has_accepts=any(not is_deny(rule) for rule in kept))
+        found = seen.pop(_key(rule), rule)
+        if found != rule:
+            note.gained.append(UpdateRule(where, rule, found))
+            note.reasons.append(_differs(found, rule))
+    note.gained += _insertions(where, new, has_accepts=any(not is_deny(rule) for rule in there))
     note.reasons += [f"{rule_text(rule)} is missing" for rule in new]
-    note.gained += _moves(note, where, there, wanted, new)
-    for left in seen.values():
-        note.lost += [DropRule(where, rule, surplus=len(left) > 1) for rule in left]
-        note.reasons += [f"{rule_text(rule)} is not needed any more" for rule in left]
+    note.gained += _moves(note, where, kept, wanted)
+    note.lost += [DropRule(where, rule) for rule in seen.values()]
+    note.reasons += [f"{rule_text(rule)} is not needed any more" for rule in seen.values()]
+
+
+def _without_copies(note: _Noting, where: Where, ours: list[Rule], wanted: tuple[Rule, ...]) -> list[Rule]:
+    """Of rules with one identity one stays, the right one if it is there: else none could be told from the others."""
+    for rule in list(ours):
+        copies = [one for one in ours if _key(one) == _key(rule)]
+        for copy in sorted(copies, key=lambda one: one in wanted)[:-1]:
+            ours.remove(copy)
+            note.gained.append(DropRule(where, copy, exact=True))
+            note.reasons.append(f"{rule_text(copy)} is there more than once")
+    return ours
+
+
+def _key(rule: Rule) -> tuple[str, str]:
+    return rule.type, identity(rule.comment)
 
 
 def _insertions(where: Where, new: list[Rule], *, has_accepts: bool) -> Iterator[Step]:
@@ -225,14 +234,12 @@ def _insertions(where: Where, new: list[Rule], *, has_accepts: bool) -> Iterator
             yield InsertRule(where, rule)
 
 
-def _moves(
-    note: _Noting, where: Where, there: tuple[Rule, ...], wanted: tuple[Rule, ...], new: list[Rule]
-) -> Iterator[Step]:
+def _moves(note: _Noting, where: Where, kept: list[Rule], wanted: tuple[Rule, ...]) -> Iterator[Step]:
     """A deny of ours that stands before an accept of ours hides it. Accepts among themselves have no order."""
-    ours = {(rule.type, identity(rule.comment)) for rule in wanted} - {(r.type, identity(r.comment)) for r in new}
-    kept = [rule for rule in there if (rule.type, identity(rule.comment)) in ours]
-    for number, rule in enumerate(kept):
-        if is_deny(rule) and any(not is_deny(later) for later in kept[number + 1 :]):
+    keys = {_key(rule) for rule in wanted}
+    ours = [rule for rule in kept if _key(rule) in keys]
+    for number, rule in enumerate(ours):
+        if is_deny(rule) and any(not is_deny(later) for later in ours[number + 1 :]):
             note.reasons.append(f"{rule_text(rule)} stands before rules that it hides")
             yield MoveToEnd(where, rule)
 

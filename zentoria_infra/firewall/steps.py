@@ -138,11 +138,14 @@ class MoveToEnd:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DropRule:
-    """Remove a rule; with ``surplus`` the first of several alike."""
+    """Remove a rule: the one of the same identity and type, or with ``exact`` the first that is the same to the letter.
+
+    The latter is for copies, and for rules without an identity.
+    """
 
     where: Where
     rule: Rule
-    surplus: bool = False
+    exact: bool = False
 
 
 Step = (
@@ -166,6 +169,11 @@ def same_rule(wanted: Rule) -> Callable[[Rule], bool]:
     """Whether a rule is the one meant: the same identity and the same direction."""
     key = identity(wanted.comment)
     return lambda one: bool(key) and identity(one.comment) == key and one.type == wanted.type
+
+
+def exactly(wanted: Rule) -> Callable[[Rule], bool]:
+    """Whether a rule is the same to the letter."""
+    return lambda one: one == wanted
 
 
 def apply_step(configuration: Configuration, step: Step) -> Configuration:
@@ -246,7 +254,7 @@ def _change(
 def _rules(rules: tuple[Rule, ...], step: InsertRule | UpdateRule | MoveToEnd | DropRule) -> tuple[Rule, ...]:
     if isinstance(step, InsertRule):
         return (step.rule, *rules)
-    is_same = same_rule(step.rule)
+    is_same = exactly(step.rule) if isinstance(step, DropRule) and step.exact else same_rule(step.rule)
     if isinstance(step, UpdateRule):
         return tuple(step.rule if is_same(one) else one for one in rules)
     at = next((number for number, one in enumerate(rules) if is_same(one)), None)
