@@ -50,15 +50,13 @@ class Sniffer:
         self._wanted = {packet: number for number, packet in wanted}
         self.seen: set[int] = set()
         """Numbers of the probes whose packets came in."""
-        # With protocol 0 it receives nothing until it is bound, so nothing gets in before the filter is there.
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP))
         try:
             code = b"".join(struct.pack("HBBI", *step) for step in _FILTER)
             held = ctypes.create_string_buffer(code, len(code))
             program = struct.pack("HP", len(_FILTER), ctypes.addressof(held))
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
             self.socket.setblocking(False)
-            self.socket.bind(("", _ETH_P_IP))
         except BaseException:
             self.socket.close()
             raise
