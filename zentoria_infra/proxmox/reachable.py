@@ -166,20 +166,39 @@ def _admit(
         added.append(cidr)
 
     for cidr in management:
-        if plain(cidr) not in {entry.cidr for entry in entries}:
+        if not _is_member(entries, cidr):
             add(plain(cidr), SITE_COMMENT)
     aliases = observer.aliases(DATACENTER) if any(not entry.cidr[:1].isdigit() for entry in entries) else ()
-    if not holds(entries, aliases, address):
+    if not holds(entries, aliases, address) and not _is_member(entries, address):
         add(address, OWN_COMMENT)
     there = observer.ipset(DATACENTER, MANAGEMENT)
     if there is None or not holds(there.entries, aliases, address):
-        raise RefusedError(
-            "turn the datacenter's firewall on",
-            got=f"the IP set '{MANAGEMENT}' does not hold {address}, from where we reach the node",
-            todo=f"look at the IP set '{MANAGEMENT}' (Datacenter > Firewall > IPSet): a `nomatch` in it, or somebody "
-            "else who changes it",
+        raise _refused(
+            f"the IP set '{MANAGEMENT}' does not hold {address}, from where we reach the node",
+            "a `nomatch` in it, or somebody else who changes it",
         )
     return tuple(added)
+
+
+def _is_member(entries: Sequence[Entry], cidr: str) -> bool:
+    """Whether an address or network is among the members by its own name.
+
+    Raises:
+        RefusedError: it is, in order to be taken out of the set: that was somebody's will.
+    """
+    found = next((entry for entry in entries if entry.cidr == plain(cidr)), None)
+    if found is not None and found.nomatch:
+        raise _refused(
+            f"the IP set '{MANAGEMENT}' has {found.cidr} as `nomatch`, and it shall hold it",
+            "take the `nomatch` away if it is a mistake, or leave that address out of `firewall.management` in the "
+            "site's file",
+        )
+    return found is not None
+
+
+def _refused(got: str, todo: str) -> RefusedError:
+    where = f"look at the IP set '{MANAGEMENT}' (Datacenter > Firewall > IPSet)"
+    return RefusedError("turn the datacenter's firewall on", got=got, todo=f"{where}: {todo}")
 
 
 class _Switch:
