@@ -191,14 +191,17 @@ def _rules(note: _Noting, where: Where, there: tuple[Rule, ...], wanted: tuple[R
     kept = _without_copies(note, where, [rule for rule in there if identity(rule.comment)], wanted)
     seen = {_key(rule): rule for rule in kept}
     new = [rule for rule in wanted if _key(rule) not in seen]
+    updates: list[UpdateRule] = []
     for rule in wanted:
         found = seen.pop(_key(rule), rule)
         if found != rule:
-            note.gained.append(UpdateRule(where, rule, found))
+            updates.append(UpdateRule(where, rule, found))
             note.reasons.append(_differs(found, rule))
+    note.gained += [step for step in updates if not is_deny(step.rule)]
     note.gained += _insertions(where, new, has_accepts=any(not is_deny(rule) for rule in there))
     note.reasons += [f"{rule_text(rule)} is missing" for rule in new]
     note.gained += _moves(note, where, kept, wanted)
+    note.gained += [step for step in updates if is_deny(step.rule)]  # it may be asleep in front of accepts
     note.lost += [DropRule(where, rule) for rule in seen.values()]
     note.reasons += [f"{rule_text(rule)} is not needed any more" for rule in seen.values()]
 
