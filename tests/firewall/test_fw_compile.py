@@ -22,6 +22,7 @@ from zentoria_infra.firewall.parties import INTERNET
 from zentoria_infra.inventory.flows import expand_flows
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Container, Flow, Inventory
+from zentoria_infra.plan.from_inventory import desired_containers
 
 DENY = ["IN DROP zt/deny/in", "OUT DROP zt/deny/out"]
 GUEST_SITE = {"firewall": {"objects": "guest"}}
@@ -256,6 +257,28 @@ def test_the_whole_of_a_small_inventory() -> None:
         Nic("net1", "vmbr0", True, "BE:24:11:00:04:08", "192.0.2.10/24"),
     )
     assert sets(second) == {"ipfilter-net0": ["10.10.40.8"], "ipfilter-net1": ["192.0.2.10"]}
+
+
+@pytest.mark.parametrize(
+    ("public", "default"),
+    [
+        (None, "net0"),
+        ({"address": "192.0.2.10/24"}, "net0"),
+        ({"address": "192.0.2.10/24", "gateway": "192.0.2.1", "mac": "be:24:11:00:00:99"}, "net1"),
+        ({"address": "dhcp"}, "net1"),
+    ],
+)
+def test_nics_are_those_of_the_plan(public: dict[str, str] | None, default: str) -> None:
+    """Bridge, address, hardware address and switch; and what is for the internet goes where the default route goes."""
+    small = inventory([container(8, "proxy", public=public, egress=egress("any"))], [EXPOSED])
+    (planned,) = desired_containers(small)
+    compiled = compile_firewall(small)
+    assert guest(compiled.configuration, "proxy").nics == tuple(
+        Nic(key, net["bridge"], net["firewall"] == "1", net["hwaddr"], net["ip"]) for key, net in planned.nets.items()
+    )
+    (outward,) = (intent for intent in compiled.intents if intent.kind is Kind.EGRESS)
+    assert outward.source_nic == default
+    assert {key for key, net in planned.nets.items() if "gw" in net} <= {default}
 
 
 def test_every_default_that_leaks_is_closed() -> None:

@@ -123,8 +123,10 @@ def _nets(inventory: Inventory, container: Container) -> dict[str, dict[str, str
             "ip": container.public.address,
             "type": "veth",
         }
-        if container.public.gateway is not None:
-            # Two default routes would fight: the public one wins, the internal network is on its own link.
+        if container.public.gateway is not None or container.public.address == "dhcp":
+            # Two default routes would fight: the public one wins (a lease brings its own), the internal network is
+            # on its own link.
             nets["net0"].pop("gw")
+        if container.public.gateway is not None:
             nets["net1"]["gw"] = str(container.public.gateway)
     return nets
