@@ -13,12 +13,12 @@ from zentoria_infra.errors import InventoryError
 from zentoria_infra.firewall.identity import PREFIX
 from zentoria_infra.firewall.intent import Intent, Kind
 from zentoria_infra.firewall.parties import merge, node_addresses
-from zentoria_infra.inventory.flows import expand_flows
+from zentoria_infra.inventory.flows import egress_of, expand_flows
 from zentoria_infra.inventory.model import ALL, INTERNET
 from zentoria_infra.inventory.problems import Position
 
 if TYPE_CHECKING:
-    from zentoria_infra.inventory.model import Container, Egress, Inventory
+    from zentoria_infra.inventory.model import Container, Inventory
 
 INTERNAL_NIC = "net0"
 PUBLIC_NIC = "net1"
@@ -156,7 +156,7 @@ class _Reader:
     def _egress(self, container: Container) -> Iterator[Wanted]:
         has_names = False
         origin = f"egress of {container.name}"
-        for path, entry in _egress_entries(container):
+        for path, entry in egress_of(container):
             at = self._inventory.position(container, path)
             ports = merge((port.first, port.last) for port in entry.ports)
             key = self._identity(path, "egress", container.name, entry.protocol, str(ports[0][0]))
@@ -248,15 +248,6 @@ def default_nic(container: Container) -> str:
 def one_line(text: str) -> str:
     """Text as a comment can hold it: Proxmox cuts comments at the end of the line."""
     return " ".join(text.split())
-
-
-def _egress_entries(container: Container) -> Iterator[tuple[str, Egress]]:
-    """Egress entries with their paths in the container's file."""
-    for number, entry in enumerate(container.egress):
-        yield f"egress.{number}", entry
-    for service in container.services:
-        for number, entry in enumerate(service.egress):
-            yield f"services.{service.name}.egress.{number}", entry
 
 
 def _address(name: str) -> ipaddress.IPv4Address | None:

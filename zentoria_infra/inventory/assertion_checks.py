@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from zentoria_infra.inventory.assertion_model import ZONE, Assertion, Exempt
-from zentoria_infra.inventory.flows import expand_flows, ports_of
+from zentoria_infra.inventory.flows import egress_of, expand_flows, ports_of
 from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory
 from zentoria_infra.inventory.problems import Position, Problem, problem
 from zentoria_infra.inventory.wording import nearest, port_list
@@ -38,13 +38,7 @@ def edges(inventory: Inventory) -> Iterator[Edge]:
     for flow in expand_flows(inventory):
         yield Edge(flow.source, flow.destination, flow.protocol, flow.first, flow.last, flow.origin, flow.position)
     for container in inventory.containers:
-        places = [(entry, f"egress.{number}") for number, entry in enumerate(container.egress)]
-        places += [
-            (entry, f"services.{service.name}.egress.{number}")
-            for service in container.services
-            for number, entry in enumerate(service.egress)
-        ]
-        for entry, path in places:
+        for path, entry in egress_of(container):
             at = inventory.position(container, path)
             for host in dict.fromkeys(INTERNET if _is_outside(inventory, host) else host for host in entry.to):
                 for ports in entry.ports:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterator
 
 from zentoria_infra.inventory.assertion_checks import check_assertions
 from zentoria_infra.inventory.flow_checks import check_flows
+from zentoria_infra.inventory.flows import egress_of
 from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory
 from zentoria_infra.inventory.order import circles
 from zentoria_infra.inventory.problems import Problem, problem
@@ -111,10 +112,7 @@ def _home(inventory: Inventory, address: ipaddress.IPv4Address) -> str:
 def _egress(inventory: Inventory, container: Container) -> Iterator[Problem]:
     """Addresses in ``egress`` that are none, or a container's: from container to container lead flows."""
     owners = {str(other.address): other.name for other in inventory.containers}
-    entries = [(f"egress.{number}", entry) for number, entry in enumerate(container.egress)]
-    for service in container.services:
-        entries += [(f"services.{service.name}.egress.{number}", entry) for number, entry in enumerate(service.egress)]
-    for path, entry in entries:
+    for path, entry in egress_of(container):
         for number, host in enumerate(entry.to):
             at = inventory.position(container, f"{path}.to.{number}")
             if host in owners:

@@ -13,7 +13,7 @@ from zentoria_infra.inventory.network_model import ALL
 from zentoria_infra.inventory.problems import Position
 
 if TYPE_CHECKING:
-    from zentoria_infra.inventory.model import Container, Inventory, Need, Port, Service
+    from zentoria_infra.inventory.model import Container, Egress, Inventory, Need, Port, Service
 
 
 @dataclasses.dataclass(frozen=True, order=True, slots=True)
@@ -141,3 +141,12 @@ def ports_of(container: Container) -> Iterator[tuple[Service, Port]]:
     for service in container.services:
         for port in service.exposes:
             yield service, port
+
+
+def egress_of(container: Container) -> Iterator[tuple[str, Egress]]:
+    """Every egress entry of a container and of its services, with its path in the container's file."""
+    for number, entry in enumerate(container.egress):
+        yield f"egress.{number}", entry
+    for service in container.services:
+        for number, entry in enumerate(service.egress):
+            yield f"services.{service.name}.egress.{number}", entry
