@@ -1,0 +1,179 @@
+"""The guests of a configuration at their bridges, with what each NIC lets through: who can meet whom."""
+
+from __future__ import annotations
+
+import bisect
+import collections
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+from zentoria_infra.firewall.addresses import Objects
+from zentoria_infra.firewall.config import Configuration, Datacenter, Guest, Nic
+from zentoria_infra.firewall.intent import Compiled
+from zentoria_infra.firewall.parties import Parties
+from zentoria_infra.firewall.semantics import Direction, Filter, nic_filter
+from zentoria_infra.firewall.spans import NOTHING, Spans, intersection, union
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class End:
+    """A NIC of a container of the inventory.
+
+    Args:
+        name: the container.
+        vmid: its VMID.
+        guest: its firewall.
+        nic: the NIC.
+        filter: what passes there.
+        own: the addresses that it may have; nothing for a NIC that the inventory does not know.
+        stray: why it is not where the inventory has it; empty when it is.
+    """
+
+    name: str
+    vmid: int
+    guest: Guest
+    nic: Nic
+    filter: Filter
+    own: Spans
+    stray: str
+
+
+class Where:
+    """Tells whose an address is."""
+
+    def __init__(self, parties: Parties) -> None:
+        self.spans: Mapping[str, Spans] = {party.name: party.spans for party in parties}
+        known = sorted((first, last, party.name) for party in parties for first, last in party.spans)
+        self._starts = [first for first, _, _ in known]
+        self._known = known
+
+    def split(self, first: int, last: int) -> Iterator[tuple[int, int, str]]:
+        """Cut a stretch of addresses into those of each party."""
+        index = max(bisect.bisect_right(self._starts, first) - 1, 0)
+        while index < len(self._known) and self._known[index][0] <= last:
+            low, high, name = self._known[index]
+            if high >= first:
+                yield max(low, first), min(high, last), name
+            index += 1
+
+
+class Filters:
+    """Makes filters, and keeps those of guests that have not changed.
+
+    A filter is a function of the guest and of the datacenter's objects, and values are never changed: what is
+    identical to what was there before has the same filter.
+    """
+
+    def __init__(self) -> None:
+        self._objects: tuple[Datacenter, Objects] | None = None
+        self._made: dict[int, tuple[Guest, Objects, dict[str, Filter]]] = {}
+
+    def objects(self, datacenter: Datacenter) -> Objects:
+        """The datacenter's objects by name."""
+        if self._objects is None or self._objects[0] is not datacenter:
+            self._objects = (datacenter, Objects(datacenter))
+        return self._objects[1]
+
+    def get(self, objects: Objects, guest: Guest) -> dict[str, Filter]:
+        """The filters of a guest, by NIC."""
+        kept = self._made.get(guest.vmid)
+        if kept is not None and kept[0] is guest and kept[1] is objects:
+            return kept[2]
+        made = {nic.key: nic_filter(objects, guest, nic) for nic in guest.nics}
+        self._made[guest.vmid] = (guest, objects, made)
+        return made
+
+
+class Network:
+    """Containers of the inventory (``ends``), and guests that are none of them (``foreign``)."""
+
+    def __init__(self, configuration: Configuration, parties: Parties, filters: Filters | None = None) -> None:
+        filters = filters or Filters()
+        self.configuration = configuration
+        self.parties = parties
+        self.objects = filters.objects(configuration.datacenter)
+        self.where = Where(parties)
+        self.ends: dict[tuple[str, str], End] = {}
+        self.guests: dict[str, Guest] = {}
+        self.foreign: list[tuple[Guest, Nic, Filter]] = []
+        names = {vmid: name for name, vmid in parties.vmids.items()}
+        self.ours = {one.bridge for known in parties.attachments.values() for one in known if one.network}
+        """Bridges that networks of zones.yaml are on."""
+        self._on_bridge: dict[tuple[str, str], list[End]] = collections.defaultdict(list)
+        for guest in configuration.guests:
+            made = filters.get(self.objects, guest)
+            name = names.get(guest.vmid)
+            if name is None:
+                self.foreign += [(guest, nic, made[nic.key]) for nic in guest.nics if nic.bridge in self.ours]
+                continue
+            self.guests[name] = guest
+            for nic in guest.nics:
+                end = self._end(name, guest, nic, made[nic.key])
+                self.ends[name, nic.key] = end
+                if not end.stray:
+                    self._on_bridge[name, nic.bridge].append(end)
+
+    def _end(self, name: str, guest: Guest, nic: Nic, made: Filter) -> End:
+        known = next((one for one in self.parties.attachments[name] if one.nic == nic.key), None)
+        stray = ""
+        if known is None:
+            stray = f"{nic.key} of {guest.vmid} is not in the inventory"
+        elif known.bridge != nic.bridge:
+            stray = f"{nic.key} of {guest.vmid} is on the bridge {nic.bridge}, and not on {known.bridge}"
+        return End(name, guest.vmid, guest, nic, made, known.spans if known else NOTHING, stray)
+
+    def neighbours(self, end: End, name: str) -> list[End]:
+        """The NICs of another container that are on the same bridge."""
+        return [] if end.stray else self._on_bridge.get((name, end.nic.bridge), [])
+
+    def meets(self, end: End, name: str) -> bool:
+        """Whether packets to or from that container are judged at both ends.
+
+        They are where it has a NIC on the same bridge of ours; one that does not exist sends and takes nothing. On a
+        public bridge anybody may carry its address, so that only this end counts.
+        """
+        if end.stray or end.nic.bridge not in self.ours:
+            return False
+        return any(one.bridge == end.nic.bridge for one in self.parties.attachments[name])
+
+    def answers(self, end: End, name: str, direction: Direction) -> Spans:
+        """What the other container lets through of what goes this way at this NIC."""
+        found = NOTHING
+        for other in self.neighbours(end, name):
+            if direction == "out":
+                found = union(found, other.filter.in_.may.anywhere(end.own))
+            else:
+                found = union(found, other.filter.out.may.anywhere(self.where.spans[end.name] or end.own))
+        return found
+
+    def matrix(self) -> dict[tuple[str, str], Spans]:
+        """What each party may send to each other one, over IPv4; pairs without anything are left out."""
+        found: dict[tuple[str, str], Spans] = {}
+        for end in self.ends.values():
+            for direction in ("in", "out"):
+                side: Direction = "in" if direction == "in" else "out"
+                table = end.filter.side(side).may
+                for first, last, cell in table.within(((0, 2**32 - 1),)):
+                    if not cell.services:
+                        continue
+                    for _, _, name in self.where.split(first, last):
+                        if name == end.name:
+                            continue
+                        services = cell.services
+                        if name in self.parties.vmids and self.meets(end, name):
+                            if side == "out":
+                                continue  # counted at the end that takes it
+                            services = intersection(services, self.answers(end, name, side))
+                        pair = (name, end.name) if side == "in" else (end.name, name)
+                        if services:
+                            found[pair] = union(found.get(pair, NOTHING), services)
+        return found
+
+
+def assumed(compiled: Compiled) -> Configuration:
+    """What is compiled, with the datacenter's switch on where the site leaves it to an administrator."""
+    datacenter = compiled.configuration.datacenter
+    if "enable" in datacenter.options:
+        return compiled.configuration
+    on = dataclasses.replace(datacenter, options={**datacenter.options, "enable": "1"})
+    return dataclasses.replace(compiled.configuration, datacenter=on)

@@ -1,0 +1,270 @@
+"""The proof: a configuration allows exactly what is intended, for all addresses, protocols and ports.
+
+Every container's accepted sets are compared with what the intents say of that NIC and direction, address range by
+address range; only what is left over is followed to the other end. So the work grows with rules and flows, not with
+pairs. Between two containers a packet needs leave at both ends; node, gateway, internet and strangers have no filter
+of ours, so that one end decides. Over IPv6 (link-local, on any bridge) nothing is intended at all.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable
+
+from zentoria_infra.firewall import services as words
+from zentoria_infra.firewall.config import Configuration
+from zentoria_infra.firewall.differences import Difference, Kind, Positions, name_of
+from zentoria_infra.firewall.explain import Explainer
+from zentoria_infra.firewall.hygiene import forged, unfiltered, vanished, weakened_options
+from zentoria_infra.firewall.intent import Compiled, Intent
+from zentoria_infra.firewall.network import End, Filters, Network, assumed
+from zentoria_infra.firewall.parties import STRANGER, Parties
+from zentoria_infra.firewall.semantics import DIRECTIONS, Blame, Direction
+from zentoria_infra.firewall.services import port_services
+from zentoria_infra.firewall.spans import NOTHING, Spans, contains, difference, intersection, union
+from zentoria_infra.firewall.table import Cell, Line, Table, sweep
+
+__all__ = ["Difference", "Kind", "Proof", "prove"]
+
+_ORDER = {kind: number for number, kind in enumerate(
+    (Kind.UNFILTERED, Kind.FORGED, Kind.VANISHED, Kind.MISSING, Kind.EXTRA, Kind.WEAKENED)
+)}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Proof:
+    """What came out.
+
+    Args:
+        pairs: ordered pairs of parties that were judged.
+        intervals: intervals of services that are allowed, over all pairs.
+        differences: from the gravest kind to the least, then by VMID.
+        not_judged: ordered pairs of parties that are both none of our guests.
+    """
+
+    pairs: int
+    intervals: int
+    differences: tuple[Difference, ...]
+    not_judged: int = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is no difference."""
+        return not self.differences
+
+
+def prove(compiled: Compiled, parties: Parties, configuration: Configuration | None = None) -> Proof:
+    """Compare what a configuration allows with what is intended; pure.
+
+    Args:
+        compiled: the intents, and where they are said.
+        parties: who there is.
+        configuration: what to judge; None: what is compiled.
+    """
+    network = Network(configuration or assumed(compiled), parties, Filters())
+    containers, others = len(parties.containers), len(parties.others)
+    return Proof(
+        pairs=containers * (containers - 1) + 2 * containers * others,
+        intervals=sum(len(one) for one in network.matrix().values()),
+        differences=_Prover(compiled, network).run(),
+        not_judged=others * (others - 1),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Surplus:
+    """What is let through at one end and not intended there, towards one party."""
+
+    end: End
+    direction: Direction
+    party: str
+    blame: Blame
+
+
+class _Prover:
+    def __init__(self, compiled: Compiled, network: Network) -> None:
+        self._compiled = compiled
+        self._network = network
+        self._positions = Positions(compiled)
+        self._explainer = Explainer(network, self._positions)
+
+    def run(self) -> tuple[Difference, ...]:
+        surplus = self._surplus()
+        found = [
+            *unfiltered(self._network, self._positions),
+            *forged(self._network, self._positions),
+            *vanished(self._network, self._positions),
+            *self._missing(),
+            *self._extra(surplus),
+            *self._extra6(),
+        ]
+        found += weakened_options(self._network, self._positions, self._blamed(surplus))
+        return tuple(sorted(dict.fromkeys(found), key=lambda one: (_ORDER[one.kind], one.vmid)))
+
+    def _blamed(self, surplus: Iterable[_Surplus]) -> set[tuple[int, str]]:
+        """Guests and options that a difference is put down to already."""
+        found = {(one.end.vmid, one.blame.option) for one in surplus}
+        for end in self._network.ends.values():
+            blames = [blame for direction in DIRECTIONS for _, blame in end.filter.side(direction).six]
+            found |= {(end.vmid, blame.option) for blame in (*blames, end.filter.source_blame) if blame is not None}
+            if end.filter.any_mac:
+                found.add((end.vmid, "macfilter"))
+        return found
+
+    # What is intended and not allowed.
+
+    def _missing(self) -> Iterable[Difference]:
+        for intent in self._compiled.intents:
+            wanted = port_services(intent.protocol, intent.ports)
+            if intent.source_nic:
+                far = self._far(intent.destination, intent.destination_nic)
+                yield from self._lacking(intent, intent.source, intent.source_nic, "out", far, wanted)
+            if intent.destination_nic:
+                far = self._far(intent.source, intent.source_nic)
+                yield from self._lacking(intent, intent.destination, intent.destination_nic, "in", far, wanted)
+
+    def _lacking(
+        self, intent: Intent, name: str, nic: str, direction: Direction, far: Spans, wanted: Spans
+    ) -> Iterable[Difference]:
+        end = self._network.ends.get((name, nic))
+        lacks, sample = wanted, far[0][0] if far else 0
+        if end is not None and not end.stray:
+            if direction == "out" and not end.filter.off and not contains(end.filter.sources, end.own):
+                yield self._explainer.missing_source(intent, end, words.text(wanted))
+                return
+            lacks = NOTHING
+            for first, _, cell in end.filter.side(direction).must.within(far):
+                left = difference(wanted, cell.services)
+                if left and not lacks:
+                    sample = first
+                lacks = union(lacks, left)
+        if lacks:
+            yield self._explainer.missing(intent, name, nic, direction, sample, lacks)
+
+    def _far(self, name: str, nic: str) -> Spans:
+        """Addresses of the other end of an intent."""
+        attached = self._network.parties.attachments.get(name)
+        if attached is not None:
+            return next((one.spans for one in attached if one.nic == nic), NOTHING)
+        if name in self._network.where.spans:
+            return self._network.where.spans[name]
+        return self._network.objects.match(name).upper
+
+    # What is allowed and not intended.
+
+    def _expected(self) -> dict[tuple[str, str, Direction], Table[Intent]]:
+        lines: dict[tuple[str, str, Direction], list[Line[Intent]]] = collections.defaultdict(list)
+        for intent in self._compiled.intents:
+            wanted = port_services(intent.protocol, intent.ports)
+            if intent.source_nic:
+                far = self._far(intent.destination, intent.destination_nic)
+                lines[intent.source, intent.source_nic, "out"].append(Line(True, far, wanted, intent))
+            if intent.destination_nic:
+                far = self._far(intent.source, intent.source_nic)
+                lines[intent.destination, intent.destination_nic, "in"].append(Line(True, far, wanted, intent))
+        return {key: sweep(some) for key, some in lines.items()}
+
+    def _surplus(self) -> dict[_Surplus, Spans]:
+        expected = self._expected()
+        empty: Table[Intent] = sweep([])
+        found: dict[_Surplus, Spans] = {}
+        for (name, nic), end in self._network.ends.items():
+            if end.filter.off:
+                continue  # told once, for the NIC as a whole
+            for direction in DIRECTIONS:
+                wanted = expected.get((name, nic, direction), empty) if not end.stray else empty
+                for first, last, cell, services in _beyond(end.filter.side(direction).may, wanted):
+                    for _, _, party in self._network.where.split(first, last):
+                        if party == name:
+                            continue
+                        for part, blame in cell.parts:
+                            if left := difference(part, services):
+                                key = _Surplus(end, direction, party, blame)
+                                found[key] = union(found.get(key, NOTHING), left)
+        return found
+
+    def _extra(self, surplus: dict[_Surplus, Spans]) -> Iterable[Difference]:
+        idle: dict[tuple[int, str, Direction, Blame, Spans], list[_Surplus]] = collections.defaultdict(list)
+        extra: dict[tuple[str, str], dict[_Surplus, Spans]] = collections.defaultdict(dict)
+        leaking: set[tuple[int, Blame]] = set()
+        for one, services in surplus.items():
+            if one.party in self._network.parties.vmids and self._network.meets(one.end, one.party):
+                passes = intersection(services, self._network.answers(one.end, one.party, one.direction))
+            else:
+                passes = services
+            if passes:
+                pair = (one.end.name, one.party) if one.direction == "out" else (one.party, one.end.name)
+                extra[pair][one] = passes
+                leaking.add((one.end.vmid, one.blame))
+            else:
+                idle[one.end.vmid, one.end.nic.key, one.direction, one.blame, services].append(one)
+        for pair, ends in extra.items():
+            yield from self._extra_of(pair, ends)
+        for (_, _, _, blame, services), several in idle.items():
+            if (several[0].end.vmid, blame) not in leaking:
+                yield self._idle(several, services)
+
+    def _extra_of(self, pair: tuple[str, str], ends: dict[_Surplus, Spans]) -> Iterable[Difference]:
+        """Told once a pair: at the end where a rule is to blame, rather than an option; at the source before that."""
+        told = NOTHING
+        ordered = sorted(ends.items(), key=lambda item: (item[0].blame.rule is None, item[0].direction == "in"))
+        for one, services in ordered:
+            left = difference(services, told)
+            if left:
+                told = union(told, left)
+                yield self._difference(
+                    Kind.EXTRA, one, pair, left, self._explainer.unintended(one.end, one.blame, one.party)
+                )
+
+    def _idle(self, several: list[_Surplus], services: Spans) -> Difference:
+        one = several[0]
+        names = ", ".join(dict.fromkeys(each.party for each in several))
+        pair = (one.end.name, names) if one.direction == "out" else (names, one.end.name)
+        why = (
+            f"{name_of(one.blame, one.end.guest)} lets it {'out' if one.direction == 'out' else 'in'}, "
+            "and nothing intends it; only the other end still denies it"
+        )
+        return self._difference(Kind.WEAKENED, one, pair, services, why)
+
+    def _difference(
+        self, kind: Kind, one: _Surplus, pair: tuple[str, str], services: Spans, explanation: str
+    ) -> Difference:
+        return Difference(
+            kind,
+            *pair,
+            words.text(services),
+            one.end.vmid,
+            one.blame.rule,
+            one.blame.position,
+            self._positions.of(one.blame, one.end.vmid),
+            explanation,
+        )
+
+    def _extra6(self) -> Iterable[Difference]:
+        """Over IPv6 nothing is intended; whoever is on the bridge is at the other end."""
+        for end in self._network.ends.values():
+            if end.filter.off:
+                continue
+            for direction in DIRECTIONS:
+                pair = (end.name, STRANGER) if direction == "out" else (STRANGER, end.name)
+                for services, blame in end.filter.side(direction).six:
+                    why = (
+                        f"{self._explainer.lets_through(end, blame)} over IPv6, which no flow uses: "
+                        f"everything on {end.nic.bridge} has a link-local address"
+                    )
+                    one = _Surplus(end, direction, STRANGER, blame)
+                    yield dataclasses.replace(
+                        self._difference(Kind.EXTRA, one, pair, services, why),
+                        services=f"{words.text(services)} over IPv6",
+                    )
+
+
+def _beyond(has: Table[Blame], wanted: Table[Intent]) -> Iterable[tuple[int, int, Cell[Blame], Spans]]:
+    """Stretches where more is accepted than is wanted, with what is accepted and what is wanted there."""
+    for begin, end, cell in has.within(((0, 2**32 - 1),)):
+        if not cell.services:
+            continue
+        for first, last, want in wanted.within(((begin, end),)):
+            if cell.services != want.services and not contains(want.services, cell.services):
+                yield first, last, cell, want.services
