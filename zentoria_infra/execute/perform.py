@@ -125,11 +125,11 @@ class Performer:
             report = self._converger.apply(stage.vmid, say)
         except ZentoriaError as error:
             try:
-                self._firewall.close_sources(stage.vmid, stage.closing, say)
+                self._firewall.close_sources(stage.vmid, stage.closing, stage.through, say)
             except ZentoriaError as left_open:
                 error.got = f"{error.got}\nand then: {left_open}"
             raise
-        self._firewall.close_sources(stage.vmid, stage.closing, say)
+        self._firewall.close_sources(stage.vmid, stage.closing, stage.through, say)
         return report
 
     def _create(self, desired: DesiredContainer) -> None:

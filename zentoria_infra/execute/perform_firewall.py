@@ -6,6 +6,7 @@ import dataclasses
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlsplit
 
 from zentoria_infra.errors import GuestError, ZentoriaError
 from zentoria_infra.execute import egress_probe
@@ -29,6 +30,7 @@ from zentoria_infra.firewall.steps import (
     same_rule,
     says,
 )
+from zentoria_infra.inventory.model import Site
 from zentoria_infra.plan.change import LostFlow
 from zentoria_infra.proxmox import firewall_records as fw
 from zentoria_infra.proxmox.client import Proxmox
@@ -64,6 +66,14 @@ class Sources:
 
 
 NO_PROXY = Sources(None)
+
+
+def package_sources(site: Site) -> Sources:
+    """The sources of a site: its proxy, where it has one."""
+    if site.proxy is None:
+        return NO_PROXY
+    url = urlsplit(site.proxy)
+    return Sources((url.hostname or "", url.port or (443 if url.scheme == "https" else 80)))
 
 
 class FirewallPerformer:
@@ -131,7 +141,7 @@ class FirewallPerformer:
                 todo="check the site's `proxy`, `dns` and `package_sources`, and that the node routes to them",
             )
 
-    def close_sources(self, vmid: int, steps: Sequence[Step], say: Say) -> None:
+    def close_sources(self, vmid: int, steps: Sequence[Step], through: Sequence[LostFlow], say: Say) -> None:
         """Close a container's package sources, cut what is open to them, and prove that they are closed.
 
         Raises:
@@ -139,6 +149,7 @@ class FirewallPerformer:
         """
         self.carry_out(steps, say)
         self.prove_closed(vmid, say)
+        self._cut(through, say)
 
     def prove_closed(self, vmid: int, say: Say) -> None:
         """Try the package sources from inside until they cannot be reached. A stopped container reaches nothing.
@@ -172,6 +183,9 @@ class FirewallPerformer:
         seen = next((flow for flow in flows if _can_be_seen(flow)), None)
         if seen is None or not self._is_blocked(seen):
             self._sleep(CYCLE)
+        self._cut(flows, say)
+
+    def _cut(self, flows: Sequence[LostFlow], say: Say) -> None:
         for flow in flows:
             say(f"cut {flow.says}")
             for port in _ports(flow):

@@ -127,6 +127,8 @@ class ContainerPlan:
     """Open its package sources while it converges."""
     closing: tuple[Step, ...] = ()
     """Close them again."""
+    through: tuple[LostFlow, ...] = ()
+    """What goes through while they are open."""
 
     @property
     def changes(self) -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from functools import cached_property
 
 from zentoria_infra.firewall.changes import datacenter_changes, guest_changes
 from zentoria_infra.firewall.config import NO_OPTIONS, Configuration, Guest
 from zentoria_infra.firewall.intent import Compiled
+from zentoria_infra.firewall.network import assumed
 from zentoria_infra.firewall.parties import Parties
-from zentoria_infra.firewall.steps import Step
+from zentoria_infra.firewall.steps import InsertRule, Step
 from zentoria_infra.guest.state import GuestReport
-from zentoria_infra.plan.change import Action, ContainerPlan, Plan
+from zentoria_infra.plan.change import Action, ContainerPlan, LostFlow, Plan
+from zentoria_infra.plan.lost_flows import lost_flows
 from zentoria_infra.plan.observed import World
 
 _FRESH = (Action.CREATE, Action.REPLACE)
@@ -36,6 +38,11 @@ class DesiredFirewall:
         """The steps that open a container's package sources, and those that close them again."""
         closed, opened = self.compiled.configuration.guest(vmid), self.opened.configuration.guest(vmid)
         return guest_changes(closed, opened).gained, guest_changes(opened, closed).lost
+
+    @cached_property
+    def openings(self) -> tuple[LostFlow, ...]:
+        """What all containers together may reach while their package sources are open, and not otherwise."""
+        return lost_flows(assumed(self.opened), assumed(self.compiled), self.parties)
 
 
 def add_firewall(plan: Plan, world: World, desired: DesiredFirewall) -> Plan:
@@ -64,9 +71,11 @@ def add_firewall(plan: Plan, world: World, desired: DesiredFirewall) -> Plan:
             "the datacenter's firewall is off, and with `firewall.objects: guest` turning it on is not ours to do: "
             "turn it on (Datacenter > Firewall > Options), so that the guests' rules work"
         )
+    cut = () if world.no_inside else lost_flows(there, _after(there, wanted, containers), desired.parties)
     return dataclasses.replace(
         plan,
         containers=containers,
+        cut=cut,
         problems=tuple(problems),
         datacenter=datacenter,
         switch_on=shall and not is_on,
@@ -82,7 +91,6 @@ def _container(
     fresh = plan.action in _FRESH
     seen = _empty(target) if fresh else _guest(there, target)
     changes = guest_changes(seen, target)
-    opening, closing = desired.opening(plan.vmid) if plan.converge and needs_packages(plan.guest) else ((), ())
     action, reason = plan.action, plan.reason
     if action in (Action.NONE, Action.CONVERGE) and not changes.empty:
         action = Action.CHANGE
@@ -90,7 +98,26 @@ def _container(
             f" and {len(changes.reasons) - 1} more" if len(changes.reasons) > 1 else ""
         )
         reason = f"{words}; {reason}" if reason else words
-    return dataclasses.replace(plan, firewall=changes, action=action, reason=reason, opening=opening, closing=closing)
+    found = dataclasses.replace(plan, firewall=changes, action=action, reason=reason)
+    return _with_opening(found, seen, desired) if plan.converge and needs_packages(plan.guest) else found
+
+
+def _with_opening(plan: ContainerPlan, seen: Guest, desired: DesiredFirewall) -> ContainerPlan:
+    """Package sources are open while it converges. A run that was killed may have left them so."""
+    left = {rule.comment for rule in seen.rules}
+    opening, closing = desired.opening(plan.vmid)
+    missing = tuple(step for step in opening if not (isinstance(step, InsertRule) and step.rule.comment in left))
+    through = tuple(flow for flow in desired.openings if flow.source_vmid == plan.vmid)
+    return dataclasses.replace(plan, opening=missing, closing=closing, through=through)
+
+
+def _after(there: Configuration, wanted: Configuration, containers: tuple[ContainerPlan, ...]) -> Configuration:
+    """The guests that exist, as they will be; the others that were read stay as they are."""
+    planned = {one.vmid for one in containers if one.action not in (Action.REFUSE, Action.WAIT)}
+    guests = tuple(wanted.guest(one.vmid) if one.vmid in planned else one for one in there.guests)
+    options = {**there.datacenter.options, **wanted.datacenter.options}
+    datacenter = dataclasses.replace(wanted.datacenter, options=options)
+    return dataclasses.replace(there, guests=guests, datacenter=datacenter)
 
 
 def needs_packages(report: GuestReport | None) -> bool:
@@ -98,15 +125,6 @@ def needs_packages(report: GuestReport | None) -> bool:
     if report is None or report.failed:
         return True
     return any(change.id.partition(":")[0] == _PACKAGES for change in report.changes)
-
-
-def left_open(configuration: Configuration, vmids: Mapping[int, str]) -> Collection[str]:
-    """Names of containers whose package sources a run that ended early has left open."""
-    return [
-        vmids[guest.vmid]
-        for guest in configuration.guests
-        if guest.vmid in vmids and any(rule.comment.startswith("zt/opening/") for rule in guest.rules)
-    ]
 
 
 def _guest(there: Configuration, target: Guest) -> Guest:

@@ -110,10 +110,12 @@ class Converge(Stage):
     Args:
         opening: open its package sources before.
         closing: close them after, whatever happened in between.
+        through: what goes through meanwhile, and is cut after.
     """
 
     opening: tuple[Step, ...] = ()
     closing: tuple[Step, ...] = ()
+    through: tuple[LostFlow, ...] = ()
 
     verb = "converge"
 
@@ -279,7 +281,7 @@ def _container_stages(
         needed = (
             f"{vmid}:converge" for vmid in sorted(desired.needs & converging) if everyone[vmid].order < desired.order
         )
-        stages.append(Converge(*head("converge", *needed), plan.opening, plan.closing))
+        stages.append(Converge(*head("converge", *needed), plan.opening, plan.closing, plan.through))
     return stages
 
 
