@@ -18,7 +18,8 @@ from zentoria_infra.firewall.config import Configuration, Guest, Nic, Node, Rule
 from zentoria_infra.firewall.identity import identity
 from zentoria_infra.firewall.intent import Compiled, Intent, Kind
 from zentoria_infra.firewall.layout import COMMON_GROUP, DENY_GROUP, port_lists
-from zentoria_infra.firewall.parties import INTERNET
+from zentoria_infra.firewall.parties import INTERNET, parties_of
+from zentoria_infra.firewall.prove import prove
 from zentoria_infra.inventory.flows import expand_flows
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Container, Flow, Inventory
@@ -722,6 +723,35 @@ def test_every_intent_has_its_rule_at_each_end_and_every_rule_its_intent(whole: 
         # A guest that takes in a group has there the flow with itself, which is no traffic on its NIC.
         own = {key: count for key, count in ends(one).items() if key[2] != addresses[one.name]}
         assert own == dict(wanted(one))
+
+
+@settings(max_examples=150, deadline=None)
+@given(inventories(), st.data())
+def test_what_is_compiled_is_proven(whole: Inventory, data: st.DataObject) -> None:
+    vmids = [one.vmid for one in whole.containers]
+    compiled = compile_firewall(whole, openings=data.draw(st.sets(st.sampled_from(vmids))))
+    assert prove(compiled, parties_of(whole)).differences == ()
+
+
+@LAYOUTS
+@pytest.mark.parametrize("openings", [(), (404, 408)])
+@pytest.mark.parametrize(
+    "site",
+    [
+        {},
+        {"proxmox": {"host": "192.0.2.1"}},
+        {"proxy": "http://10.10.47.254:3128"},
+        {"containers": {"proxy": {"public": {"address": "dhcp"}}}},
+        {"containers": {"proxy": {"public": {"address": "192.0.2.10/24", "gateway": "192.0.2.1"}}}},
+        {"containers": {"proxy": {"public": {"address": "192.0.2.10/24"}}}, "proxmox": {"host": "192.0.2.1"}},
+    ],
+    ids=["as shipped", "known node", "package proxy", "public DHCP", "public static", "public without gateway"],
+)
+def test_shipped_inventory_is_proven(objects: str, openings: tuple[int, ...], site: dict[str, Any]) -> None:
+    whole = load(REPOSITORY, overrides=site | {"firewall": {"objects": objects}})
+    proof = prove(compile_firewall(whole, openings), parties_of(whole))
+    assert proof.differences == ()
+    assert proof.pairs >= 17 * 16 + 2 * 17 * 3
 
 
 @settings(max_examples=50, deadline=None)

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from zentoria_infra.firewall import objects
 from zentoria_infra.firewall.config import Datacenter, Group, IpSet, Rule
@@ -68,7 +68,7 @@ class _End:
 
     want: Wanted
     owner: str
-    direction: str
+    direction: Literal["in", "out"]
     nic: str
     peer: str
     shared: str
@@ -92,9 +92,9 @@ def datacenter_layout(inventory: Inventory, wants: Sequence[Wanted]) -> Layout:
             rule for end, ports in common.values() for rule in _rules(end, end.shared, ports, "", refer, positions)
         )
         groups.insert(0, Group(COMMON_GROUP, rules, f"{_COMMON} Flows that all guests share"))
-    head = [Rule("group", COMMON_GROUP, iface=INTERNAL_NIC, comment=f"{_COMMON} Flows that all guests share")]
+    head = Rule("group", COMMON_GROUP, iface=INTERNAL_NIC, comment=f"{_COMMON} Flows that all guests share")
     tail = Rule("group", DENY_GROUP, comment=f"{_DENY} What no rule allows")
-    by_guest: dict[str, list[Rule]] = {name: [*head] if common else [] for name in known}
+    by_guest: dict[str, list[Rule]] = {name: [head] if common else [] for name in known}
     for end in ends:
         shared = common.get((end.direction, end.shared))
         ports = subtract(end.want.intent.ports, shared[1]) if shared else end.want.intent.ports
@@ -182,7 +182,7 @@ def _rules(
         if own != intent.key:
             positions[own] = intent.position
         yield Rule(
-            type="out" if end.direction == "out" else "in",
+            type=end.direction,
             action="ACCEPT",
             iface=nic,
             source="" if end.direction == "out" else refer(end.peer),
