@@ -100,12 +100,13 @@ class FakeNode:
             self.most = max(self.most, self.running)
         try:
             self._run(channel, shlex.split(command))
-        except OSError:
+        except (OSError, EOFError):
             pass  # the client went away
         finally:
             with self._guard:
                 self.running -= 1
-            channel.close()
+            with contextlib.suppress(OSError, EOFError):
+                channel.close()
 
     def _run(self, channel: paramiko.Channel, words: list[str]) -> None:
         if words[0] != "pct":
@@ -145,7 +146,7 @@ class FakeNode:
 
 
 def _copy(source: Any, send: Any) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, EOFError):
         while chunk := source.read1(65536):
             send(chunk)
 

@@ -170,8 +170,10 @@ class SshConnection:
             except paramiko.ChannelException:
                 raise  # nothing has begun: it may be asked for again
             except (paramiko.SSHException, OSError, EOFError) as error:
-                if not transport.is_active():
-                    self._discard(transport)  # others may be at work on one that is only slow
+                # Others may be at work on one that is only slow; on one that cannot send, nobody is. Its own thread
+                # notices that a moment later than we do.
+                if not transport.is_active() or not isinstance(error, paramiko.SSHException):
+                    self._discard(transport)
                 if last:
                     raise dropped(self.target, tried, str(error) or "the connection was closed") from None
         raise AssertionError("unreachable")
