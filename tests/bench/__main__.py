@@ -1,4 +1,4 @@
-"""``make bench``: cold `up`, no-change `up`, and a redeploy under load, in a lab of its own.
+"""``make bench``: the growth of the firewall's proof; cold `up`, no-change `up`, a redeploy under load, in a lab.
 
 Prints a table and writes JSON to the file named by ``--json``. Nothing here is a test: times depend on the machine.
 """
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.bench.growth import growth
 from tests.support.stack import RequestLoop, Run, Stack, no_lxc
 
 
@@ -34,9 +35,24 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--repeat", type=int, default=3, help="how often the warm ones are measured")
     options = parser.parse_args()
+    found: dict[str, dict[str, Any]] = growth()
+    _print(found)
     if missing := no_lxc():
         print(missing, file=sys.stderr)
         return 1
+    found |= _stack(options.repeat)
+    _print(found)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    return 0
+
+
+def _print(found: dict[str, dict[str, Any]]) -> None:
+    for name, figures in found.items():
+        print(f"{name:36}" + "  ".join(f"{key} {value}" for key, value in figures.items()), flush=True)
+
+
+def _stack(repeat: int) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     stack = Stack("t-bench")
     stack.reset()
@@ -47,12 +63,12 @@ def main() -> int:
         stack.reset()
         stack.start()
         _, found["cold up of 17 (packages cached)"] = measure(stack, "up", "--yes")
-        warm = [measure(stack, "up", "--yes")[1] for _ in range(options.repeat)]
+        warm = [measure(stack, "up", "--yes")[1] for _ in range(repeat)]
         found["no-change up"] = {**warm[-1], "seconds": statistics.median(one["seconds"] for one in warm)}
         redeploys = []
         with RequestLoop(stack, "/api/v1/health") as load:
             time.sleep(1)
-            redeploys = [measure(stack, "redeploy", "401")[1] for _ in range(options.repeat)]
+            redeploys = [measure(stack, "redeploy", "401")[1] for _ in range(repeat)]
             time.sleep(1)
         found["redeploy 401 under load"] = {
             **redeploys[-1],
@@ -63,11 +79,7 @@ def main() -> int:
         }
     finally:
         stack.reset()
-    for name, figures in found.items():
-        print(f"{name:36}" + "  ".join(f"{key} {value}" for key, value in figures.items()))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
-    return 0
+    return found
 
 
 if __name__ == "__main__":
