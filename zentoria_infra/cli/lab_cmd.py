@@ -140,6 +140,8 @@ def _table(found: health.Health) -> None:
     ]
     if found.lab.guests == "lxc":
         rows.insert(5, ("ports", f"{ports.https} to the proxy container's 443, {ports.http} to its 80"))
+    if found.firewall:
+        rows.insert(-2, ("firewall", found.firewall))
     for left, right in rows:
         table.add_row(left, right)
     console = rich.console.Console()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ipaddress
 import json
 import logging
 import logging.handlers
@@ -36,7 +37,11 @@ from zentoria_infra.lab import (
 )
 from zentoria_infra.lab.api.server import ApiServer
 from zentoria_infra.lab.certificates import Pki
+from zentoria_infra.lab.firewall.enforcer import Enforcer
+from zentoria_infra.lab.firewall.host import Facts
+from zentoria_infra.lab.firewall.reading import Reader
 from zentoria_infra.lab.forward_proxy import ForwardProxy
+from zentoria_infra.lab.layout import NODE
 from zentoria_infra.lab.lxc import network, template
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
 from zentoria_infra.lab.package_cache import PackageCache
@@ -46,7 +51,8 @@ from zentoria_infra.lab.runtime import RuntimeFailure
 from zentoria_infra.lab.runtimes import attach_words, runtime_of
 from zentoria_infra.lab.supervisor import Supervisor
 
-PROXY_PORT = 3128
+_PROXY = (network.BRIDGES["vmbr40"].partition("/")[0], 3128)
+"""Where guests find the proxy behind which the internet is."""
 _LOG = logging.getLogger(__name__)
 _LOG_BYTES = 4 << 20
 _T = TypeVar("_T")
@@ -134,6 +140,7 @@ class Daemon:
     async def _start(self) -> list[str]:
         fresh = not self._booted()
         await _in_thread(self._prepare)
+        notes = await self._start_firewall()
         pki = Pki(self._layout.secrets)
         certificates.ensure_pki(pki, f"Zentoria lab {self._lab.name} CA", ("127.0.0.1", "localhost"))
         server = ApiServer(self._layout, self._runtime, ssl_context=certificates.server_context(pki))
@@ -147,11 +154,11 @@ class Daemon:
         site_overlay.write(self._lab)
         marks.booted(self._layout).write_text(marks.boot_id())
         if not fresh:
-            return []
+            return notes
         problems = await _in_thread(lambda: power.start_all(self._layout))
         for problem in problems:
             _LOG.warning("%s", problem)
-        return problems
+        return [*notes, *problems]
 
     def _booted(self) -> bool:
         try:
@@ -168,15 +175,26 @@ class Daemon:
             for vmid in power.configurations(self._layout):
                 self._runtime.stop(vmid, self._report.say)
 
+    async def _start_firewall(self) -> list[str]:
+        """Filter packets before anything can start a guest; gives back what the user must know."""
+        if not isinstance(self._runtime, LxcRuntime):
+            return []
+        layout = self._layout
+        facts = Facts(str(ipaddress.ip_interface(network.BRIDGES["vmbr0"]).network), network.OUTSIDE, _PROXY)
+        enforcer = Enforcer(layout.netns, Reader(layout.pve, NODE), facts, marks.firewall(layout))
+        why_not = await _in_thread(enforcer.start)
+        self._open.callback(enforcer.stop)
+        self._runtime.guard_with(enforcer.before)
+        return [f"the firewall is not enforced in this lab: {why_not}"] if why_not else []
+
     async def _start_network(self) -> None:
         allow = allow_list.of_this_machine(self._lab.allow)
-        gateway = network.BRIDGES["vmbr40"].partition("/")[0]
         try:
-            listener = netns.listen_in(self._layout.netns, gateway, PROXY_PORT)
+            listener = netns.listen_in(self._layout.netns, *_PROXY)
         except OSError as error:
             raise LabError(
                 "start the guests' proxy",
-                on=f"{gateway}:{PROXY_PORT}",
+                on="{}:{}".format(*_PROXY),
                 got=str(error),
                 todo="another program holds it in the lab's namespace: `zentoria lab down`, then `zentoria lab up`",
             ) from error
@@ -189,7 +207,7 @@ class Daemon:
         if not allow.hosts:
             self._report.say("this machine has no package sources: guests can install nothing")
         for port, inside in ((self._lab.ports.https, 443), (self._lab.ports.http, 80)):
-            forward = PortForward(port, self._layout.netns, (PROXY_ADDRESS, inside))
+            forward = PortForward(port, self._layout.netns, (PROXY_ADDRESS, inside), network.OUTSIDE)
             await forward.start()
             self._open.push_async_callback(forward.stop)
 

@@ -12,6 +12,7 @@ import psutil
 
 from zentoria_infra.lab import marks, ports, registry
 from zentoria_infra.lab.control_socket import ApiFailure, call
+from zentoria_infra.lab.firewall.enforcer import read_state
 from zentoria_infra.lab.layout import NODE
 from zentoria_infra.lab.registry import Lab
 
@@ -28,6 +29,8 @@ class Health:
     containers: int
     running: int
     memory: int
+    firewall: str = ""
+    """How the filtering of packets is, in words; empty where there is none."""
 
     @property
     def up(self) -> bool:
@@ -46,6 +49,7 @@ class Health:
             "containers": self.containers,
             "running": self.running,
             "memory": self.memory,
+            "firewall": self.firewall,
             "ports": self.lab.ports.named(),
             "folder": str(self.lab.layout.root),
         }
@@ -79,6 +83,7 @@ def look(name: str) -> Health | None:
         containers=containers,
         running=sum(row.get("status") == "running" for row in rows),
         memory=memory,
+        firewall=state.sentence() if pid and (state := read_state(marks.firewall(layout))) else "",
     )
 
 

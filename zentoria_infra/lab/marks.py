@@ -23,6 +23,11 @@ def ready(layout: LabLayout) -> Path:
     return layout.run / "ready"
 
 
+def firewall(layout: LabLayout) -> Path:
+    """The file that says how the filtering of packets is, while a daemon does it."""
+    return layout.run / "firewall.json"
+
+
 def booted(layout: LabLayout) -> Path:
     """The file that is there while the node is "booted"; it holds the kernel's boot id."""
     return layout.run / "booted"

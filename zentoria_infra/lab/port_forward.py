@@ -14,21 +14,27 @@ PROXY_ADDRESS = "10.10.40.8"
 
 _LOG = logging.getLogger(__name__)
 _CONNECT_SECONDS = 5.0
+_IP_BIND_ADDRESS_NO_PORT = 24
+"""Linux's number; the module ``socket`` has no name for it before Python 3.14."""
 
 
 class PortForward:
     """Forwards one port. A connection is closed at once when nobody answers behind it.
 
+    Who connects stands for a user on the internet, so the connection inside comes from an address out there.
+
     Args:
         port: TCP port on 127.0.0.1.
         namespace: the lab's network namespace; None connects from here (tests).
         target: address and port inside.
+        source: own address inside; empty for any.
     """
 
-    def __init__(self, port: int, namespace: str | None, target: tuple[str, int]) -> None:
+    def __init__(self, port: int, namespace: str | None, target: tuple[str, int], source: str = "") -> None:
         self._port = port
         self._namespace = namespace
         self._target = target
+        self._source = source
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -80,6 +86,10 @@ class PortForward:
         try:
             made.setblocking(False)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._source:
+                # the port is chosen at connect: else there are only so many for all targets together
+                made.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+                made.bind((self._source, 0))
             await loop.sock_connect(made, self._target)
             return await asyncio.open_connection(sock=made)
         except BaseException:

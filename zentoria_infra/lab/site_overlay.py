@@ -11,6 +11,7 @@ from zentoria_infra.errors import LabError
 from zentoria_infra.lab import registry, ssh
 from zentoria_infra.lab.credentials import POOL, TOKEN, USER
 from zentoria_infra.lab.layout import NODE
+from zentoria_infra.lab.lxc.network import BRIDGES
 from zentoria_infra.lab.registry import DEFAULT, Lab
 
 SITE = "lab"
@@ -70,6 +71,7 @@ def values(lab: Lab) -> dict[str, Any]:
             "ssh": access,
         },
         "public_port": lab.ports.https,
+        "firewall": {"node_addresses": [address.partition("/")[0] for address in BRIDGES.values()]},
         # with the lab go the passwords of what ran in it
         "secrets_file": str(layout.secrets / "stack" / "secrets.json"),
     }

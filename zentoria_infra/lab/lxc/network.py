@@ -19,6 +19,17 @@ from zentoria_infra.lab.runtime import Interface, RuntimeFailure
 BRIDGES: Mapping[str, str] = {"vmbr0": "10.99.0.1/24", "vmbr40": "10.10.47.254/20"}
 """The node's bridges and its own address on each: vmbr0 stands for the outside, vmbr40 is internal."""
 
+OUTSIDE = "198.51.100.1"
+"""The node's address from which users on the internet come: one kept for documentation (RFC 5737), nobody's own."""
+
+
+_SYSCTLS = {
+    # the node routes nothing between its bridges: what leaves the lab goes through its proxies
+    "ip_forward": "0",
+    # only vmbr40 answers for the gateway: a guest's own bridge would too, and what is sent there misses its rules
+    "conf/all/arp_ignore": "1",
+}
+
 
 class Network:
     """The network of one lab.
@@ -37,7 +48,7 @@ class Network:
         if not netns.exists(self._name):
             netns.path(self._name).unlink(missing_ok=True)  # a file without a namespace, after a reboot
             run(["ip", "netns", "add", self._name])
-        batch = ["link set dev lo up"]
+        batch = ["link set dev lo up", f"addr replace {OUTSIDE}/32 dev lo"]
         for bridge, address in self._bridges.items():
             if self.has(bridge):
                 continue
@@ -48,8 +59,7 @@ class Network:
                 f"link set dev {bridge} up",
             ]
         self._batch(batch)
-        # the node routes nothing between its bridges: what leaves the lab goes through its proxies
-        netns.run_in(self._name, lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("0"))
+        netns.run_in(self._name, _settings)
 
     def down(self) -> None:
         """Remove the namespace with all in it; a missing one is no error."""
@@ -141,6 +151,12 @@ class Network:
 
     def _inside(self, pid: int, lines: list[str]) -> None:
         run(["nsenter", f"--net=/proc/{pid}/ns/net", "--", "ip", "-batch", "-"], feed="\n".join(lines) + "\n")
+
+
+def _settings() -> None:
+    """The namespace's sysctls."""
+    for name, value in _SYSCTLS.items():
+        (Path("/proc/sys/net/ipv4") / name).write_text(value)
 
 
 def _hardware(bridge: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from zentoria_infra.lab.lxc import cgroup
@@ -25,6 +26,9 @@ PROGRAMS = {
     "gpgv": "gpgv",
 }
 """Programs that the runtime uses and the Debian packages that have them."""
+
+FIREWALL_PROGRAMS = {"iptables": "iptables", "ipset": "ipset", "conntrack": "conntrack"}
+"""Programs without which guests run, but nothing filters their packets as a node of Proxmox does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +62,7 @@ def missing() -> list[Missing]:
     return found
 
 
-def sentence(found: list[Missing]) -> str:
+def sentence(found: list[Missing], who: str = "real guests need") -> str:
     """One line for a person: what is missing and how to get it; empty for an empty list."""
     if not found:
         return ""
@@ -66,13 +70,18 @@ def sentence(found: list[Missing]) -> str:
     ways = list(dict.fromkeys(item.how for item in found if not item.package))
     if packages := list(dict.fromkeys(item.package for item in found if item.package)):
         ways.append("apt-get install --no-install-recommends " + " ".join(packages))
-    return f"real guests need {names}: {'; '.join(ways)}"
+    return f"{who} {names}: {'; '.join(ways)}"
 
 
-def _programs() -> list[Missing]:
+def firewall_missing() -> list[Missing]:
+    """Programs of :data:`FIREWALL_PROGRAMS` that are not there."""
+    return _programs(FIREWALL_PROGRAMS)
+
+
+def _programs(wanted: Mapping[str, str] = PROGRAMS) -> list[Missing]:
     return [
         Missing(program, f"install {package}", package)
-        for program, package in PROGRAMS.items()
+        for program, package in wanted.items()
         if shutil.which(program, path=PATH) is None
     ]
 
