@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -102,9 +103,14 @@ def inventory_of(context: typer.Context, root: Path | None, site: str | None) ->
     Raises:
         InventoryError: it has errors; all of them are in it.
     """
-    name, _, instance = site_name(context, site).partition(":")
-    overlay = site_overlay.for_site(name, instance)
+    name, overlay = layers_of(context, site)
     return load(project_root(context, root), site=name, overlay_files=overlay)
+
+
+def layers_of(context: typer.Context, site: str | None) -> tuple[str, Sequence[Path]]:
+    """The name of the chosen site, and the files that a running lab of that name lays over it."""
+    name, _, instance = site_name(context, site).partition(":")
+    return name, site_overlay.for_site(name, instance)
 
 
 def connect(site: Site) -> Proxmox:

@@ -8,7 +8,11 @@ import typer
 
 from zentoria_infra.cli import output
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, inventory_of, site_name
+from zentoria_infra.cli.firewall_cmd import proof_lines
 from zentoria_infra.errors import ExitCode
+from zentoria_infra.firewall.compile import compile_firewall
+from zentoria_infra.firewall.parties import parties_of
+from zentoria_infra.firewall.prove import prove
 from zentoria_infra.inventory.flows import expand_flows
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.inventory.problems import InvalidInventoryError
@@ -20,7 +24,10 @@ inventory_app = typer.Typer(help="The inventory's files.", no_args_is_help=True)
 def validate(
     context: typer.Context, root: RootOption = None, site: SiteOption = None, as_json: JsonOption = False
 ) -> None:
-    """Check the inventory: every problem, with its file, line and column."""
+    """Check the inventory: every problem, with its file, line and column.
+
+    With it the assertions in zones.yaml, and the proof that the firewall allows what the flows say and nothing else.
+    """
     try:
         inventory = inventory_of(context, root, site)
     except InvalidInventoryError as error:
@@ -33,11 +40,32 @@ def validate(
         output.document({"valid": False, "problems": problems})
         raise typer.Exit(ExitCode.INVALID) from None
     found = _summary(inventory)
+    proof = prove(compile_firewall(inventory), parties_of(inventory))
     if as_json:
-        output.document({"valid": True, "site": inventory.site.id, "problems": [], **found})
-        return
-    counts = ", ".join(f"{count} {words.replace('_', ' ')}" for words, count in found.items())
-    output.lines([f"The inventory is valid. Site '{site_name(context, site)}': {counts}."])
+        problems = [
+            {"file": at.file, "line": at.line, "column": at.column, "message": one.explanation}
+            for one in proof.differences
+            for at in [one.position]
+        ]
+        told = {"holds": proof.holds, "pairs": proof.pairs, "intervals": proof.intervals}
+        output.document(
+            {"valid": proof.holds, "site": inventory.site.id, "problems": problems, **found, "firewall": told}
+        )
+    elif proof.holds:
+        counts = ", ".join(
+            f"{count} {words.replace('_', ' ')}" for words, count in found.items() if words != "assertions"
+        )
+        output.lines(
+            [
+                f"The inventory is valid. Site '{site_name(context, site)}': {counts}.",
+                f"All {len(inventory.assertions)} assertions hold. The firewall is proven: "
+                f"{proof.pairs} pairs, {proof.intervals} intervals of ports, 0 missing, 0 extra.",
+            ]
+        )
+    else:
+        output.lines(proof_lines(proof, "the compiled firewall"))
+    if not proof.holds:
+        raise typer.Exit(ExitCode.INVALID)
 
 
 def _summary(inventory: Inventory) -> dict[str, int]:
@@ -48,6 +76,7 @@ def _summary(inventory: Inventory) -> dict[str, int]:
         "flows_of_the_matrix": rows,
         "derived_flows": len(inventory.flows) - rows,
         "exact_flows": len(expand_flows(inventory)),
+        "assertions": len(inventory.assertions),
         "MiB_of_memory": sum(container.resources.memory for container in inventory.containers),
     }
 

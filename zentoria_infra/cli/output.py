@@ -20,6 +20,12 @@ def lines(texts: Iterable[str]) -> None:
     sys.stdout.flush()
 
 
+def text(whole: str) -> None:
+    """Print text that ends its own lines."""
+    sys.stdout.write(whole)
+    sys.stdout.flush()
+
+
 def document(value: Any) -> None:
     """Print one JSON document, indented."""
     print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zentoria_infra.firewall.intent import Compiled, Intent, Kind
-from zentoria_infra.firewall.parties import INTERNET, STRANGER, Parties
+from zentoria_infra.firewall.parties import INTERNET, STRANGER, Parties, merge
 from zentoria_infra.inventory.flows import ports_of
 
 if TYPE_CHECKING:
@@ -155,18 +155,7 @@ class _Uses:
                 port = self._ports.get((intent.destination, intent.protocol, number))
                 kinds = (asked & port.kinds or {port.kind}) if port is not None else {"api"}
                 found.setdefault(Use(min(kinds)), []).append((number, number))
-        return {use: merged(ports) for use, ports in found.items()}
-
-
-def merged(ports: Iterable[tuple[int, int]]) -> Ports:
-    """Sorted intervals that neither overlap nor touch."""
-    found: list[tuple[int, int]] = []
-    for first, last in sorted(ports):
-        if found and first <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], last))
-        else:
-            found.append((first, last))
-    return tuple(found)
+        return {use: merge(ports) for use, ports in found.items()}
 
 
 def _allowed(intent: Intent, parties: Parties, uses: _Uses) -> Iterator[Allowed]:
@@ -193,11 +182,14 @@ def words(one: Allowed) -> list[str]:
     return [f"{first}{tail}" if first == last else f"{first}-{last}{tail}" for first, last in one.ports]
 
 
-def port_words(items: Iterable[Allowed]) -> list[str]:
-    """The ports of a whole cell, none twice, in their order."""
-    return sorted(
-        {word for one in items for word in words(one)}, key=lambda word: (int(word.split("/")[0].split("-")[0]), word)
-    )
+def port_words(items: Iterable[Allowed]) -> list[tuple[str, Use]]:
+    """The ports of a whole cell in words with their use, none twice, in the order of the ports."""
+    found = {
+        (ports, one.protocol, one.use): (word, one.use)
+        for one in items
+        for ports, word in zip(one.ports, words(one), strict=True)
+    }
+    return [found[key] for key in sorted(found)]
 
 
 def records(matrix: Matrix) -> list[dict[str, Any]]:
@@ -246,7 +238,9 @@ def as_markdown(matrix: Matrix) -> str:
     lines = [_md_row(head), _md_row(["---"] * len(head))]
     for row in matrix.rows:
         ports = [
-            "·" if row.name == column.name else "<br>".join(port_words(cells.get((row.name, column.name), ())))
+            "·"
+            if row.name == column.name
+            else "<br>".join(word for word, _ in port_words(cells.get((row.name, column.name), ())))
             for column in matrix.columns
         ]
         lines.append(_md_row([f"**{row.name}**", *ports]))
