@@ -38,6 +38,18 @@ HOSTILE = (
     "'",
     "pct",
     "pct\0list",
+    "conntrack",
+    "conntrack -F",
+    "conntrack -E",
+    "conntrack -U -m 1",
+    "conntrack -D -s 10.10.40.4; id",
+    "conntrack -D -s '$(id)'",
+    "conntrack -D -p tcp --dport 65536",
+    "conntrack -D -s",
+    "conntrack -L expect",
+    "conntrack -L --any-nat 1.2.3.4",
+    "conntrack -D -s 10.10.40.4 id",
+    "/tmp/conntrack -L",
 )
 
 
@@ -138,6 +150,28 @@ def test_any_line_runs_at_most_what_it_names_in_its_own_words(node: Pct, words: 
         assert outcome != 0 or words[:2] == ["pct", "list"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "conntrack -D -s 10.10.40.5 -d 10.10.40.4 -p tcp --dport 5432",
+        "conntrack -D -s 10.10.40.0/24 -f ipv4",
+        "conntrack -L conntrack -d fe80::1 -f ipv6 -o extended",
+        "conntrack -L",
+    ],
+)
+def test_connections_are_those_of_the_labs_own_network(node: Pct, line: str) -> None:
+    outcome = run(node, line)
+    assert isinstance(outcome, Became)
+    assert outcome.argv == ["nsenter", "--net=/run/netns/zt-test", "--", *shlex.split(line)]
+
+
+def test_a_lab_without_guests_has_no_connections(node: Pct, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = Pct(Settings(Settings.render(node._settings.values, [])))
+    assert run(empty, "conntrack -D -s 10.10.40.5") == 1
+    assert "0 flow entries have been deleted" in capsys.readouterr().err
+    assert run(empty, "conntrack -L") == 0
+
+
 @given(st.text(max_size=60))
 def test_whatever_is_sent_is_parsed_or_refused(text: str) -> None:
     try:
@@ -146,7 +180,7 @@ def test_whatever_is_sent_is_parsed_or_refused(text: str) -> None:
         assert str(error)
     else:
         assert isinstance(found, Parsed)
-        assert found.verb in pct.USAGE
+        assert found.verb in (*pct.USAGE, "conntrack")
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0"), max_size=20), min_size=1, max_size=6))

@@ -1,4 +1,4 @@
-"""``pct`` behind the lab's sshd: one command in, at most one program run, no shell anywhere.
+"""``pct`` (and ``conntrack``) behind the lab's sshd: one command in, at most one program run, no shell anywhere.
 
 sshd runs this file as its forced command with ``python3 -I -S -E``: it starts in 10 ms because it imports
 nothing but a few modules of the standard library, and nothing of ours. What ``pct`` says and how it ends is as
@@ -73,6 +73,8 @@ def parse(line: str) -> Parsed:
         raise PctError(f"unable to parse the command: {error}") from None
     if not words or "\0" in line:
         raise PctError("only 'pct' may be run here, and no shell")
+    if words[0] in ("conntrack", "/usr/sbin/conntrack"):
+        return Parsed("conntrack", (), {}, words[1:])
     if words[0] not in ("pct", "/usr/sbin/pct", "/sbin/pct"):
         raise PctError(f"only 'pct' may be run here, not '{words[0][:60]}'")
     if len(words) < 2:
@@ -258,10 +260,30 @@ class Pct:
             raise PctError(f"failed to open {path}: the lab's node has its files in {folder}")
         return found
 
+    # connections
+
+    def _conntrack(self, command: Parsed) -> int:
+        self._own_modules()
+        from zentoria_infra.lab import conntrack
+
+        try:
+            words = conntrack.checked(command.extra)
+        except ValueError as error:
+            raise PctError(f"only connections may be listed and cut with 'conntrack' here: {error}") from None
+        if not self._settings.attach:
+            said, code = conntrack.nothing(words)
+            print(said, file=sys.stderr)
+            return code
+        self._become(["nsenter", f"--net=/run/netns/{self._settings.values['netns']}", "--", "conntrack", *words])
+
     # through the daemon
 
+    def _own_modules(self) -> None:
+        """Let our package be found: -I and -S leave it out, and the rest starts faster so."""
+        sys.path.append(self._settings.values["package"])
+
     def _api(self, method: str, path: str, verb: str, values: Mapping[str, str] | None = None) -> object:
-        sys.path.append(self._settings.values["package"])  # -I and -S leave it out, and the rest starts faster so
+        self._own_modules()
         from zentoria_infra.lab.control_socket import ApiFailure, call
 
         try:
