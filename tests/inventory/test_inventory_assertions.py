@@ -194,6 +194,15 @@ def test_the_shipped_assertions_hold_and_none_is_idle() -> None:
 EVERY_WAY_OUT = ({"to": ("any",), "ports": ("1-65535",), "purpose": "x"},)
 
 
+def test_an_address_of_our_networks_is_not_the_internet(tmp_path: Path) -> None:
+    root = copy_project(tmp_path)
+    egress = "egress:\n  - {to: [%s], ports: [123], protocol: udp, purpose: Time}\n"
+    replace(root, "inventory/containers/404-db.yaml", "protect: true\n", "protect: true\n" + egress % "10.10.47.254")
+    assert problems(root) == []
+    replace(root, "inventory/containers/404-db.yaml", "to: [10.10.47.254]", "to: [10.10.47.254, 192.0.2.1]")
+    assert ["'db' -> 'internet' on 123/udp" in line for line in problems(root)] == [True, True]
+
+
 def test_many_pairs_of_one_line_are_one_problem() -> None:
     (text,) = said(world(({"source": "all", "destination": "all", "ports": (1,)},), ({"deny": "all", "to": "all"},)))
     assert "'a' -> 'b' on 1/tcp, 'a' -> 'c' on 1/tcp, 'a' -> 'd' on 1/tcp and 9 more, which" in text
