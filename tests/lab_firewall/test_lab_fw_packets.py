@@ -8,12 +8,18 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from lab_fw_world import GATEWAY, World, filtered, ip
+from lab_fw_world import FACTS, GATEWAY, World, filtered, ip
 
 from zentoria_infra.lab import netns
-from zentoria_infra.lab.firewall import kernel
+from zentoria_infra.lab.api.firewall import macros
+from zentoria_infra.lab.firewall import kernel, matching, rulechains
+from zentoria_infra.lab.firewall.compiler import compile_rules
+from zentoria_infra.lab.firewall.enforcer import Enforcer, read_state
+from zentoria_infra.lab.firewall.reading import Reader
+from zentoria_infra.lab.lxc import requirements
 from zentoria_infra.lab.lxc.network import OUTSIDE
 
 if os.geteuid() != 0:
@@ -350,3 +356,80 @@ def until(done: Callable[[], bool], seconds: float = 5.0) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def test_the_kernel_takes_all_that_can_be_written(world: World) -> None:
+    services = [f"{macro}(ACCEPT)" for macro in macros.MACROS]
+    services += [f"ACCEPT -p {protocol}" for protocol in (*matching._PROTOCOLS, "0", "255", "all")]
+    services += [
+        f"ACCEPT -p {protocol} -dport 1,5:6 -sport 7" for protocol in ("tcp", "udp", "sctp", "dccp", "udplite")
+    ]
+    services += [f"ACCEPT -p icmp -icmp-type {kind}" for kind in (*matching._ICMP, "any", "255/255")]
+    services += [f"ACCEPT -p icmpv6 -icmp-type {kind}" for kind in (*matching._ICMP6, "any", "255/255")]
+    services += [f"{action} -source 10.0.0.1-10.0.0.9,10.1.0.0/16" for action in ("ACCEPT", "DROP", "REJECT")]
+    services += ["ACCEPT -dest fd00::1-fd00::9", "DROP -source +empty", "REJECT -dest +dc/six"]
+    rules = [f"{direction} {service} -i net0" for service in services for direction in ("IN", "OUT")]
+    cluster = f"{ON}policy_in: REJECT\n[IPSET empty]\n[IPSET six]\nfd00::/8\n!fd00::1\n10.0.0.1\n"
+    world.write(cluster, host="[OPTIONS]\nnf_conntrack_allow_invalid: 1\n", vm404=filtered("\n".join(rules)))
+    assert world.enforcer.state.skipped == ()
+    compiled = compile_rules(Reader(world.pve, "pve").read(), FACTS)
+    assert world.saved().count("-A veth404i0-") == compiled.tables[4].count("-A veth404i0-") > len(services)
+    assert "nomatch" in world.sets()
+
+
+def test_when_all_is_off_again_nothing_stays_in_the_kernel(world: World) -> None:
+    world.write(f"{ON}[IPSET some]\n10.0.0.1\n", vm404=filtered("IN ACCEPT -source +some"))
+    assert "404-ipfilter-net0" in world.sets()
+    world.write("[OPTIONS]\nenable: 0\n")
+    assert "-A " not in world.saved()
+    assert world.sets() == ""
+
+
+def test_what_the_kernel_refuses_is_said_and_the_old_rules_stay(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.write(ON, vm404=filtered())
+    before = [line for line in world.saved().splitlines() if not line.startswith(("#", ":"))]
+    with monkeypatch.context() as patch:
+        patch.setattr(rulechains, "matches", lambda *_: ["-p nonsense"])
+        (world.pve / "firewall/404.fw").write_text(filtered("IN ACCEPT"))
+        world.enforcer.sync()
+        assert "out of date" in world.enforcer.state.sentence()
+        assert "nonsense" in world.enforcer.state.failure
+        assert [line for line in world.saved().splitlines() if not line.startswith(("#", ":"))] == before
+    assert until(lambda: world.enforcer.state.failure == ""), "it is tried again"
+    assert "-A veth404i0-IN -j ACCEPT" in world.saved()
+
+
+def test_nothing_of_it_is_in_the_machines_own_network(world: World) -> None:
+    world.write(ON, vm404=filtered())
+    assert "PVEFW" in world.saved()
+    outside = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
+    assert "PVEFW" not in outside
+    assert "404-" not in subprocess.run(["ipset", "list", "-name"], capture_output=True, text=True, check=True).stdout
+    assert not any(name.startswith(("fwbr404", "veth404")) for _, name in socket.if_nameindex())
+
+
+def test_a_machine_that_lacks_something_says_so_and_goes_on(world: World, tmp_path: Path) -> None:
+    def find_tools() -> kernel.Tools:
+        raise kernel.NotPossible("the kernel does not hand bridged packets to the filter")
+
+    poor = Enforcer(world.name, Reader(world.pve, "pve"), FACTS, tmp_path / "state.json", find_tools)
+    assert poor.start() == "the kernel does not hand bridged packets to the filter"
+    poor.before(404, {})
+    poor.sync()
+    found = read_state(tmp_path / "state.json")
+    assert found is not None
+    assert found.sentence().startswith("not enforced: the kernel")
+    poor.stop()
+    assert not (tmp_path / "state.json").exists()
+
+
+@pytest.mark.parametrize("program", ["iptables", "ipset"])
+def test_what_is_not_installed_is_named_with_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    for name in ("iptables", "ipset", "conntrack", "ip", "nsenter"):
+        if name != program:
+            (tmp_path / name).symlink_to("/bin/true")
+    monkeypatch.setattr(requirements, "PATH", str(tmp_path))
+    with pytest.raises(kernel.NotPossible, match=f"apt-get install --no-install-recommends {program}$"):
+        kernel.probe()

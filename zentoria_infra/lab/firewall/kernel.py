@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from zentoria_infra.lab import netns
@@ -14,6 +15,8 @@ from zentoria_infra.lab.lxc import requirements
 from zentoria_infra.lab.lxc.commands import PATH, run
 from zentoria_infra.lab.runtime import RuntimeFailure
 
+_LET_GO = 0.3
+"""Seconds to wait for the kernel."""
 _BRIDGE = Path("/proc/sys/net/bridge")
 _SWITCHES = {"bridge-nf-call-iptables": "1", "bridge-nf-call-ip6tables": "1", "bridge-nf-call-arptables": "0"}
 _SAMPLE_SETS = """create zt4 hash:net family inet hashsize 64 maxelem 65536
@@ -129,10 +132,20 @@ class Kernel:
             self._run(["ipset", "-exist", "restore"], "\n".join(lines) + "\n")
         for version, program in self._tools.restore.items():
             self._run([program], compiled.tables[version])
-        for name in present - {one.name for one in compiled.sets}:
-            # the kernel may need a moment to let go of old rules: then it is taken away next time
-            with contextlib.suppress(RuntimeFailure):
-                self._run(["ipset", "destroy", name])
+        self._drop(present - {one.name for one in compiled.sets})
+
+    def _drop(self, names: Collection[str]) -> None:
+        """Take IP sets away. The kernel lets go of old rules a moment later; what it holds even then goes next time."""
+        left = set(names)
+        end = time.monotonic() + _LET_GO
+        while left:
+            for name in sorted(left):
+                with contextlib.suppress(RuntimeFailure):
+                    self._run(["ipset", "destroy", name])
+                    left.discard(name)
+            if not left or time.monotonic() > end:
+                return
+            time.sleep(0.02)
 
     def _run(self, argv: Sequence[str], feed: str | None = None) -> str:
         return run([*netns.enter_argv(self._namespace), *argv], feed=feed, timeout=30)
