@@ -53,11 +53,13 @@ def status(
 
 def _table(title: str, rows: tuple[ContainerStatus, ...]) -> None:
     table = rich.table.Table(title=title, box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left")
-    for name in ("vmid", "name", "zone", "address", "status", "services"):
+    for name in ("vmid", "name", "zone", "address", "status", "firewall", "services"):
         table.add_column(name, no_wrap=name != "services")
     for row in rows:
         style = "" if row.good else "red"
-        table.add_row(str(row.vmid), row.name, row.zone, row.address, row.status, row.services, style=style)
+        table.add_row(
+            str(row.vmid), row.name, row.zone, row.address, row.status, row.firewall, row.services, style=style
+        )
     console = rich.console.Console()
     if not console.is_terminal:
         console.width = 160
@@ -78,7 +80,7 @@ def exec_(
     if not argv:
         raise typer.BadParameter("which command? zentoria exec NAME -- COMMAND...")
     with connect(inventory.site) as proxmox:
-        deployment_of(inventory, proxmox).require_ours(vmid)
+        deployment_of(inventory, proxmox, firewall=False).require_ours(vmid)
         stdin = None if sys.stdin.isatty() else sys.stdin.buffer.read()
         result = proxmox.pct.exec(vmid, argv, stdin=stdin, timeout=PATIENCE)
     sys.stdout.buffer.write(result.stdout)
@@ -103,7 +105,7 @@ def logs(
     command = ["journalctl", "--no-pager", "--output=short-iso", f"--lines={count}"]
     command += [f"--unit={one}" for one in unit or ()]
     with connect(inventory.site) as proxmox:
-        deployment_of(inventory, proxmox).require_ours(vmid)
+        deployment_of(inventory, proxmox, firewall=False).require_ours(vmid)
         if follow:
             with proxmox.pct.session(vmid, [*command, "--follow"], PATIENCE) as session:
                 _stream(session)

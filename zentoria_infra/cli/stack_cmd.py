@@ -28,10 +28,12 @@ from zentoria_infra.execute.deployment import Deployment, require_possible
 from zentoria_infra.execute.events import Listener
 from zentoria_infra.execute.inside import GuestsInside
 from zentoria_infra.execute.materials import ca_of
+from zentoria_infra.execute.perform_firewall import package_sources
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan import explain
 from zentoria_infra.plan.change import Plan
 from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.proof import proven_firewall
 from zentoria_infra.plan.stages import AnyStage
 from zentoria_infra.proxmox.client import Proxmox
 
@@ -149,10 +151,24 @@ def deployment_of(
     proxmox: Proxmox,
     forced: Collection[int] = (),
     listen: Listener = lambda event: None,
+    *,
+    firewall: bool = True,
 ) -> Deployment:
-    """The deployment of a site; services of ``forced`` VMIDs are deployed anew."""
+    """The deployment of a site; services of ``forced`` VMIDs are deployed anew.
+
+    Raises:
+        RefusedError: with ``firewall``, which is proven first: it would not allow exactly what the flows say.
+    """
     inside = GuestsInside(inventory, proxmox, forced=forced)
-    return Deployment(proxmox, desired_containers(inventory), inside, listen)
+    return Deployment(
+        proxmox,
+        desired_containers(inventory),
+        inside,
+        listen,
+        firewall=proven_firewall(inventory) if firewall else None,
+        sources=package_sources(inventory.site),
+        management=[str(cidr) for cidr in inventory.site.firewall.management],
+    )
 
 
 def _apply(

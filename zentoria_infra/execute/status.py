@@ -5,12 +5,18 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
-from zentoria_infra.errors import ZentoriaError
+from zentoria_infra.errors import ApiError, ZentoriaError
+from zentoria_infra.execute.firewall_observe import nics
+from zentoria_infra.execute.perform_firewall import OPENING
 from zentoria_infra.inventory.model import Container, Inventory
 from zentoria_infra.plan import ownership
+from zentoria_infra.proxmox import firewall_records as fw
 from zentoria_infra.proxmox.client import Proxmox
+
+ON = "on"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +30,8 @@ class ContainerStatus:
     status: str
     services: str
     good: bool
+    firewall: str = ""
+    """``on``; else what is wrong, as ``OFF`` or ``PACKAGE SOURCES OPEN``."""
 
     def as_data(self) -> dict[str, Any]:
         """As plain data for ``--json``."""
@@ -33,10 +41,11 @@ class ContainerStatus:
 def read_status(inventory: Inventory, proxmox: Proxmox) -> tuple[ContainerStatus, ...]:
     """Look at every container of the inventory. Changes nothing.
 
-    Calls: one list a node, one configuration and one command inside a container that runs.
+    Calls: one list a node, one for the datacenter's firewall; three a container, and one command inside if it runs.
     """
     nodes = {inventory.node_of(container) for container in inventory.containers}
     guests = {guest.vmid: guest for node in nodes for guest in proxmox.observe.containers(node)}
+    switch = _switch(proxmox)
 
     def one(container: Container) -> ContainerStatus:
         guest = guests.get(container.vmid)
@@ -46,19 +55,43 @@ def read_status(inventory: Inventory, proxmox: Proxmox) -> tuple[ContainerStatus
         whose = ownership.owner(config.get("description", ""), inventory.site.id, container.vmid)
         if whose is not ownership.Owner.OURS:
             return _line(container, f"{guest.status}, not ours", "", good=False)
+        firewall = switch or _firewall(container, proxmox, guest.node, config)
         if guest.status != "running":
-            return _line(container, guest.status, "", good=False)
+            return _line(container, guest.status, "", good=False, firewall=firewall)
         services, good = _services(container, proxmox)
-        return _line(container, guest.status, services, good=good)
+        return _line(container, guest.status, services, good=good and firewall == ON, firewall=firewall)
 
     with concurrent.futures.ThreadPoolExecutor(8, thread_name_prefix="status") as pool:
         return tuple(pool.map(one, inventory.containers))
 
 
-def _line(container: Container, status: str, services: str, *, good: bool) -> ContainerStatus:
+def _line(container: Container, status: str, services: str, *, good: bool, firewall: str = "") -> ContainerStatus:
     return ContainerStatus(
-        container.vmid, container.name, container.zone, str(container.address), status, services, good
+        container.vmid, container.name, container.zone, str(container.address), status, services, good, firewall
     )
+
+
+def _switch(proxmox: Proxmox) -> str:
+    """What is wrong with the datacenter's switch, without which nothing is filtered; empty when it is on."""
+    try:
+        options, _ = proxmox.firewall.options(fw.DATACENTER)
+    except ApiError:
+        return "unknown: the datacenter's firewall cannot be read"
+    return "" if options.get("enable", "0") != "0" else "OFF in the datacenter"
+
+
+def _firewall(container: Container, proxmox: Proxmox, node: str, config: Mapping[str, str]) -> str:
+    try:
+        guest = proxmox.firewall.guest(container.vmid, container.name, nics(config), node=node, ipsets=()).guest
+    except ApiError as error:
+        return f"unknown: {error.got}"
+    if guest.options.get("enable", "0") == "0":
+        return "OFF"
+    if off := [nic.key for nic in guest.nics if not nic.firewall]:
+        return f"OFF on {', '.join(off)}"
+    if any(rule.comment.startswith(OPENING) for rule in guest.rules):
+        return "PACKAGE SOURCES OPEN"
+    return ON
 
 
 def _services(container: Container, proxmox: Proxmox) -> tuple[str, bool]:

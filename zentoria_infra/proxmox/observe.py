@@ -79,9 +79,7 @@ class Observer:
         digest = str(raw.pop("digest", ""))
         return records.ContainerConfig(vmid, name, records.texts(raw), digest)
 
-    def config_and_pending(
-        self, vmid: int, node: str | None = None
-    ) -> tuple[records.ContainerConfig, frozenset[str]]:
+    def config_and_pending(self, vmid: int, node: str | None = None) -> tuple[records.ContainerConfig, frozenset[str]]:
         """The same as :meth:`config`, and the keys that wait for a restart: one call. Needs VM.Audit."""
         name = node or self.node
         lines = self._read("/nodes/{node}/lxc/{vmid}/pending", node=name, vmid=vmid)
