@@ -58,12 +58,12 @@ class PlainLines:
         if not isinstance(event, Ended):
             return
         at = time.monotonic() - self._begun
-        print(f"[{at:6.1f}s] {event.stage.vmid} {event.stage.container}: {_end(event)}", flush=True)
+        print(f"[{at:6.1f}s] {title(event.stage)}: {_end(event)}", flush=True)
 
 
 class _Row:
     def __init__(self, stages: Sequence[AnyStage]) -> None:
-        self.name = f"{stages[0].vmid} {stages[0].container}"
+        self.name = title(stages[0])
         self.left = len(stages)
         self.says = "waits"
         self.style = "dim"
@@ -124,6 +124,11 @@ def shown(stages: Sequence[AnyStage], *, as_json: bool) -> Iterator[Listener]:
             yield table
     else:
         yield PlainLines()
+
+
+def title(stage: AnyStage) -> str:
+    """``404 db``; what is the datacenter's has no VMID."""
+    return f"{stage.vmid} {stage.container}" if stage.vmid else stage.container
 
 
 def _end(event: Ended) -> str:

@@ -243,7 +243,7 @@ def _finish(
         )  # fmt: skip
     else:
         for ended in result.failed:
-            output.problem(f"{ended.stage.vmid} {ended.stage.container}: {ended.error}")
+            output.problem(f"{progress.title(ended.stage)}: {ended.error}")
         output.note(_summary(result, figures, plan, url))
     if result.exit_code is not ExitCode.OK:
         raise typer.Exit(result.exit_code)

@@ -94,9 +94,7 @@ def _container(
     action, reason = plan.action, plan.reason
     if action in (Action.NONE, Action.CONVERGE) and not changes.empty:
         action = Action.CHANGE
-        words = f"firewall: {changes.reasons[0]}" + (
-            f" and {len(changes.reasons) - 1} more" if len(changes.reasons) > 1 else ""
-        )
+        words = "its firewall differs"
         reason = f"{words}; {reason}" if reason else words
     found = dataclasses.replace(plan, firewall=changes, action=action, reason=reason)
     return _with_opening(found, seen, desired) if plan.converge and needs_packages(plan.guest) else found
