@@ -55,7 +55,7 @@ def seen_in(plan: ProbePlan, comes_in: World) -> Seen:
     for probe in plan.probes:
         address = probe.source_address or probe.source
         if comes_in(address, probe):
-            results[probe.number] = "connected"
+            results[probe.number] = "unreachable" if probe.hops else "connected"
             if (probe.is_raw or probe.protocol == "udp") and probe.heard:
                 arrived[probe.target].add(probe.number)
         else:
@@ -161,7 +161,8 @@ def test_numbers_are_unique_and_listeners_stand_wherever_something_is_tried() ->
 def test_only_some_guests() -> None:
     one, compiled, parties = shipped()
     plan = probe_plan(one, compiled, parties, only={"db"})
-    assert all("db" in (p.source, p.target) for p in plan.probes if p.kind is not ProbeKind.CONTROL)
+    others = [p for p in plan.probes if "db" not in (p.source, p.target) and p.kind is not ProbeKind.CONTROL]
+    assert [(p.target, p.allowed) for p in others] == [("internet", True)]
     assert {p.source for p in plan.probes} == {c.name for c in one.containers}
     assert not [intent for intent, _ in plan.untried if "db" not in (intent.source, intent.destination)]
 
@@ -183,17 +184,16 @@ def test_the_node_the_gateway_and_the_internet() -> None:
         for target, at in (("node", "192.0.2.5"), ("gateway", GATEWAY))
         for number in (22, 3128, 8006)
     }
-    # job may reach 443 out there, and silence would say nothing.
     out = {(p.source, p.protocol, p.port) for p in others if p.kind is ProbeKind.INTERNET}
     web = {("tcp", 80), ("tcp", 443), ("udp", 53)}
     assert out == {(name, *one) for name in names for one in web} - {("job", "tcp", 443)}
     # Name resolution is declared, at the gateway.
     declared = {(p.source, p.target, p.protocol, p.port) for p in others if p.kind is ProbeKind.DECLARED}
-    assert declared == {("job", "gateway", "udp", 53), ("job", "gateway", "tcp", 53)}
-    assert {intent.key for intent, _ in plan_of(one).untried} == {
-        "zt/derived/internet/web/tcp",
-        "zt/egress/job/tcp/443",
-    }
+    lookups = {("job", "gateway", "udp", 53), ("job", "gateway", "tcp", 53)}
+    assert declared == {*lookups, ("job", "internet", "tcp", 443)}
+    # Towards the internet nothing goes further than to the first router.
+    assert all((p.hops == 1) == (p.target == "internet") for p in others)
+    assert {intent.key for intent, _ in plan_of(one).untried} == {"zt/derived/internet/web/tcp"}
 
 
 def test_the_documentation_address_is_none_of_ours() -> None:
@@ -258,8 +258,23 @@ def test_a_world_where_nothing_passes_shows_nothing_of_forged_packets() -> None:
     assert "under its own address did not come in" in next(o.why for o in found if o.probe.kind is ProbeKind.FORGED)
     between_guests = [o for o in found if o.probe.kind is ProbeKind.DECLARED and o.probe.heard]
     assert {one.verdict for one in between_guests} == {Verdict.BLOCKED}
-    # At the gateway nobody of ours could have answered.
-    assert by_kind["declared", "not judged"] == 2
+    # At the gateway nobody of ours could have answered, and no router has.
+    assert by_kind["declared", "not judged"] == 3
+    assert by_kind["internet", "not judged"] == 8
+
+
+@pytest.mark.parametrize("blocked", ["db", "job"])
+def test_a_router_that_answers_one_guest_gives_meaning_to_the_silence_of_others(blocked: str) -> None:
+    job = container(
+        3, "job", egress=(Egress.model_validate({"to": ("example.org",), "ports": (443,), "purpose": "x"}),)
+    )
+    db = container(2, "db", egress=(Egress.model_validate({"to": ("any",), "ports": (80,), "purpose": "x"}),))
+    plan = plan_of(inventory([db, job], []))
+    found = judge(plan, seen_in(plan, lambda address, probe: probe.allowed and probe.source != blocked))
+    out = {(o.probe.source, o.probe.port): o.verdict for o in found if o.probe.target == "internet" and o.is_mismatch}
+    assert out == {(blocked, 80 if blocked == "db" else 443): Verdict.BLOCKED}
+    silent = {o.verdict for o in found if o.probe.kind is ProbeKind.INTERNET}
+    assert silent == {Verdict.AS_DECLARED}
 
 
 def one_probe(kind: ProbeKind, allowed: bool, *, heard: bool = True, protocol: str = "tcp") -> Probe:
@@ -281,6 +296,7 @@ def only_probe(probe: Probe, seen: Seen) -> Judged:
         (True, True, "local: Network is unreachable", Verdict.BLOCKED),
         (True, False, "connected", Verdict.AS_DECLARED),
         (True, False, "refused", Verdict.AS_DECLARED),
+        (True, False, "unreachable", Verdict.AS_DECLARED),
         (True, False, "silent", Verdict.UNJUDGED),
         (False, True, "connected", Verdict.OPEN),
         (False, True, "refused", Verdict.OPEN),

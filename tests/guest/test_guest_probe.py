@@ -16,8 +16,8 @@ from importlib import resources
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.probe_world import RUN, ProbeGuest, ProbeWorld, probe_world
 
+from tests.support.probe_world import RUN, ProbeGuest, ProbeWorld, probe_world
 from zentoria_infra.guest import bundle
 from zentoria_infra.guest.probe import packets
 from zentoria_infra.lab import netns
@@ -111,6 +111,25 @@ def test_what_cannot_leave_the_guest_is_told_apart(world: ProbeWorld) -> None:
         "0": "local: Network is unreachable",
         "1": "local: Network is unreachable",
     }
+
+
+@needs_root
+@pytest.mark.root
+def test_a_router_tells_that_something_left_although_it_goes_no_further(world: ProbeWorld) -> None:
+    a, b = world.guests["a"], world.guests["b"]
+    b.listen(("tcp", 80), ("udp", 53))
+    targets = ((b, "tcp", 80), (b, "udp", 53))
+    assert a.probe(*targets, hops=1)["results"] == {"0": "unreachable", "1": "unreachable"}
+    assert a.probe(*targets, hops=2)["results"] == {"0": "connected", "1": "connected"}
+    assert b.ask("collect") == {"seen": [1]}
+
+
+@needs_root
+@pytest.mark.root
+def test_a_neighbour_that_is_not_there_is_no_router(world: ProbeWorld) -> None:
+    subprocess.run(world.guests["a"].command("sysctl", "-qw", "net.ipv4.neigh.eth0.retrans_time_ms=50"), check=True)
+    found = world.guests["a"].probe(("10.77.1.99", "tcp", 80), ("10.77.1.98", "udp", 53), wait=3.0)["results"]
+    assert found == {"0": "local: No route to host", "1": "local: No route to host"}
 
 
 @needs_root
@@ -239,7 +258,7 @@ def test_more_probes_than_may_be_under_way_all_end(world: ProbeWorld) -> None:
     a, b = world.guests["a"], world.guests["b"]
     world.filter("tcp dport 100-149 accept")
     b.listen(*(("tcp", port) for port in range(100, 200)))
-    targets = [[port, "tcp", b.address, port, 0.3] for port in range(100, 200)]
+    targets = [[port, "tcp", b.address, port, 0.3, 0] for port in range(100, 200)]
     found = a.ask("probe", targets=targets, syns=[], at_once=7)["results"]
     assert found == {str(port): "connected" if port < 150 else "silent" for port in range(100, 200)}
     b.ask("collect")
@@ -250,7 +269,7 @@ def test_more_probes_than_may_be_under_way_all_end(world: ProbeWorld) -> None:
 def test_a_prober_that_is_killed_leaves_nothing(world: ProbeWorld) -> None:
     a, b = world.guests["a"], world.guests["b"]
     world.filter()
-    text = b'{"version":1,"mode":"probe","run":"%s","syns":[],"at_once":9,"targets":[[1,"tcp","%s",80,60]]}' % (
+    text = b'{"version":1,"mode":"probe","run":"%s","syns":[],"at_once":9,"targets":[[1,"tcp","%s",80,60,0]]}' % (
         RUN.encode(),
         b.address.encode(),
     )

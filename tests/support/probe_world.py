@@ -42,10 +42,10 @@ class ProbeGuest:
         wanted = [[protocol, self.address, port] for protocol, port in ports]
         return self.ask("listen", run=run, listen=wanted, syns=list(syns), seconds=seconds)
 
-    def probe(self, *targets: tuple[Any, str, int], syns: Any = (), wait: float = 0.6) -> dict[str, Any]:
+    def probe(self, *targets: tuple[Any, str, int], syns: Any = (), wait: float = 0.6, hops: int = 0) -> dict[str, Any]:
         """Try (who, protocol, port) each, numbered from 0."""
         numbered = [
-            [number, protocol, who if isinstance(who, str) else who.address, port, wait]
+            [number, protocol, who if isinstance(who, str) else who.address, port, wait, hops]
             for number, (who, protocol, port) in enumerate(targets)
         ]
         return self.ask("probe", targets=numbered, syns=list(syns), at_once=400)

@@ -9,7 +9,16 @@ import typer
 import typer.core
 
 import zentoria_infra
-from zentoria_infra.cli import firewall_cmd, guest_cmd, inventory_cmd, lab_cmd, output, render_cmd, stack_cmd
+from zentoria_infra.cli import (
+    firewall_cmd,
+    guest_cmd,
+    inventory_cmd,
+    lab_cmd,
+    output,
+    render_cmd,
+    stack_cmd,
+    verify_cmd,
+)
 from zentoria_infra.cli.context import RootOption, Shared, SiteOption
 from zentoria_infra.errors import ExitCode, ZentoriaError
 
@@ -64,6 +73,7 @@ app.command("exec", context_settings={"ignore_unknown_options": True, "allow_int
 app.command()(guest_cmd.logs)
 app.command()(inventory_cmd.validate)
 app.add_typer(firewall_cmd.firewall_app, name="firewall")
+app.add_typer(verify_cmd.verify_app, name="verify")
 app.add_typer(render_cmd.render_app, name="render")
 app.add_typer(inventory_cmd.inventory_app, name="inventory")
 app.add_typer(lab_cmd.lab_app, name="lab")

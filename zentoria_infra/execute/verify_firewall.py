@@ -178,7 +178,7 @@ class _Verification:
 
     def _probe(self, guest: GuestPlan) -> None:
         targets = [
-            (probe.number, probe.protocol, probe.address, probe.port, PATIENCE if probe.allowed else WAIT)
+            (probe.number, probe.protocol, probe.address, probe.port, _wait(probe), probe.hops)
             for probe in guest.probes
             if not probe.is_raw and probe.target not in self._absent
         ]
@@ -229,3 +229,8 @@ class _Verification:
         most = max((len(guest.probes) for guest in self._plan.guests), default=0)
         rounds = math.ceil(len(self._plan.guests) / CHANNELS)
         return _MARGIN + 2 * rounds * (math.ceil(most / AT_ONCE) * WAIT + PATIENCE + _GUEST)
+
+
+def _wait(probe: Probe) -> float:
+    """Patience is for what must not be called blocked by mistake; where nobody may answer, it would be in vain."""
+    return PATIENCE if probe.allowed and probe.heard else WAIT

@@ -147,7 +147,10 @@ class _Planner:
             probes += self._to_others(container.name)
             probes += self._forged(container.name)
         if only is not None:
-            probes = [probe for probe in probes if probe.source in only or probe.target in only]
+            # One that must leave stays anyway: it shows that routers answer, else others' silence says nothing.
+            leaving = [probe for probe in probes if probe.hops and probe.allowed][:1]
+            kept = [probe for probe in probes if probe.source in only or probe.target in only]
+            probes = list(dict.fromkeys([*kept, *leaving]))
         needed = {number for probe in probes for number in probe.controls}
         probes += [control for control in self._controls.values() if control.number in needed]
         listen: dict[str, set[Place]] = defaultdict(set)
@@ -209,12 +212,20 @@ class _Planner:
                 continue  # it is among the declared ones
             probe = Probe(next(self._numbers), kind, source, target, address, protocol, port, bool(key), key)
             yield dataclasses.replace(probe, heard=False)
-        if (out := self._documentation()) is not None:
-            for protocol, port in WEB:
-                # Where leave is given to the internet, the silence of an address of nobody says nothing.
-                if not self._declared.key_out(source, protocol, port):
-                    number, kind = next(self._numbers), ProbeKind.INTERNET
-                    yield Probe(number, kind, source, INTERNET, out, protocol, port, False, heard=False)
+        if (out := self._documentation()) is None:
+            return
+        declared = {
+            (intent.protocol, port)
+            for intent in self._declared.internet.get(source, ())
+            for first, last in intent.ports
+            for port in _ends(first, last)
+        }
+        # They end at the first router, which says so: thus it is known that they left the guest.
+        for protocol, port in sorted({*declared, *WEB}):
+            key = self._declared.key_out(source, protocol, port)
+            kind = ProbeKind.DECLARED if key else ProbeKind.INTERNET
+            probe = Probe(next(self._numbers), kind, source, INTERNET, out, protocol, port, bool(key), key)
+            yield dataclasses.replace(probe, heard=False, hops=1)
 
     def _forged(self, source: str) -> Iterator[Probe]:
         """Packets with the address of somebody who may send them, so that only a check of sources stops them."""
@@ -276,8 +287,6 @@ class _Planner:
                 yield intent, "a second lease would be asked for"
             elif intent.source == INTERNET:
                 yield intent, "it begins on the internet, where no guest of ours is"
-            elif intent.destination == INTERNET:
-                yield intent, "whether somebody out there answers is not for the firewall to say"
             elif (intent.destination, intent.destination_nic) not in self._addresses and intent.destination_nic:
                 yield intent, f"the address of {intent.destination} there comes from DHCP"
 

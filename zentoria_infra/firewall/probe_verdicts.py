@@ -14,6 +14,9 @@ REFUSED = "refused"
 UNREACHABLE = "unreachable"
 SILENT = "silent"
 
+NO_ROUTER = "no router answers to anybody, so that silence says nothing"
+"""Why a probe towards the internet is not judged."""
+
 
 class Verdict(enum.StrEnum):
     """How a probe came out."""
@@ -62,14 +65,16 @@ class Seen:
 def judge(plan: ProbePlan, seen: Seen) -> tuple[Judged, ...]:
     """The verdict on every probe but the controls."""
     probes = {probe.number: probe for probe in plan.probes}
+    routed = any(probe.hops and seen.results.get(probe.number) == UNREACHABLE for probe in probes.values())
     return tuple(
-        _forged(probe, probes, seen) if probe.kind is ProbeKind.FORGED else _tried(probe, seen)
+        _forged(probe, probes, seen) if probe.kind is ProbeKind.FORGED else _tried(probe, seen, routed)
         for probe in probes.values()
         if probe.kind is not ProbeKind.CONTROL
     )
 
 
-def _tried(probe: Probe, seen: Seen) -> Judged:
+def _tried(probe: Probe, seen: Seen, routed: bool) -> Judged:
+    """``routed``: whether a router has answered to anybody, so that silence would be noticed."""
     if reason := _absence(probe, seen):
         return Judged(probe, Verdict.UNJUDGED, reason)
     result = seen.results.get(probe.number, "")
@@ -77,29 +82,34 @@ def _tried(probe: Probe, seen: Seen) -> Judged:
         return Judged(probe, Verdict.UNJUDGED, f"{probe.source} says nothing of it")
     came_in = probe.number in seen.arrived.get(probe.target, ())
     if probe.allowed:
-        return _declared(probe, result, came_in, seen)
+        return _declared(probe, result, came_in, seen, routed)
     if came_in or result == CONNECTED:
         return Judged(probe, Verdict.OPEN, "it came in" if came_in else "connected")
     if result == REFUSED:
         return Judged(probe, Verdict.OPEN, "refused: it was not dropped on its way")
     if not probe.heard:
-        # Nobody of ours is there, but an answer of a router shows that it left the guest.
-        is_out = result == UNREACHABLE
-        return (
-            Judged(probe, Verdict.OPEN, "a router answered") if is_out else Judged(probe, Verdict.AS_DECLARED, result)
-        )
+        if result == UNREACHABLE:
+            return Judged(probe, Verdict.OPEN, "it left: a router answered")
+        if result == SILENT and probe.hops and not routed:
+            return Judged(probe, Verdict.UNJUDGED, NO_ROUTER)
+        return Judged(probe, Verdict.AS_DECLARED, result)
     if (lack := seen.lacking.get(_place(probe))) is not None:
         return Judged(probe, Verdict.UNJUDGED, f"{probe.target} cannot tell: {lack}")
     return Judged(probe, Verdict.AS_DECLARED, result)
 
 
-def _declared(probe: Probe, result: str, came_in: bool, seen: Seen) -> Judged:
+def _declared(probe: Probe, result: str, came_in: bool, seen: Seen, routed: bool) -> Judged:
     if came_in or result == CONNECTED:
         return Judged(probe, Verdict.AS_DECLARED, result if result == CONNECTED else "it came in")
     if not probe.heard:
         if result == REFUSED:
             return Judged(probe, Verdict.AS_DECLARED, "it was reached, and nobody listens")
-        return Judged(probe, Verdict.UNJUDGED, f"no answer ({result}), and no listener of ours is there")
+        if result == UNREACHABLE:
+            return Judged(probe, Verdict.AS_DECLARED, "it left: a router answered")
+        if probe.hops and routed:
+            return Judged(probe, Verdict.BLOCKED, result)
+        why = NO_ROUTER if probe.hops else f"no answer ({result}), and no listener of ours is there"
+        return Judged(probe, Verdict.UNJUDGED, why)
     if (lack := seen.lacking.get(_place(probe))) is not None:
         return Judged(probe, Verdict.UNJUDGED, f"{probe.target} cannot tell: {lack}")
     return Judged(probe, Verdict.BLOCKED, result)

@@ -38,6 +38,8 @@ class Probe:
         source_address: that address.
         controls: of a forged one: numbers of those that must be seen, else it shows nothing.
         heard: whether a listener of ours stands at the far end.
+        hops: how many hosts may pass it on (time to live); 0: as many as there are. With 1 the first router answers
+            that it does not go on, and nothing reaches the internet.
     """
 
     number: int
@@ -53,6 +55,7 @@ class Probe:
     source_address: str = ""
     controls: tuple[int, ...] = ()
     heard: bool = True
+    hops: int = 0
 
     @property
     def is_raw(self) -> bool:

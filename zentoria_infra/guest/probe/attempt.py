@@ -22,29 +22,55 @@ REFUSED = "refused"
 """The host answered that nothing listens (or something on the way answered in its name)."""
 SILENT = "silent"
 UNREACHABLE = "unreachable"
-"""Something on the way answered that it cannot pass it on. So it left the guest."""
+"""Another host answered that it does not pass it on. So it left the guest."""
 LOCAL = "local"
-"""It never left; followed by why."""
+"""It never left, or the next host is not there; followed by why."""
 
 _SPARE = 64
 """Descriptors that are left for other things than probes."""
 _SENDS = 3
 """Times that a datagram is sent."""
+_IP_RECVERR = 11
+_FROM_ICMP = 2
 _IN_PROGRESS = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK})
-_NOT_PASSED_ON = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPROTO, errno.ENOPROTOOPT})
 
 
 class _Try:
     """One probe under way."""
 
-    def __init__(self, number: int, protocol: str, wait: float) -> None:
+    def __init__(self, number: int, protocol: str, wait: float, hops: int) -> None:
         self.number = number
         self.wait = wait
+        self.own = ""
         self.sends = 1 if protocol == "tcp" else _SENDS
         self.left = self.sends
         self.is_tcp = protocol == "tcp"
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM if self.is_tcp else socket.SOCK_DGRAM)
         self.socket.setblocking(False)
+        self.socket.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+        if hops:
+            self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
+
+    def meaning(self, code: int) -> str:
+        """What an error says."""
+        if code == errno.ECONNREFUSED:
+            return REFUSED
+        if code == errno.ETIMEDOUT:
+            return SILENT
+        # The kernel says that a neighbour is not there with an ICMP of its own, from this guest's own address.
+        return UNREACHABLE if self._reporter() not in ("", self.own) else f"{LOCAL}: {os.strerror(code)}"
+
+    def _reporter(self) -> str:
+        """Address of the host whose ICMP brought an error; empty when none did."""
+        try:
+            _, found, _, _ = self.socket.recvmsg(0, 512, socket.MSG_ERRQUEUE)
+        except OSError:
+            return ""
+        for level, kind, data in found:
+            # struct sock_extended_err, and the sockaddr_in of who says so.
+            if (level, kind) == (socket.IPPROTO_IP, _IP_RECVERR) and len(data) >= 24 and data[4] == _FROM_ICMP:
+                return socket.inet_ntoa(data[20:24])
+        return ""
 
 
 class Attempts:
@@ -63,11 +89,11 @@ class Attempts:
         self._busy: dict[int, _Try] = {}
         self._until: list[tuple[float, int]] = []
 
-    def run(self, targets: Iterable[tuple[int, str, str, int, float]]) -> dict[int, str]:
+    def run(self, targets: Iterable[tuple[int, str, str, int, float, int]]) -> dict[int, str]:
         """Try all of them; what came of each, by number.
 
         Args:
-            targets: number, protocol, address, port, and seconds to wait.
+            targets: number, protocol, address, port, seconds to wait, and how many hosts may pass it on (0: many).
         """
         waiting = deque(targets)
         with self._selector:
@@ -81,13 +107,14 @@ class Attempts:
                 self._expire()
         return self._results
 
-    def _start(self, number: int, protocol: str, address: str, port: int, wait: float) -> None:
-        one = _Try(number, protocol, wait)
+    def _start(self, number: int, protocol: str, address: str, port: int, wait: float, hops: int) -> None:
+        one = _Try(number, protocol, wait, hops)
         code = one.socket.connect_ex((address, port))
         if code not in _IN_PROGRESS:
             one.socket.close()
             self._results[number] = REFUSED if code == errno.ECONNREFUSED else f"{LOCAL}: {os.strerror(code)}"
             return
+        one.own = one.socket.getsockname()[0]
         self._busy[number] = one
         self._selector.register(one.socket, selectors.EVENT_WRITE if one.is_tcp else selectors.EVENT_READ, one)
         self._send(one)
@@ -99,7 +126,7 @@ class Attempts:
             try:
                 one.socket.send(packets.token(self._run, one.number))
             except OSError as error:
-                self._finish(one, self._meaning(error.errno or 0, f"{LOCAL}: {error.strerror}"))
+                self._finish(one, one.meaning(error.errno or 0))
                 return
         heapq.heappush(self._until, (time.monotonic() + one.wait / one.sends, one.number))
 
@@ -108,14 +135,14 @@ class Attempts:
             return
         if one.is_tcp:
             code = one.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            self._finish(one, self._meaning(code, f"{LOCAL}: {os.strerror(code)}") if code else CONNECTED)
+            self._finish(one, one.meaning(code) if code else CONNECTED)
             return
         try:
             one.socket.recv(2048)
         except BlockingIOError:
             return
         except OSError as error:
-            self._finish(one, self._meaning(error.errno or 0, f"{LOCAL}: {error.strerror}"))
+            self._finish(one, one.meaning(error.errno or 0))
         else:
             self._finish(one, CONNECTED)
 
@@ -136,14 +163,6 @@ class Attempts:
         del self._busy[one.number]
         self._selector.unregister(one.socket)
         one.socket.close()
-
-    @staticmethod
-    def _meaning(code: int, other: str) -> str:
-        if code == errno.ECONNREFUSED:
-            return REFUSED
-        if code == errno.ETIMEDOUT:
-            return SILENT
-        return UNREACHABLE if code in _NOT_PASSED_ON else other
 
 
 def _room() -> int:
@@ -185,7 +204,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     """Carry out a request to probe.
 
     Args:
-        request: ``run``, ``targets`` ([number, protocol, address, port, seconds] each), ``syns`` ([number, SYN]
+        request: ``run``, ``targets`` ([number, protocol, address, port, seconds, hops] each), ``syns`` ([number, SYN]
             each), ``at_once``.
 
     Returns:
