@@ -54,6 +54,27 @@ def test_ctrl_c_before_any_stage_says_how_to_go_on(monkeypatch: pytest.MonkeyPat
     assert "run the same command again" in run.output
 
 
+@pytest.mark.parametrize("module", ["zentoria_infra.cli.main", "typer", "paramiko", "pydantic"])
+def test_ctrl_c_while_the_command_is_being_loaded(module: str) -> None:
+    """Loading takes a second on a busy machine; the signal comes when ``module`` is looked for."""
+    script = f"""
+import os, signal, sys
+from zentoria_infra.cli import entry
+
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+entry.run()
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 130, run.stderr
+    assert run.stderr == "Interrupted; nothing was begun.\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
