@@ -237,9 +237,9 @@ def _list(matrix: Matrix) -> rich.table.Table:
 @firewall_app.command("diff")
 def diff(
     context: typer.Context,
-    before: Annotated[str, typer.Argument(metavar="[REV1]", help="A commit, tag or branch.")] = HEAD,
+    before: Annotated[str, typer.Argument(metavar="REV1", help="A commit, tag or branch.")] = HEAD,
     after: Annotated[
-        str | None, typer.Argument(metavar="[REV2]", help="Another one. Default: the files as they are now.")
+        str | None, typer.Argument(metavar="REV2", help="Another one. Default: the files as they are now.")
     ] = None,
     root: RootOption = None,
     site: SiteOption = None,
