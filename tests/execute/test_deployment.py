@@ -123,7 +123,7 @@ def test_what_is_missing_on_the_node_is_told_before_anything_is_made(node) -> No
     with pytest.raises(RefusedError) as caught:
         require_possible(plan)
     assert "no active storage 'fast'" in str(caught.value)
-    assert "no bridge 'vmbr9'" in str(caught.value)
+    assert "no bridge 'vmbr9': make it, or set another one under `bridges`" in str(caught.value)
     assert node.root("GET", "/nodes/pve/lxc") == []
 
 

@@ -96,6 +96,20 @@ def test_an_overlay_file_that_is_not_there(root: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_links(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A site's file may be kept elsewhere; a link to itself is a file that cannot be read."""
+    elsewhere = tmp_path_factory.mktemp("private") / "home.yaml"
+    elsewhere.write_text("name: Elsewhere\n")
+    (root / "inventory/sites/home.yaml").symlink_to(elsewhere)
+    assert load(root, site="home").site.name == "Elsewhere"
+    elsewhere.write_text("name: 1\n")
+    assert "inventory/sites/home.yaml:1:7: " in problems(root, site="home")[0]
+    elsewhere.unlink()
+    elsewhere.symlink_to(elsewhere)
+    (problem,) = problems(root, site="home")
+    assert "inventory/sites/home.yaml" in problem
+
+
 def test_models_are_frozen_and_compare_by_value(root: Path) -> None:
     first, second = load(root, "lab"), load(root, "lab")
     assert first == second

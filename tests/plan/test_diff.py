@@ -13,6 +13,7 @@ from zentoria_infra.plan import ownership
 from zentoria_infra.plan.change import Action, Effect, Via
 from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
 from zentoria_infra.plan.diff import attribute_changes, make_plan, plan_container
+from zentoria_infra.plan.explain import summary
 from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
 from zentoria_infra.plan.stages import build_stages
 from zentoria_infra.plan.values import GIB, format_properties, format_tags, parse_properties, parse_tags
@@ -148,6 +149,12 @@ def test_a_volume_that_could_not_be_added_hot_waits_for_the_restart() -> None:
     plan = plan_of(pending)
     assert plan.action is Action.RESTART
     assert plan.attributes == ()
+
+
+def test_nothing_to_do_is_said_in_good_english() -> None:
+    desired, check = DB, CLEAN
+    plan = make_plan((desired,), World({404: seen()}, guests={404: check}))
+    assert summary(plan) == "No changes: 1 container is as the inventory says."
 
 
 def test_a_replacement_names_all_data_that_would_be_lost_and_what_is_protected_is_never_replaced() -> None:

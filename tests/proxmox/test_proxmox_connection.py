@@ -202,6 +202,15 @@ def test_nobody_listens(connect: Connect) -> None:
         connection.call("GET", "/version")
     assert caught.value.exit_code == 4
     assert "host and port" in caught.value.todo
+    assert caught.value.got.startswith("Failed to establish a new connection"), "no names of Python classes"
+
+
+def test_a_name_that_is_none(connect: Connect) -> None:
+    endpoint = Endpoint("pve.invalid", "pve1")
+    connection = connect(endpoint, ApiToken("a@pam", "b", Secret("canary-secret")))
+    with pytest.raises(errors.NotSentError, match=r"Failed to resolve 'pve\.invalid'") as caught:
+        connection.call("GET", "/version")
+    assert caught.value.got.startswith("Failed to resolve")
 
 
 def test_read_timeout_is_waited_for_once(scripted_connection: Any) -> None:

@@ -222,7 +222,9 @@ def test_key_file_that_is_none(node: FakeNode, keys: Any, tmp_path: Path, conten
 
 
 def test_nobody_listens(node: FakeNode, keys: Any) -> None:
-    assert "sshd runs" in _refused(_target(node, keys, port=1)).todo
+    error = _refused(_target(node, keys, port=1))
+    assert "sshd runs" in error.todo
+    assert error.got.startswith("Unable to connect to port 1")
 
 
 def test_not_an_ssh_server(node: FakeNode, keys: Any) -> None:

@@ -150,7 +150,7 @@ def _problems(observer: Observer, making: Sequence[DesiredContainer]) -> Iterabl
         bridges = {bridge.name for bridge in observer.bridges(node)}
         for name in sorted({net["bridge"] for one in here for net in one.nets.values() if "bridge" in net}):
             if name not in bridges:
-                yield f"node {node} has no bridge '{name}': make it, or set another one under `bridge`"
+                yield f"node {node} has no bridge '{name}': make it, or set another one under `bridges`"
     for pool in sorted({one.pool for one in making if one.pool}):
         if observer.pool(pool) is None:
             yield f"there is no pool '{pool}' that we may see: make it, or set another one under `proxmox.pool`"

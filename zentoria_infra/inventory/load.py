@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -96,7 +97,7 @@ class _Loader:
     def _label(self, path: Path) -> str:
         try:
             return path.resolve().relative_to(self.root.resolve()).as_posix()
-        except ValueError:
+        except (ValueError, OSError, RuntimeError):  # outside of the project; a link to itself
             return str(path)
 
     def _site(self, name: str | None, overrides: Mapping[str, Any], files: Sequence[Path]) -> Node | None:
@@ -121,7 +122,7 @@ class _Loader:
     def _overlay(self, name: str, base: Node | None) -> Path | None:
         """The file of a site; None when it is the base itself, or there is none (then that is a problem)."""
         overlay = self.root / SITES / f"{name}.yaml"
-        if _SITE_NAME.fullmatch(name) and overlay.is_file():
+        if _SITE_NAME.fullmatch(name) and os.path.lexists(overlay):
             return overlay
         own = base.get("id") if base else None
         if own and own.value == name:

@@ -60,7 +60,8 @@ def lines(plan: Plan, stages: Sequence[AnyStage], *, everything: bool = False) -
 def summary(plan: Plan) -> str:
     """The totals in one line."""
     if plan.empty and not plan.problems:
-        return f"No changes: {len(plan.containers)} containers are as the inventory says."
+        count = len(plan.containers)
+        return f"No changes: {count} container{'s are' if count != 1 else ' is'} as the inventory says."
     parts = [f"{number} {action}" for action, number in plan.counts().items()]
     gained = len(plan.datacenter.gained) + sum(len(c.firewall.gained) for c in plan)
     lost = len(plan.datacenter.lost) + sum(len(c.firewall.lost) for c in plan)

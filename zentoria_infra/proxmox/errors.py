@@ -29,6 +29,8 @@ _MISSING = re.compile(
 _RUNNING = re.compile(r"CT \d+ already running", re.IGNORECASE)
 _STOPPED = re.compile(r"(?:CT|VM) \d+ (?:is )?not running", re.IGNORECASE)
 _UNKNOWN_NODE = re.compile(r"hostname lookup '([^']+)' failed", re.IGNORECASE)
+_POOL = re.compile(r"^HTTPS?ConnectionPool\(.*?\): |^HTTPS?Connection\(host='[^']*', port=\d+\): ")
+"""What urllib3 puts in front of why there is no connection."""
 _PINS = re.compile(r'Fingerprints did not match\. Expected "([^"]*)", got "([^"]*)"')
 
 _NODE_DOWN = frozenset({595, 596, 597, 598, 599})
@@ -193,7 +195,7 @@ def is_lock_busy(text: str) -> bool:
 
 def from_transport(error: requests.RequestException, call: Call, *, pin: str | None) -> UnreachableError:
     """Turn an error of requests (TLS, connect, timeouts, resets) into one of ours."""
-    text = call.clean(str(_root(error)))
+    text = _POOL.sub("", call.clean(str(_root(error))))
     tried, on = call.tried, call.where
     if isinstance(error, requests.exceptions.SSLError):
         return _from_tls(text, call, pin)

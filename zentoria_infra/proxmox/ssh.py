@@ -244,7 +244,7 @@ def _connect(target: SshTarget) -> paramiko.SSHClient:
         raise UnreachableError(
             tried,
             on=target.where,
-            got=str(error) or type(error).__name__,
+            got=str(error).removeprefix("[Errno None] ") or type(error).__name__,
             todo="check the SSH host, port and key file in the site file, and that sshd runs on the node",
         ) from None
     transport = client.get_transport()
