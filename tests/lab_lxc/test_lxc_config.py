@@ -143,7 +143,7 @@ def test_a_device_with_a_firewall_gets_a_bridge_of_its_own_and_all_of_it_goes_at
     assert (first.firewall, second.firewall) == (True, False)
     assert config.plug_batch(404, second) == ["link set dev veth404i1 master vmbr0 up"]
     lines = config.plug_batch(404, first)
-    assert "link add name fwpr404p0 type veth peer name fwln404i0" in lines
+    assert "link add name fwpr404p0 group 404 type veth peer name fwln404i0" in lines
     assert "link set dev fwpr404p0 master vmbr40 up" in lines
     assert [line.split()[3:6] for line in lines if line.endswith("master fwbr404i0 up")] == [
         ["fwln404i0", "master", "fwbr404i0"],
@@ -151,9 +151,9 @@ def test_a_device_with_a_firewall_gets_a_bridge_of_its_own_and_all_of_it_goes_at
     ]
     hook = config.hook_text(404, (first, second), Path("/run/netns/zt-lab"), PATHS.pid)
     removed, made = hook.split('[ "${3-}" != stop ] || exit 0\n')
+    assert "ip link delete group 404 2>/dev/null || true\n" in removed
     for device in ("veth404i0", "fwpr404p0", "fwbr404i0", "veth404i1"):
-        assert f"link delete dev {device}\n" in removed
-        assert f"link delete dev {device}\n" not in made
+        assert f"link add name {device} group 404 type" in made
     assert made.count("nsenter") == 2, "one batch for the lab's side, one for the guest's: starts stay fast"
     assert f"lxc.hook.stop = {PATHS.hook}" in text(DB)
 

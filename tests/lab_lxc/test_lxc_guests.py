@@ -235,6 +235,7 @@ def test_a_guest_can_be_found_by_a_new_daemon_restart_itself_and_halt_itself(
     runtime: LxcRuntime, layout: LabLayout
 ) -> None:
     config = settings(9004, 4)
+    config["net0"] += ",firewall=1"
     with guest(runtime, 9004, config):
         first = runtime.status(9004).pid
         assert LxcRuntime(layout).status(9004).pid == first
@@ -250,11 +251,43 @@ def test_a_guest_can_be_found_by_a_new_daemon_restart_itself_and_halt_itself(
             [*runtime.attach_argv(9004), "systemctl", "is-system-running"],
             capture_output=True, text=True, check=False).stdout)  # fmt: skip
         inside(runtime, 9004, "ping -c 1 -W 2 10.10.47.254")
+        assert links(layout, 9004) == {"veth9004i0", "fwbr9004i0", "fwln9004i0", "fwpr9004p0"}
         assert inside(runtime, 9004, "awk '/MemTotal/ {print $2}' /proc/meminfo") == str(320 * 1024)
         inside(runtime, 9004, "systemctl --no-block poweroff")
         wait(lambda: not runtime.status(9004).running)
+        wait(lambda: not links(layout, 9004))
         runtime.start(9004, config, quiet)
         assert runtime.status(9004).running
+
+
+def links(layout: LabLayout, vmid: int) -> set[str]:
+    """What a guest's network is made of in the lab's namespace."""
+    return {name for _, name in netns.run_in(layout.netns, socket.if_nameindex) if str(vmid) in name}
+
+
+def test_the_filter_is_asked_before_a_device_is_there(runtime: LxcRuntime, layout: LabLayout) -> None:
+    asked: list[tuple[int, Mapping[str, str], set[str]]] = []
+    runtime.guard_with(lambda vmid, config: asked.append((vmid, dict(config), links(layout, vmid))))
+    closed = settings(9004, 4)
+    closed["net0"] += ",firewall=1"
+    try:
+        with guest(runtime, 9004, closed):
+            assert asked == [(9004, closed, set())]
+            opened = {**closed, "net0": closed["net0"].replace("firewall=1", "firewall=0"), "memory": "300"}
+            runtime.apply(9004, opened, frozenset({"memory"}), quiet)
+            assert len(asked) == 1
+            runtime.apply(9004, opened, frozenset({"net0"}), quiet)
+            assert asked[1][1] == opened
+            assert links(layout, 9004) == {"veth9004i0"}
+            more = {**opened, "net1": "name=eth1,bridge=vmbr0,firewall=1"}
+            runtime.apply(9004, more, frozenset({"net1"}), quiet)
+            assert asked[2] == (9004, more, {"veth9004i0"})
+            assert {"veth9004i1", "fwbr9004i1"} <= links(layout, 9004)
+            runtime.apply(9004, opened, frozenset({"net1"}), quiet)
+            assert links(layout, 9004) == {"veth9004i0"}
+    finally:
+        runtime.guard_with(lambda vmid, config: None)
+    assert links(layout, 9004) == set()
 
 
 def test_what_cannot_start_says_why_and_leaves_nothing(runtime: LxcRuntime, layout: LabLayout) -> None:

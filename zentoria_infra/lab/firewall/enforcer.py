@@ -104,6 +104,7 @@ class Enforcer:
 
     def start(self) -> str:
         """Filter from now on; gives back why that cannot be here, empty when it can."""
+        self._state_file.unlink(missing_ok=True)  # of a daemon that was killed
         try:
             kernel = Kernel(self._namespace, self._find_tools())
             kernel.prepare()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +124,13 @@ class Network:
 
     def clear(self, vmid: int) -> None:
         """Take all of a guest's devices away, when it has ended; LXC's hook may be about to do the same."""
-        if netns.exists(self._name):
-            self._remove(vmid, None)
+        if netns.exists(self._name) and (indexes := self._indexes(vmid)):
+            with contextlib.suppress(RuntimeFailure):
+                run([*netns.enter_argv(self._name), "ip", *pve.remove_all(vmid).split()])
+            self._remove(vmid, indexes)
 
-    def _remove(self, vmid: int, indexes: Collection[int] | None) -> None:
-        found = {index for index in self._indexes(vmid) if indexes is None or index in indexes}
+    def _remove(self, vmid: int, indexes: set[int]) -> None:
+        found = indexes & self._indexes(vmid)
         if not found:
             return
         lines = [line for index in sorted(found) for line in pve.remove_batch(vmid, index)]
