@@ -43,6 +43,7 @@ _ICMP_WORDS = {
     ICMPV6: {number: name for name, number in ICMPV6_TYPES.items()},
 }
 _NUMBERS = re.compile(r"[0-9]+(?::[0-9]+)?")
+_SERVICE = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9.+-]*")
 _TYPE = re.compile(r"([0-9]+)(?:/([0-9]+))?")
 
 
@@ -186,7 +187,7 @@ def _port_list(text: str) -> tuple[Spans, Spans]:
             if low > high:
                 raise InvalidRuleError(f"has the port range '{part}', which is backwards")
             found.append((low, high))
-        elif not part or colon or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", part):
+        elif not part or colon or not _SERVICE.fullmatch(part):
             raise InvalidRuleError(f"has the port '{part}', which is none")
         elif part in PORTS:
             found.append((PORTS[part], PORTS[part]))
