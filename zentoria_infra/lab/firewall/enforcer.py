@@ -106,13 +106,15 @@ class Enforcer:
         """Filter from now on; gives back why that cannot be here, empty when it can."""
         self._state_file.unlink(missing_ok=True)  # of a daemon that was killed
         try:
-            kernel = Kernel(self._namespace, self._find_tools())
+            tools = self._find_tools()
+            kernel = Kernel(self._namespace, tools)
             kernel.prepare()
         except (NotPossible, LabError, OSError) as failure:
             self._tell(State(why_not=str(failure)))
             return self.state.why_not
         self._kernel = kernel
         self.sync()
+        _LOG.info("firewall: %s (%s)", self.state.sentence(), ", ".join(tools.restore.values()))
         self._thread = threading.Thread(target=self._watch, name="firewall", daemon=True)
         self._thread.start()
         return ""

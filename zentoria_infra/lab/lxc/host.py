@@ -17,10 +17,10 @@ from typing import Any
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab import netns
 from zentoria_infra.lab.lxc import mounttable
-from zentoria_infra.lab.lxc.commands import environment
+from zentoria_infra.lab.lxc.commands import environment, run
 from zentoria_infra.lab.lxc.config import UID_BASE, UID_COUNT
 from zentoria_infra.lab.lxc.rootfs import locked
-from zentoria_infra.lab.runtime import Log
+from zentoria_infra.lab.runtime import Log, RuntimeFailure
 
 STATE = Path("/var/lib/zentoria-lab-host")
 """One a machine, wherever labs keep their files."""
@@ -30,6 +30,9 @@ LXCFS = Path("/var/lib/lxcfs")
 
 SYSCTLS = {"fs/inotify/max_user_instances": 1024, "kernel/keys/maxkeys": 2000}
 """Least values: all guests run as the same host ids, so these per-user limits count them together."""
+
+BRIDGE_SWITCHES = Path("/proc/sys/net/bridge")
+"""There when the kernel can hand bridged packets to its filter: the lab's firewall takes that."""
 
 _SUBIDS = (Path("/etc/subuid"), Path("/etc/subgid"))
 
@@ -50,6 +53,8 @@ class State:
     """Whether we made lxcfs's folder."""
     netns_mount: bool = False
     """Whether iproute2 had never been used: it leaves a mount on its folder."""
+    bridge_filter: bool = False
+    """Whether we loaded the module for :data:`BRIDGE_SWITCHES`."""
     subids: list[str] = dataclasses.field(default_factory=list)
     """Files to which we added a line."""
 
@@ -77,6 +82,7 @@ class SharedHost:
             if not state.netns_mount:
                 state.netns_mount = not mounttable.mounted(netns.FOLDER)
             self._raise_sysctls(state, log)
+            self._load_bridge_filter(state, log)
             self._add_subids(state, log)
             self._start_lxcfs(state, log)
 
@@ -94,6 +100,10 @@ class SharedHost:
                     file.write_text(str(value))
                     log(f"{key.replace('/', '.')} is {value} again")
             self._stop_lxcfs(state, log)
+            if state.bridge_filter:
+                with contextlib.suppress(RuntimeFailure):  # somebody else may use it by now
+                    run(["modprobe", "--remove", "br_netfilter"])
+                    log("module br_netfilter removed")
             self._remove_subids(state)
             if state.netns_mount and not any(netns.FOLDER.iterdir()):
                 mounttable.unmount(netns.FOLDER)
@@ -112,6 +122,7 @@ class SharedHost:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
             if state.boot != boot:
                 state.boot, state.sysctls, state.lxcfs, state.netns_mount = boot, {}, 0, False
+                state.bridge_filter = False
             gone = [lab for lab, root in state.labs.items() if not netns.exists(lab) and not Path(root).exists()]
             for lab in gone:
                 del state.labs[lab]
@@ -147,6 +158,24 @@ class SharedHost:
                 self._save(state)
                 file.write_text(str(least))
                 log(f"{key.replace('/', '.')} raised from {value} to {least}")
+
+    def _load_bridge_filter(self, state: State, log: Log) -> None:
+        """Have the module, without a change for the machine's own bridges: it would filter those as well.
+
+        A kernel without it is no error: the lab's firewall says then that it cannot be.
+        """
+        if BRIDGE_SWITCHES.is_dir():
+            return
+        try:
+            run(["modprobe", "br_netfilter"])
+            for switch in BRIDGE_SWITCHES.glob("bridge-nf-call-*"):
+                switch.write_text("0")
+        except (RuntimeFailure, OSError) as failure:
+            log(f"module br_netfilter: {failure}")
+            return
+        state.bridge_filter = True
+        self._save(state)
+        log("module br_netfilter loaded; bridges outside of the lab are not filtered")
 
     def _add_subids(self, state: State, log: Log) -> None:
         """Let root map the guests' ids: LXC asks newuidmap, and that looks in /etc/subuid even for root."""
