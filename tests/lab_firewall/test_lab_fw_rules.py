@@ -156,6 +156,7 @@ def test_a_rule_becomes_these_lines(rule: str) -> None:
         ("IN ACCEPT -p tcp -dport 1:2,3:4,5:6,7:8,9:10,11:12,13:14,15:16", "not 1 to 15 ports"),
         ("IN ACCEPT -source 10.0.0.9-10.0.0.1", "not a range of addresses"),
         ("IN ACCEPT -source 10.0.0.999", "not an address"),
+        ("IN ACCEPT -source fe80::1%eth0-fe80::2%eth0", "not a range of addresses"),
     ],
 )
 def test_a_rule_without_sense_is_passed_over_with_a_word(rule: str, why: str) -> None:
@@ -277,6 +278,12 @@ def test_ipfilter_knows_the_configured_addresses_and_what_the_set_adds() -> None
     assert "ipfilter" not in compiled("[IPSET ipfilter-net1]\n10.0.0.1\n").tables[4]
 
 
+def test_a_hardware_address_that_is_none_filters_nothing() -> None:
+    found = compiled(options="macfilter: 1\nipfilter: 1", net0=NET0.replace("BC:24:11:00:04:04", "BC:24"))
+    assert "--mac-source" not in found.tables[4]
+    assert members(found, "404-ipfilter-net0", 6) == []
+
+
 def test_the_link_local_address_of_a_hardware_address() -> None:
     assert str(link_local("02:00:5E:10:00:01")) == "fe80::5eff:fe10:1"
 
@@ -326,6 +333,9 @@ def test_the_node_has_its_own_rules_then_the_datacenters_then_its_managers() -> 
     assert "-p tcp -m tcp --dport 2 -j DROP" in chain(found, "PVEFW-HOST-OUT")
     assert chain(found, "PVEFW-HOST-OUT")[-1] == "-j RETURN"
     assert chain(found, "INPUT")[-2:] == ["-d 198.51.100.1/32 -j ACCEPT", "-j PVEFW-HOST-IN"]
+    odd = compiled(host="[RULES]\nIN DROP -i vmbr0;id -p tcp\nIN DROP -i averyveryverylongname\n")
+    assert len(odd.skipped) == 2
+    assert "id" not in odd.tables[4].replace("invalid", "").replace("bridged", "").split()
     off = compiled(host="[OPTIONS]\nenable: 0\n")
     assert "PVEFW-HOST-IN" not in off.tables[4]
     assert "veth404i0-IN" in off.tables[4]

@@ -164,7 +164,7 @@ def _match(text: str, side: str, version: int) -> list[str]:
         return [f"-{side[0]} {network}"] if network.version == version else []
     try:
         begin, end = ipaddress.ip_address(first), ipaddress.ip_address(last)
-        wrong = begin.version != end.version or int(begin) > int(end)
+        wrong = begin.version != end.version or int(begin) > int(end) or "%" in text
     except ValueError:
         wrong = True
     if wrong:

@@ -14,6 +14,7 @@ from zentoria_infra.lab.api.firewall.conf import FirewallConf
 from zentoria_infra.lab.api.guestconf import GuestConf
 from zentoria_infra.lab.lxc.config import options
 
+_HWADDR = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Signatures = Mapping[Path, files.Signature | None]
 
@@ -59,7 +60,8 @@ def nics(config: Mapping[str, str]) -> tuple[Nic, ...]:
         parts = options(config[f"net{number}"])
         if flag(parts, "firewall", default=False):
             addresses = [one for key in ("ip", "ip6") if (one := _address(parts.get(key, ""))) is not None]
-            found.append(Nic(number, parts.get("hwaddr", ""), tuple(addresses)))
+            hwaddr = parts.get("hwaddr", "")
+            found.append(Nic(number, hwaddr if _HWADDR.fullmatch(hwaddr) else "", tuple(addresses)))
     return tuple(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -68,8 +69,8 @@ class Rules:
             here = rule.type in ("group", place.direction.lower())
             if not rule.enable or not here or (place.nic and fields.get("iface", place.nic) != place.nic):
                 continue
-            device = self._device(place, rule)
             try:
+                device = _device(place, rule)
                 if rule.type == "group":
                     chain = self._group(rule.action, place.direction)
                     self._table.add(place.chain, device, f"-j {chain}")
@@ -83,10 +84,6 @@ class Rules:
             except Vanishes as why:
                 self._skipped[f"{place.title}, rule {number}: {why}"] = None
 
-    def _device(self, place: Place, rule: Rule) -> str:
-        name = "" if place.nic else rule.fields.get("iface", "")
-        return f"-{'i' if place.direction == 'IN' else 'o'} {name}" if name else ""
-
     def _group(self, name: str, direction: Direction) -> str:
         """The chain of a security group; it is made when the first rule takes it in."""
         if name not in self._cluster.groups or len(name) > GROUP_NAME:
@@ -99,3 +96,11 @@ class Rules:
             place = Place(f"group {name}", chain, direction, ACCEPT_MARKED, "")
             self.add(place, listed, self.addresses())
         return chain
+
+
+def _device(place: Place, rule: Rule) -> str:
+    """The match for the node's device that a rule is bound to."""
+    name = "" if place.nic else rule.fields.get("iface", "")
+    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", name):
+        raise Vanishes(f"not a network device: '{name}'")
+    return f"-{'i' if place.direction == 'IN' else 'o'} {name}" if name else ""
