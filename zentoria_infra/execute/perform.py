@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from zentoria_infra.errors import RefusedError, ZentoriaError
-from zentoria_infra.execute.perform_firewall import FirewallPerformer, closes_sources
+from zentoria_infra.execute.perform_firewall import FirewallPerformer
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import volume_text
+from zentoria_infra.plan.firewall import is_opening
 from zentoria_infra.plan.stages import (
     AnyStage,
     Configure,
@@ -98,10 +99,10 @@ class Performer:
                 self._destroy(desired)
             case GainFlows(steps=steps):
                 self._firewall.carry_out(steps, say)
-            case LoseFlows(steps=steps):
+            case LoseFlows(steps=steps, through=through):
                 self._firewall.carry_out(steps, say)
-                if closes_sources(steps):
-                    self._firewall.prove_closed(stage.vmid, say)
+                if any(is_opening(step) for step in steps):
+                    self._firewall.prove_closed(stage.vmid, through, say)
             case Converge():
                 return self._converge(stage, say)
         return None
@@ -118,15 +119,21 @@ class Performer:
 
     def _converge(self, stage: Converge, say: Say) -> GuestReport | None:
         """Package sources are open for this container and this deploy only, whatever happens in between."""
-        if not stage.opening:
+        if not stage.closing:
             return self._converger.apply(stage.vmid, say)
+        for vmid in {step.where.vmid for step in (*stage.opening, *stage.closing)} - {stage.vmid}:
+            # The other end of its way to them is a container too.
+            require_ours(self._proxmox.observe.config(vmid, self._desired[vmid].node), self._desired[vmid])
         try:
-            self._firewall.open_sources(stage.vmid, stage.opening, say)
+            self._firewall.open_sources(stage.vmid, stage.opening, stage.through, say)
             report = self._converger.apply(stage.vmid, say)
-        except ZentoriaError as error:
+        except Exception as error:
             try:
                 self._firewall.close_sources(stage.vmid, stage.closing, stage.through, say)
             except ZentoriaError as left_open:
+                if not isinstance(error, ZentoriaError):
+                    left_open.got = f"{left_open.got}\nafter {type(error).__name__}: {error}"
+                    raise left_open from error
                 error.got = f"{error.got}\nand then: {left_open}"
             raise
         self._firewall.close_sources(stage.vmid, stage.closing, stage.through, say)

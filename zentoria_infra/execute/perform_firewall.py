@@ -41,11 +41,10 @@ Say = Callable[[str], None]
 CYCLE = Patience().cycle
 """Seconds until what was written is in force on every node: pve-firewall looks every ten."""
 
-OPENING = "zt/opening/"
-"""How the identities of openings begin."""
-
 _WAIT = 3 * CYCLE
 _PAUSE = 0.3
+_SEEN = 16
+"""Lost flows that are tried from one container, before connections are cut."""
 _PORTS = 32
 """Intervals of up to so many ports are cut port by port, others by protocol alone: what rules still allow goes on."""
 
@@ -124,15 +123,21 @@ class FirewallPerformer:
         say("wait until the node can be reached with it on")
         turn_on(self._proxmox, self._management)
 
-    def open_sources(self, vmid: int, steps: Sequence[Step], say: Say) -> None:
+    def open_sources(self, vmid: int, steps: Sequence[Step], through: Sequence[LostFlow], say: Say) -> None:
         """Open a container's package sources, and wait until they can be reached.
+
+        Args:
+            vmid: the container.
+            steps: what opens them.
+            through: what can be reached then and not otherwise.
+            say: told of the progress.
 
         Raises:
             OpeningError: they cannot be reached; they are closed again by the caller.
         """
         self.carry_out(steps, say)
         say("wait until package sources can be reached")
-        targets = self._targets(vmid)
+        targets = self._targets(vmid, through)
         if targets and not self._until(vmid, targets, is_open=True):
             names = ", ".join(f"{host}:{port}" for host, port in targets)
             raise OpeningError(
@@ -145,14 +150,32 @@ class FirewallPerformer:
         """Close a container's package sources, cut what is open to them, and prove that they are closed.
 
         Raises:
-            OpeningError: they can still be reached.
+            OpeningError: they can still be reached, or a rule could not be removed.
         """
-        self.carry_out(steps, say)
-        self.prove_closed(vmid, say)
-        self._cut(through, say)
+        self._close(vmid, steps, say)
+        self.prove_closed(vmid, through, say)
+        if self._proxmox.has_ssh:
+            self._cut(through, say)
 
-    def prove_closed(self, vmid: int, say: Say) -> None:
+    def _close(self, vmid: int, steps: Sequence[Step], say: Say) -> None:
+        """Carry out every step, also when one before it failed: as little as possible stays open."""
+        failed: ZentoriaError | None = None
+        for step in steps:
+            try:
+                self.carry_out([step], say)
+            except ZentoriaError as error:
+                failed = failed or error
+        if failed is not None:
+            raise OpeningError(
+                f"close the package sources of container {vmid}",
+                got=f"{failed.tried}: {failed.got}",
+                todo=f"{failed.todo}; run again: it closes what was left open (`zentoria status` shows it)",
+            ) from failed
+
+    def prove_closed(self, vmid: int, through: Sequence[LostFlow], say: Say) -> None:
         """Try the package sources from inside until they cannot be reached. A stopped container reaches nothing.
+
+        What flows of the inventory allow anyway is not tried: that stays open.
 
         Raises:
             OpeningError: they can still be reached.
@@ -160,7 +183,7 @@ class FirewallPerformer:
         if not self._proxmox.has_ssh or self._proxmox.observe.status(vmid, self._nodes[vmid]) != "running":
             return
         say("prove that package sources are closed")
-        targets = self._targets(vmid)
+        targets = self._targets(vmid, through)
         if targets and not self._until(vmid, targets, is_open=False):
             names = ", ".join(f"{host}:{port}" for host, port in targets)
             raise OpeningError(
@@ -179,9 +202,8 @@ class FirewallPerformer:
             return
         say("wait until the lost rules are out of force")
         # A connection that is cut too early comes back as a new one, by the rule that is still in force. A node takes
-        # all files up in one cycle: what is seen of one flow holds for all.
-        seen = next((flow for flow in flows if _can_be_seen(flow)), None)
-        if seen is None or not self._is_blocked(seen):
+        # all files up in one cycle, so that what is seen of some flows holds for all; another node has its own cycle.
+        if len(set(self._nodes.values())) > 1 or not self._are_blocked(flows):
             self._sleep(CYCLE)
         self._cut(flows, say)
 
@@ -191,12 +213,21 @@ class FirewallPerformer:
             for port in _ports(flow):
                 self._proxmox.conntrack.cut(flow.source, flow.destination, flow.protocol, port)
 
-    def _is_blocked(self, flow: LostFlow) -> bool:
-        """Whether the flow is seen to be closed from inside its source."""
+    def _are_blocked(self, flows: Sequence[LostFlow]) -> bool:
+        """Whether flows are seen to be closed from inside their sources.
+
+        All that can be tried are: one alone says little, since its other end may be down.
+        """
+        targets: dict[int, list[tuple[str, int]]] = {}
+        for flow in flows:
+            if flow.protocol == "tcp" and flow.source_vmid and flow.destination:
+                targets.setdefault(flow.source_vmid, []).append((flow.destination, flow.ports[0]))
         try:
-            return self._until(flow.source_vmid, [(flow.destination, flow.ports[0])], is_open=False)
+            return bool(targets) and all(
+                self._until(vmid, wanted[:_SEEN], is_open=False) for vmid, wanted in targets.items()
+            )
         except GuestError:
-            return False
+            return False  # a guest that is not running, say
 
     def _until(self, vmid: int, targets: Sequence[tuple[str, int]], *, is_open: bool) -> bool:
         """Ask until one target is open, or all are closed."""
@@ -209,12 +240,25 @@ class FirewallPerformer:
                 return False
             self._sleep(_PAUSE)
 
-    def _targets(self, vmid: int) -> Sequence[tuple[str, int]]:
-        """Where the container's packages come from: the site's proxy, else what its own package sources name."""
+    def _targets(self, vmid: int, through: Sequence[LostFlow]) -> Sequence[tuple[str, int]]:
+        """Where the container's packages come from: the site's proxy, else what its own package sources name.
+
+        Only those that can be reached by the opening alone.
+        """
         if self._sources.proxy is not None:
-            return [self._sources.proxy]
-        result = self._proxmox.pct.exec(vmid, ["apt-get", "indextargets", "--format", "$(SITE)"])
-        return _hosts(result.stdout.decode(errors="replace"))
+            found = [self._sources.proxy]
+        else:
+            argv = ["apt-get", "indextargets", "--format", "$(SITE)"]
+            result = self._proxmox.pct.exec(vmid, argv)
+            if result.exit:
+                said = (result.stderr or result.stdout).decode(errors="replace").strip()[-500:]
+                raise GuestError(
+                    f"ask container {vmid} for its package sources",
+                    got=f"`apt-get indextargets` ended with {result.exit}: {said}",
+                    todo=f"look at its package sources: `pct exec {vmid} -- apt-get indextargets`",
+                )
+            found = _hosts(result.stdout.decode(errors="replace"))
+        return [target for target in found if any(_has(flow, target) for flow in through)]
 
     def _one(self, step: Step) -> None:
         write = self._proxmox.write_firewall
@@ -259,24 +303,22 @@ class FirewallPerformer:
         return fw.group(where.group) if where.group else fw.DATACENTER
 
 
-def closes_sources(steps: Sequence[Step]) -> bool:
-    """Whether steps take away an opening, as one that a killed run has left."""
-    return any(isinstance(step, DropRule) and step.rule.comment.startswith(OPENING) for step in steps)
-
-
 def _hosts(text: str) -> list[tuple[str, int]]:
-    """Hosts and ports of package sources, from URLs or sites as apt prints them; each once."""
+    """Hosts and ports of package sources, from URLs or sites as apt prints them; each once, and none of files."""
     found: list[tuple[str, int]] = []
     for line in text.split():
-        match = re.match(r"(?:(https?)://)?(?:[^@/]*@)?([A-Za-z0-9.-]+)(?::(\d+))?", line)
+        match = re.match(r"(?:(https?)://)?(?:[^@/]*@)?([A-Za-z0-9.-]+)(?::(\d+))?(?:/|$)", line)
         if match:
             port = int(match[3]) if match[3] else 443 if match[1] == "https" else 80
             found.append((match[2], port))
     return list(dict.fromkeys(found))
 
 
-def _can_be_seen(flow: LostFlow) -> bool:
-    return flow.protocol == "tcp" and bool(flow.source_vmid) and bool(flow.destination)
+def _has(flow: LostFlow, target: tuple[str, int]) -> bool:
+    """Whether a TCP connection to a target belongs to a flow; of a name it is not known where it leads."""
+    host, port = target
+    is_there = flow.destination in ("", host) or not host.replace(".", "").isdigit()
+    return flow.protocol in ("", "tcp") and flow.ports[0] <= port <= flow.ports[1] and is_there
 
 
 def _ports(flow: LostFlow) -> range | list[int]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import cached_property
 
 from zentoria_infra.firewall.changes import datacenter_changes, guest_changes
-from zentoria_infra.firewall.config import NO_OPTIONS, Configuration, Guest
+from zentoria_infra.firewall.config import NO_OPTIONS, Configuration, Guest, Rule
 from zentoria_infra.firewall.intent import Compiled
 from zentoria_infra.firewall.network import assumed
 from zentoria_infra.firewall.parties import Parties
-from zentoria_infra.firewall.steps import InsertRule, Step
+from zentoria_infra.firewall.steps import DropRule, InsertRule, Step, UpdateRule, same_rule
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan.change import Action, ContainerPlan, LostFlow, Plan
 from zentoria_infra.plan.lost_flows import lost_flows
@@ -18,6 +19,9 @@ from zentoria_infra.plan.observed import World
 
 _FRESH = (Action.CREATE, Action.REPLACE)
 _PACKAGES = "packages"
+
+OPENING = "zt/opening/"
+"""How the identities of openings begin."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +39,44 @@ class DesiredFirewall:
     parties: Parties
 
     def opening(self, vmid: int) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-        """The steps that open a container's package sources, and those that close them again."""
-        closed, opened = self.compiled.configuration.guest(vmid), self.opened.configuration.guest(vmid)
-        return guest_changes(closed, opened).gained, guest_changes(opened, closed).lost
+        """The steps that open a container's package sources, and those that close them again.
+
+        Where the way to them leads to another container, as to a proxy of our own, it is opened at both ends.
+        """
+        opening: list[Step] = []
+        closing: list[Step] = []
+        name = self.compiled.configuration.guest(vmid).name
+        for guest in self.opened.configuration.guests:
+            if guest.vmid != vmid and guest.vmid not in self._ways.get(name, ()):
+                continue
+            closed = self.compiled.configuration.guest(guest.vmid)
+            others = [rule for rule in guest.rules if _opening_of(rule.comment) not in ("", name)]
+            opened = dataclasses.replace(
+                guest,
+                rules=tuple(rule for rule in guest.rules if rule not in others),
+                ipsets=guest.ipsets if guest.vmid == vmid else closed.ipsets,
+            )
+            opening += guest_changes(closed, opened).gained
+            closing += guest_changes(opened, closed).lost
+        return tuple(opening), tuple(closing)
+
+    @cached_property
+    def _ways(self) -> Mapping[str, frozenset[int]]:
+        """VMIDs of the guests that have rules for the opening of a container, by its name."""
+        found: dict[str, set[int]] = {}
+        for guest in self.opened.configuration.guests:
+            for rule in guest.rules:
+                found.setdefault(_opening_of(rule.comment), set()).add(guest.vmid)
+        return {name: frozenset(vmids) for name, vmids in found.items()}
 
     @cached_property
     def openings(self) -> tuple[LostFlow, ...]:
         """What all containers together may reach while their package sources are open, and not otherwise."""
         return lost_flows(assumed(self.opened), assumed(self.compiled), self.parties)
+
+    def through(self, vmid: int) -> tuple[LostFlow, ...]:
+        """What one container may reach while its package sources are open, and not otherwise."""
+        return tuple(flow for flow in self.openings if flow.source_vmid == vmid)
 
 
 def add_firewall(plan: Plan, world: World, desired: DesiredFirewall) -> Plan:
@@ -71,7 +105,8 @@ def add_firewall(plan: Plan, world: World, desired: DesiredFirewall) -> Plan:
             "the datacenter's firewall is off, and with `firewall.objects: guest` turning it on is not ours to do: "
             "turn it on (Datacenter > Firewall > Options), so that the guests' rules work"
         )
-    cut = () if world.no_inside else lost_flows(there, _after(there, wanted, containers), desired.parties)
+    before = _with_others(there, wanted, containers)
+    cut = () if world.no_inside else lost_flows(before, _after(before, wanted, containers), desired.parties)
     return dataclasses.replace(
         plan,
         containers=containers,
@@ -97,16 +132,34 @@ def _container(
         words = "its firewall differs"
         reason = f"{words}; {reason}" if reason else words
     found = dataclasses.replace(plan, firewall=changes, action=action, reason=reason)
-    return _with_opening(found, seen, desired) if plan.converge and needs_packages(plan.guest) else found
+    if any(is_opening(step) for step in changes.lost):
+        found = dataclasses.replace(found, through=desired.through(plan.vmid))
+    return _with_opening(found, seen, there, desired) if plan.converge and needs_packages(plan.guest) else found
 
 
-def _with_opening(plan: ContainerPlan, seen: Guest, desired: DesiredFirewall) -> ContainerPlan:
+def _with_opening(plan: ContainerPlan, seen: Guest, there: Configuration, desired: DesiredFirewall) -> ContainerPlan:
     """Package sources are open while it converges. A run that was killed may have left them so."""
-    left = {rule.comment for rule in seen.rules}
     opening, closing = desired.opening(plan.vmid)
-    missing = tuple(step for step in opening if not (isinstance(step, InsertRule) and step.rule.comment in left))
-    through = tuple(flow for flow in desired.openings if flow.source_vmid == plan.vmid)
-    return dataclasses.replace(plan, opening=missing, closing=closing, through=through)
+    rules = {guest.vmid: guest.rules for guest in there.guests} | {plan.vmid: seen.rules}
+    missing = tuple(step for one in opening if (step := _unless_left(one, rules.get(one.where.vmid, ()))) is not None)
+    return dataclasses.replace(plan, opening=missing, closing=closing, through=desired.through(plan.vmid))
+
+
+def _unless_left(step: Step, rules: tuple[Rule, ...]) -> Step | None:
+    """A step of an opening, given the rules that a killed run has left: one is put right, and never there twice."""
+    if not isinstance(step, InsertRule):
+        return step
+    found = next(filter(same_rule(step.rule), rules), None)
+    if found is None:
+        return step
+    return None if found == step.rule else UpdateRule(step.where, step.rule, found)
+
+
+def _with_others(there: Configuration, wanted: Configuration, containers: tuple[ContainerPlan, ...]) -> Configuration:
+    """With the containers that were not looked at, as if they were open: one end alone decides what is lost then."""
+    planned = {one.vmid for one in containers}
+    others = (dataclasses.replace(one, options=NO_OPTIONS) for one in wanted.guests if one.vmid not in planned)
+    return dataclasses.replace(there, guests=(*there.guests, *others))
 
 
 def _after(there: Configuration, wanted: Configuration, containers: tuple[ContainerPlan, ...]) -> Configuration:
@@ -116,6 +169,16 @@ def _after(there: Configuration, wanted: Configuration, containers: tuple[Contai
     options = {**there.datacenter.options, **wanted.datacenter.options}
     datacenter = dataclasses.replace(wanted.datacenter, options=options)
     return dataclasses.replace(there, guests=guests, datacenter=datacenter)
+
+
+def is_opening(step: Step) -> bool:
+    """Whether a step takes away what opens package sources, as one that a killed run has left."""
+    return isinstance(step, DropRule) and bool(_opening_of(step.rule.comment))
+
+
+def _opening_of(comment: str) -> str:
+    """The container whose package sources a rule opens; empty for other rules."""
+    return comment.removeprefix(OPENING).partition("/")[0] if comment.startswith(OPENING) else ""
 
 
 def needs_packages(report: GuestReport | None) -> bool:

@@ -121,7 +121,7 @@ class Converge(Stage):
 
     def says(self) -> str:
         """The step, and whether package sources are open meanwhile."""
-        return f"{self.verb} (package sources open)" if self.opening else self.verb
+        return f"{self.verb} (package sources open)" if self.closing else self.verb
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,9 +146,15 @@ class SwitchOn(Stage):
 
 @dataclasses.dataclass(frozen=True)
 class LoseFlows(Stage):
-    """Take from a firewall what it loses, after everything else."""
+    """Take from a firewall what it loses, after everything else.
+
+    Args:
+        steps: what takes it.
+        through: what can be reached through package sources that a killed run has left open.
+    """
 
     steps: tuple[Step, ...]
+    through: tuple[LostFlow, ...] = ()
 
     verb = "firewall"
     anyway = True
@@ -232,7 +238,8 @@ def _losses(plan: Plan, stages: Sequence[AnyStage]) -> Iterator[AnyStage]:
     for container in plan:
         if container.changes and container.firewall.lost:
             ids.append(f"{container.vmid}:lose")
-            yield LoseFlows(container.vmid, container.name, ids[-1], before, container.firewall.lost)
+            lost = container.firewall.lost
+            yield LoseFlows(container.vmid, container.name, ids[-1], before, lost, container.through)
     if plan.datacenter.lost:
         ids.append(f"{DATACENTER}:lose")
         yield LoseFlows(0, DATACENTER, ids[-1], (*before, *ids[:-1]), plan.datacenter.lost)

@@ -1,0 +1,475 @@
+"""Package sources are opened, proven and closed again; lost connections are cut in time. Fakes, and no real waits."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import pytest
+
+from zentoria_infra.errors import ApiError, GuestError, ZentoriaError
+from zentoria_infra.execute.perform import Performer
+from zentoria_infra.execute.perform_firewall import CYCLE, NO_PROXY, FirewallPerformer, OpeningError, Sources
+from zentoria_infra.firewall.config import Alias, Entry, Rule
+from zentoria_infra.firewall.steps import (
+    DATACENTER,
+    DropAlias,
+    DropEntry,
+    DropGroup,
+    DropIpSet,
+    DropRule,
+    InsertRule,
+    MakeGroup,
+    MakeIpSet,
+    MoveToEnd,
+    PutAlias,
+    PutEntry,
+    SetOptions,
+    UpdateRule,
+    Where,
+)
+from zentoria_infra.guest.state import GuestReport
+from zentoria_infra.plan import ownership
+from zentoria_infra.plan.change import LostFlow
+from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
+from zentoria_infra.plan.stages import Converge, LoseFlows
+from zentoria_infra.proxmox import Proxmox
+from zentoria_infra.proxmox.pct import ExecResult
+from zentoria_infra.proxmox.records import ContainerConfig
+
+DB, PROXY = Where(vmid=404), ("10.10.47.254", 3128)
+BY_PROXY = Sources(PROXY)
+OUT = Rule("out", "ACCEPT", iface="net0", dest="10.10.47.254", proto="tcp", dport="3128",
+           comment="zt/opening/db/tcp Package sources")  # fmt: skip
+DNS = Rule("out", "ACCEPT", iface="net0", dest="10.10.47.254", proto="udp", dport="53",
+           comment="zt/opening/db/dns/udp Name resolution")  # fmt: skip
+OPEN, CLOSE = (InsertRule(DB, OUT), InsertRule(DB, DNS)), (DropRule(DB, OUT), DropRule(DB, DNS))
+THROUGH = (LostFlow("10.10.40.4", "10.10.47.254", "tcp", (3128, 3128), 404, "db → gateway tcp/3128"),)
+WEB = (
+    LostFlow("10.10.40.4", "", "tcp", (80, 80), 404, "db → internet tcp/80"),
+    LostFlow("10.10.40.4", "", "tcp", (443, 443), 404, "db → internet tcp/443"),
+)
+
+
+class Clock:
+    """Time that passes only where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+class Pve:
+    """A node: rules of containers that come into force ``lag`` seconds after they were written.
+
+    Args:
+        clock: its time.
+        lag: seconds until what was written is in force.
+    """
+
+    def __init__(self, clock: Clock, lag: float = 5.0) -> None:
+        self.clock = clock
+        self.lag = lag
+        self.said: list[str] = []
+        self.cuts: list[tuple[str, str, str, int]] = []
+        self.probed: list[tuple[int, tuple[tuple[str, int], ...]]] = []
+        self.written: list[tuple[object, ...]] = []
+        self.rules: dict[int, list[Rule]] = {404: []}
+        self.at: dict[tuple[int, bool], float] = {}
+        self.status = "running"
+        self.has_ssh = True
+        self.sites = (
+            b"http://deb.example.org/debian/\nhttp://me:pw@security.example.org:8080/\nfile:/srv/debs/\ndeb.example.org\n"
+        )
+        self.apt_exit = 0
+        self.deaf: set[tuple[str, int]] = set()
+        """Targets that never answer."""
+        self.wide: set[tuple[str, int]] = set()
+        """Targets that can always be reached."""
+        self.breaks: Callable[[str], bool] = lambda call: False
+        self.foreign: set[int] = set()
+        self.observe = types.SimpleNamespace(status=lambda vmid, node: self.status, config=self._config)
+        self.pct = types.SimpleNamespace(exec=self._exec)
+        self.conntrack = types.SimpleNamespace(cut=lambda *args: self.cuts.append(args))
+        self.write_firewall = Writer(self)
+
+    def _config(self, vmid: int, node: str) -> ContainerConfig:
+        text = "somebody else's" if vmid in self.foreign else ownership.description("zentoria-db", "x", "home", vmid)
+        return ContainerConfig(vmid, node, {"description": text, "tags": "zentoria"}, "digest")
+
+    def _exec(self, vmid: int, argv: Sequence[str], stdin: bytes | None = None, timeout: float = 0) -> ExecResult:
+        if argv[0] == "apt-get":
+            return ExecResult(self.apt_exit, self.sites if not self.apt_exit else b"", b"E: broken")
+        words = argv[5:]
+        targets = tuple((host, int(port)) for host, port in zip(words[::2], words[1::2], strict=True))
+        self.probed.append((vmid, targets))
+        if self.status != "running":
+            raise GuestError("try connections", got="it is not running")
+        lines = [f"{'open' if self._reaches(vmid, one) else 'closed'} {one[0]} {one[1]}" for one in targets]
+        return ExecResult(0, "\n".join(lines).encode(), b"")
+
+    def _reaches(self, vmid: int, target: tuple[str, int]) -> bool:
+        if target in self.wide:
+            return True
+        is_open = bool(self.rules[vmid])
+        in_force = is_open if self.clock.now - self.at.get((vmid, is_open), -1e9) >= self.lag else not is_open
+        return in_force and target not in self.deaf
+
+    def changed(self, vmid: int) -> None:
+        self.at[vmid, bool(self.rules[vmid])] = self.clock.now
+
+
+class Writer:
+    """What was written, in the order of the calls."""
+
+    def __init__(self, pve: Pve) -> None:
+        self._pve = pve
+        self.rules = self
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        def call(scope: Any, *args: object, **more: object) -> None:
+            pve = self._pve
+            if pve.breaks(name):
+                raise ApiError(f"{name} a rule", got="500 no", todo="look at the node")
+            shown = [arg for arg in args if not callable(arg)]
+            pve.written.append((name, scope if isinstance(scope, str) else scope.title, *shown))
+            vmid = getattr(scope, "vmid", 0)
+            if name == "insert":
+                pve.rules.setdefault(vmid, []).insert(0, cast(Rule, args[0]))
+                pve.changed(vmid)
+            if name == "delete":
+                find = cast("Callable[[Rule], bool]", args[0])
+                pve.rules[vmid] = [rule for rule in pve.rules[vmid] if not find(rule)]
+                pve.changed(vmid)
+
+        return call
+
+
+@pytest.fixture
+def pve() -> Pve:
+    return Pve(Clock())
+
+
+def performer(pve: Pve, sources: Sources = BY_PROXY, nodes: dict[int, str] | None = None) -> FirewallPerformer:
+    return FirewallPerformer(
+        cast(Proxmox, pve), nodes or {404: "pve", 408: "pve"}, sources, clock=pve.clock, sleep=pve.clock.sleep
+    )
+
+
+def test_opening_waits_until_a_target_is_reached(pve: Pve) -> None:
+    performer(pve).open_sources(404, OPEN, THROUGH, pve.said.append)
+    assert pve.rules[404] == [DNS, OUT]
+    assert 5.0 <= pve.clock.now < 6.0
+    assert {targets for _, targets in pve.probed} == {(PROXY,)}
+    assert pve.said[-1] == "wait until package sources can be reached"
+
+
+def test_opening_gives_up_with_what_to_do(pve: Pve) -> None:
+    pve.deaf.add(PROXY)
+    with pytest.raises(OpeningError) as caught:
+        performer(pve).open_sources(404, OPEN, THROUGH, pve.said.append)
+    assert "container 404" in caught.value.tried
+    assert "10.10.47.254:3128" in caught.value.got
+    assert "`proxy`" in caught.value.todo
+    assert 3 * CYCLE <= pve.clock.now < 3 * CYCLE + 1
+
+
+def test_closing_waits_until_it_is_proven_and_then_cuts(pve: Pve) -> None:
+    made = performer(pve)
+    made.open_sources(404, OPEN, THROUGH, pve.said.append)
+    opened = pve.clock.now
+    made.close_sources(404, CLOSE, THROUGH, pve.said.append)
+    assert pve.rules[404] == []
+    assert 5.0 <= pve.clock.now - opened < 6.0
+    assert pve.cuts == [("10.10.40.4", "10.10.47.254", "tcp", 3128)]
+
+
+def test_what_stays_open_is_an_error(pve: Pve) -> None:
+    pve.wide.add(PROXY)
+    with pytest.raises(OpeningError, match="can still be reached") as caught:
+        performer(pve).close_sources(404, CLOSE, THROUGH, pve.said.append)
+    assert "pve-firewall" in caught.value.todo
+    assert pve.cuts == []
+
+
+def test_every_rule_is_closed_also_when_one_before_it_failed(pve: Pve) -> None:
+    made = performer(pve)
+    made.open_sources(404, OPEN, THROUGH, pve.said.append)
+    failures = iter([True])
+    pve.breaks = lambda name: name == "delete" and next(failures, False)
+    with pytest.raises(OpeningError, match="500 no") as caught:
+        made.close_sources(404, CLOSE, THROUGH, pve.said.append)
+    assert pve.rules[404] == [OUT]
+    assert "look at the node" in caught.value.todo and "run again" in caught.value.todo
+
+
+def test_a_stopped_container_needs_no_probe(pve: Pve) -> None:
+    pve.status = "stopped"
+    performer(pve).close_sources(404, CLOSE, THROUGH, pve.said.append)
+    assert pve.probed == []
+    assert len(pve.cuts) == 1
+
+
+def test_without_ssh_rules_are_closed_and_nothing_else_can_be_done(pve: Pve) -> None:
+    pve.has_ssh = False
+    pve.rules[404] = [OUT, DNS]
+    performer(pve).close_sources(404, CLOSE, THROUGH, pve.said.append)
+    assert (pve.rules[404], pve.probed, pve.cuts) == ([], [], [])
+
+
+def test_without_a_proxy_the_guests_own_sources_are_tried(pve: Pve) -> None:
+    web = (*WEB, LostFlow("10.10.40.4", "", "tcp", (8080, 8080), 404, "x"))
+    performer(pve, NO_PROXY).open_sources(404, OPEN, web, pve.said.append)
+    assert {targets for _, targets in pve.probed} == {(("deb.example.org", 80), ("security.example.org", 8080))}
+
+
+def test_what_a_flow_allows_anyway_is_neither_waited_for_nor_proven_closed(pve: Pve) -> None:
+    """It stays open after the deploy, as the inventory says, and tells nothing while the opening comes."""
+    pve.sites = b"https://deb.example.org/ http://mirror.example/"
+    pve.wide.add(("deb.example.org", 443))
+    made = performer(pve, NO_PROXY)
+    made.open_sources(404, OPEN, WEB[:1], pve.said.append)
+    assert pve.clock.now >= 5.0
+    made.close_sources(404, CLOSE, WEB[:1], pve.said.append)
+    assert {targets for _, targets in pve.probed} == {(("mirror.example", 80),)}
+    made.open_sources(404, OPEN, (), pve.said.append)  # all of it is allowed anyway: nothing to wait for
+
+
+def test_a_guest_that_cannot_name_its_sources_proves_nothing(pve: Pve) -> None:
+    pve.apt_exit = 100
+    with pytest.raises(GuestError, match=r"ended with 100: E: broken"):
+        performer(pve, NO_PROXY).prove_closed(404, WEB, pve.said.append)
+
+
+# A run that fails in between.
+
+
+def desired(vmid: int = 404, name: str = "db") -> DesiredContainer:
+    return DesiredContainer(
+        vmid=vmid, name=name, hostname=f"zentoria-{name}", node="pve", site_id="home", ostemplate="t", pool="",
+        unprivileged=True, options={}, nets={}, features=frozenset(), tags=frozenset(),
+        rootfs=DesiredVolume("rootfs", "local", 1), volumes=(), protect=False, needs=frozenset(), order=1,
+    )  # fmt: skip
+
+
+class Inside:
+    """Converges, or fails."""
+
+    def __init__(self, pve: Pve, error: Exception | None = None) -> None:
+        self.pve = pve
+        self.error = error
+        self.open_meanwhile = False
+
+    def apply(self, vmid: int, say: object) -> GuestReport | None:
+        self.open_meanwhile = bool(self.pve.rules[vmid])
+        if self.error is not None:
+            raise self.error
+        return None
+
+
+CONVERGE = Converge(404, "db", "404:converge", (), OPEN, CLOSE, THROUGH)
+
+
+def converge(pve: Pve, error: Exception | None = None, stage: Converge = CONVERGE) -> Inside:
+    inside = Inside(pve, error)
+    containers = {404: desired(), 408: desired(408, "proxy")}
+    Performer(cast(Proxmox, pve), containers, inside, performer(pve))(stage, pve.said.append)
+    return inside
+
+
+def test_sources_are_open_while_it_converges_and_closed_after(pve: Pve) -> None:
+    assert converge(pve).open_meanwhile
+    assert pve.rules[404] == []
+    assert pve.cuts
+
+
+@pytest.mark.parametrize("error", [GuestError("converge db", got="apt failed"), OSError(28, "No space left on device")])
+def test_they_are_closed_whatever_happens_in_between(pve: Pve, error: Exception) -> None:
+    with pytest.raises(type(error)):
+        converge(pve, error)
+    assert pve.rules[404] == []
+    assert pve.probed[-1] == (404, (PROXY,))
+
+
+def test_they_are_closed_when_they_could_not_be_reached(pve: Pve) -> None:
+    pve.deaf.add(PROXY)
+    with pytest.raises(OpeningError, match="takes a connection"):
+        converge(pve)
+    assert pve.rules[404] == []
+
+
+def test_they_are_closed_when_only_a_part_was_opened(pve: Pve) -> None:
+    calls = iter([False, True])
+    pve.breaks = lambda name: name == "insert" and next(calls, False)
+    with pytest.raises(ApiError):
+        converge(pve)
+    assert pve.rules[404] == []
+
+
+def test_both_failures_are_told(pve: Pve) -> None:
+    pve.breaks = lambda name: name == "delete"
+    with pytest.raises(GuestError) as caught:
+        converge(pve, GuestError("converge db", got="apt failed", todo="look"))
+    text = str(caught.value)
+    assert text.index("apt failed") < text.index("close the package sources of container 404") < text.index("run again")
+
+
+def test_both_failures_are_told_also_of_an_error_without_advice(pve: Pve) -> None:
+    pve.breaks = lambda name: name == "delete"
+    with pytest.raises(OpeningError, match=r"(?s)close the package sources.*after OSError.*No space left"):
+        converge(pve, OSError(28, "No space left on device"))
+
+
+def test_what_a_killed_run_has_left_open_is_closed_after_converging(pve: Pve) -> None:
+    pve.rules[404] = [OUT, DNS]
+    pve.at[404, True] = -100.0
+    converge(pve, stage=dataclasses.replace(CONVERGE, opening=()))
+    assert pve.rules[404] == []
+    assert [call[0] for call in pve.written] == ["delete", "delete"]
+
+
+def test_a_loss_that_closes_sources_proves_it(pve: Pve) -> None:
+    pve.wide.add(PROXY)
+    stage = LoseFlows(404, "db", "404:lose", (), CLOSE, THROUGH)
+    with pytest.raises(OpeningError, match="can still be reached"):
+        Performer(cast(Proxmox, pve), {404: desired()}, Inside(pve), performer(pve))(stage, pve.said.append)
+    other = dataclasses.replace(stage, steps=(DropRule(DB, dataclasses.replace(OUT, comment="zt/row-7/a/db/tcp x")),))
+    pve.probed.clear()
+    Performer(cast(Proxmox, pve), {404: desired()}, Inside(pve), performer(pve))(other, pve.said.append)
+    assert pve.probed == []
+
+
+def test_the_other_end_of_an_opening_must_be_ours(pve: Pve) -> None:
+    pve.foreign.add(408)
+    stage = dataclasses.replace(CONVERGE, opening=(*OPEN, InsertRule(Where(vmid=408), OUT)))
+    with pytest.raises(ZentoriaError, match="touch container 408"):
+        converge(pve, stage=stage)
+    assert pve.written == []
+
+
+# Connections of lost flows.
+
+LOST = LostFlow("10.10.40.1", "10.10.40.4", "tcp", (5432, 5432), 404, "backend → db tcp/5432")
+
+
+def test_connections_are_cut_once_the_flow_is_seen_to_be_blocked(pve: Pve) -> None:
+    pve.rules[404] = []
+    pve.at[404, False] = 0.0  # the rule was taken away now, and is in force for five seconds
+    performer(pve).cut([LOST], pve.said.append)
+    assert 5.0 <= pve.clock.now < 6.0
+    assert pve.cuts == [("10.10.40.1", "10.10.40.4", "tcp", 5432)]
+    assert pve.said[-1] == "cut backend → db tcp/5432"
+
+
+def test_all_flows_that_can_be_tried_are_since_one_end_may_be_down(pve: Pve) -> None:
+    pve.at[404, False] = 0.0
+    pve.deaf.add(("10.10.40.9", 22))
+    down = LostFlow("10.10.40.1", "10.10.40.9", "tcp", (22, 22), 404, "backend → n8n tcp/22")
+    performer(pve).cut([down, LOST], pve.said.append)
+    assert pve.clock.now >= 5.0
+    assert pve.clock.slept[-1] < CYCLE
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        pytest.param(dataclasses.replace(LOST, protocol="udp"), id="udp"),
+        pytest.param(dataclasses.replace(LOST, source="", source_vmid=0), id="from the internet"),
+        pytest.param(dataclasses.replace(LOST, destination=""), id="to many"),
+    ],
+)
+def test_what_cannot_be_seen_takes_one_cycle(pve: Pve, flow: LostFlow) -> None:
+    performer(pve).cut([flow], pve.said.append)
+    assert pve.clock.slept == [CYCLE]
+    assert pve.probed == []
+    assert len(pve.cuts) == 1
+
+
+def test_a_source_that_does_not_run_takes_one_cycle(pve: Pve) -> None:
+    pve.status = "stopped"
+    performer(pve).cut([LOST], pve.said.append)
+    assert pve.clock.slept == [CYCLE]
+    assert len(pve.cuts) == 1
+
+
+def test_a_flow_that_stays_open_by_other_rules_is_cut_after_a_cycle(pve: Pve) -> None:
+    pve.wide.add(("10.10.40.4", 5432))
+    performer(pve).cut([LOST], pve.said.append)
+    assert pve.clock.slept[-1] == CYCLE
+    assert len(pve.cuts) == 1
+
+
+def test_what_is_seen_of_one_node_says_nothing_of_another(pve: Pve) -> None:
+    performer(pve, nodes={404: "pve", 401: "other"}).cut([LOST], pve.said.append)
+    assert pve.clock.slept == [CYCLE]
+
+
+def test_nothing_lost_is_nothing_to_wait_for(pve: Pve) -> None:
+    performer(pve).cut([], pve.said.append)
+    assert pve.said == [] and pve.clock.slept == []
+
+
+@pytest.mark.parametrize(
+    ("protocol", "ports", "expected"),
+    [
+        ("tcp", (8000, 8002), [8000, 8001, 8002]),
+        ("udp", (53, 53), [53]),
+        ("tcp", (1, 32), list(range(1, 33))),
+        ("tcp", (1, 33), [0]),
+        ("", (0, 65535), [0]),
+        ("icmp", (0, 65535), [0]),
+    ],
+)
+def test_ranges_of_ports_are_cut_port_by_port_or_whole(pve: Pve, protocol, ports, expected) -> None:
+    performer(pve).cut([dataclasses.replace(LOST, protocol=protocol, ports=ports)], pve.said.append)
+    assert [cut[3] for cut in pve.cuts] == expected
+
+
+GROUP = Where(group="zt-deny")
+CALLS = {
+    "options": (SetOptions(DB, {"enable": "1"}), "set_options"),
+    "alias": (PutAlias(DATACENTER, Alias("a", "192.0.2.1")), "create_alias"),
+    "alias changed": (PutAlias(DATACENTER, Alias("a", "192.0.2.1"), exists=True), "update_alias"),
+    "alias gone": (DropAlias(DATACENTER, "a"), "delete_alias"),
+    "set": (MakeIpSet(DB, "ipfilter-net0"), "create_ipset"),
+    "set gone": (DropIpSet(DB, "ipfilter-net0"), "delete_ipset"),
+    "member": (PutEntry(DB, "s", Entry("192.0.2.1")), "add_entry"),
+    "member changed": (PutEntry(DB, "s", Entry("192.0.2.1"), exists=True), "update_entry"),
+    "member gone": (DropEntry(DB, "s", "192.0.2.1"), "delete_entry"),
+    "rule": (InsertRule(GROUP, OUT), "insert"),
+    "rule changed": (UpdateRule(DB, OUT, OUT), "update"),
+    "rule moved": (MoveToEnd(DB, OUT), "move"),
+    "rule gone": (DropRule(DB, OUT), "delete"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_each_step_is_one_call_on_the_right_list(pve: Pve, name: str) -> None:
+    step, call = CALLS[name]
+    performer(pve).carry_out([step], pve.said.append)
+    ((done, scope, *_),) = pve.written
+    assert done == call
+    where = {404: "404", 0: "datacenter"}[step.where.vmid] if not step.where.group else "zt-deny"
+    assert where in str(scope).lower()
+    assert pve.said[0].startswith("1/1 ")
+
+
+def test_groups_are_made_and_removed_by_name(pve: Pve) -> None:
+    performer(pve).carry_out([MakeGroup("zt-deny", "zt/group/deny"), DropGroup("zt-deny")], pve.said.append)
+    assert [call[:2] for call in pve.written] == [("create_group", "zt-deny"), ("delete_group", "zt-deny")]
+
+
+def test_steps_end_with_the_first_that_fails(pve: Pve) -> None:
+    pve.breaks = lambda name: name == "insert"
+    with pytest.raises(ApiError):
+        performer(pve).carry_out([SetOptions(DB, {"enable": "1"}), *OPEN, SetOptions(DB, {})], pve.said.append)
+    assert [call[0] for call in pve.written] == ["set_options"]
