@@ -156,6 +156,7 @@ def test_a_rule_becomes_these_lines(rule: str) -> None:
         ("IN ACCEPT -p tcp -dport 1:2,3:4,5:6,7:8,9:10,11:12,13:14,15:16", "not 1 to 15 ports"),
         ("IN ACCEPT -source 10.0.0.9-10.0.0.1", "not a range of addresses"),
         ("IN ACCEPT -source 10.0.0.999", "not an address"),
+        ("IN ACCEPT -source fe80::1%eth0", "not an address"),
         ("IN ACCEPT -source fe80::1%eth0-fe80::2%eth0", "not a range of addresses"),
     ],
 )

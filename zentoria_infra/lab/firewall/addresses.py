@@ -152,9 +152,11 @@ class Addresses:
 
 def _network(text: str) -> Network:
     try:
-        return ipaddress.ip_network(text, strict=False)
+        if "%" not in text:  # a zone, as in fe80::1%eth0, is no part of an address to the kernel
+            return ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise Vanishes(f"not an address: '{text}'") from None
+        pass
+    raise Vanishes(f"not an address: '{text}'")
 
 
 def _match(text: str, side: str, version: int) -> list[str]:

@@ -73,7 +73,7 @@ def flag(values: Mapping[str, str], name: str, *, default: bool) -> bool:
 
 def _address(text: str) -> Address | None:
     try:
-        return ipaddress.ip_interface(text).ip
+        return None if "%" in text else ipaddress.ip_interface(text).ip
     except ValueError:
         return None
 
