@@ -103,6 +103,7 @@ def test_what_is_expected_is_what_the_compiled_rules_do() -> None:
         for guest in compiled.configuration.guests
     }
     count = 0
+    stopped_by_source_alone = set()
     for probe in probe_plan(one, compiled, parties).probes:
         number = PROTOCOLS[probe.protocol]
         service = span(number, probe.port, probe.port)[0]
@@ -115,10 +116,14 @@ def test_what_is_expected_is_what_the_compiled_rules_do() -> None:
             allowed = allowed and filters[probe.target].in_.decides(near, service)[0]
         assert allowed == probe.allowed, probe
         if probe.kind is ProbeKind.FORGED:
-            # Nothing else stops it: under the claimed address the far end takes it.
+            # Under the claimed address the far end takes it.
             assert filters[probe.target].in_.decides(near, service)[0], probe
+            if out:
+                stopped_by_source_alone.add(probe.source)
         count += 1
     assert count > 5000
+    # In every container something is tried that nothing but the check of sources stops.
+    assert stopped_by_source_alone == {c.name for c in one.containers}
 
 
 def address(one: Inventory, name: str) -> str:

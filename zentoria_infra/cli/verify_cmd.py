@@ -16,20 +16,27 @@ import typer
 from zentoria_infra.cli import output
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, complete_container, connect, inventory_of
 from zentoria_infra.cli.stack_cmd import vmids
-from zentoria_infra.errors import ExitCode, RefusedError
+from zentoria_infra.errors import ExitCode, RefusedError, ZentoriaError
+from zentoria_infra.execute.firewall_whole import observe_whole
 from zentoria_infra.execute.inside import GuestsInside
 from zentoria_infra.execute.verify_firewall import Heard, Reality, verify_firewall
 from zentoria_infra.firewall.compile import compile_firewall
+from zentoria_infra.firewall.network import Network, assumed
 from zentoria_infra.firewall.parties import parties_of
 from zentoria_infra.firewall.probe_planning import SAMPLE, probe_plan
+from zentoria_infra.firewall.probe_reasons import reasons
 from zentoria_infra.firewall.probe_verdicts import Judged, Verdict
 from zentoria_infra.firewall.probes import Probe, ProbeKind
 from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.proxmox.client import Proxmox
 
 verify_app = typer.Typer(name="verify", help="Hold what is declared against reality.", no_args_is_help=True)
 
 SHOWN = 40
 """Groups of mismatches that are printed; --json has them all."""
+
+FEW = 5
+"""Containers that are named, where more are counted."""
 
 GRID = 40
 """Guests up to which there is a grid of them."""
@@ -85,12 +92,42 @@ def firewall(
             )
         with _progress() as heard:
             reality = verify_firewall(proxmox, inventory, plan, heard)
+        rules = _Reasons(Network(assumed(compiled), parties))
+        if reality.mismatches:
+            rules.look(proxmox, inventory)
     if as_json:
-        output.document({"seed": seed, "sample": sample, **as_data(reality)})
+        output.document({"seed": seed, "sample": sample, **as_data(reality, rules)})
     else:
-        _show(inventory, reality)
+        _show(inventory, reality, rules)
     if not reality.good:
         raise typer.Exit(ExitCode.FAILED)
+
+
+class _Reasons:
+    """Says which rules decide about a probe: as they are declared, and as the node has them."""
+
+    def __init__(self, declared: Network) -> None:
+        self._declared = declared
+        self._node: Network | None = None
+        self._unread = ""
+
+    def look(self, proxmox: Proxmox, inventory: Inventory) -> None:
+        """Read the node's firewall."""
+        try:
+            self._node = Network(observe_whole(proxmox, inventory).configuration, self._declared.parties)
+        except ZentoriaError as error:
+            self._unread = str(error).splitlines()[0]
+
+    def __call__(self, one: Judged) -> Iterator[str]:
+        """What decides about a mismatch."""
+        if self._node is not None:
+            passes, lines = reasons(self._node, one.probe)
+            yield from (f"on the node: {line}" for line in lines)
+            if passes != (one.verdict is Verdict.OPEN):
+                yield "so its rules say otherwise: they are in force after its next cycle (10 s), or are not enforced"
+        elif self._unread:
+            yield f"the node's firewall cannot be read: {self._unread}"
+        yield from (f"as declared: {line}" for line in reasons(self._declared, one.probe)[1])
 
 
 @contextmanager
@@ -104,7 +141,7 @@ def _progress() -> Iterator[Heard]:
         yield lambda what, done, of: status.update(f"{PHASES[what]}: {done} of {of} containers")
 
 
-def as_data(reality: Reality) -> dict[str, Any]:
+def as_data(reality: Reality, why: _Reasons) -> dict[str, Any]:
     """What came out, as plain data."""
     judged = [one for one in reality.judged if one.verdict is not Verdict.AS_DECLARED]
     return {
@@ -113,7 +150,7 @@ def as_data(reality: Reality) -> dict[str, Any]:
         "containers": len(reality.plan.guests),
         "absent": dict(reality.absent),
         "counts": counts(reality.judged),
-        "mismatches": [_judged_data(one) for one in judged if one.is_mismatch],
+        "mismatches": [{**_judged_data(one), "rules": list(why(one))} for one in judged if one.is_mismatch],
         "not_judged": [_judged_data(one) for one in judged if not one.is_mismatch],
         "not_tried": [
             {"key": intent.key, "at": str(intent.position), "why": why} for intent, why in reality.plan.untried
@@ -153,7 +190,7 @@ def _judged_data(one: Judged) -> dict[str, Any]:
     return data
 
 
-def _show(inventory: Inventory, reality: Reality) -> None:
+def _show(inventory: Inventory, reality: Reality, why: _Reasons) -> None:
     console = rich.console.Console(highlight=False)
     if not console.is_terminal:
         console.width = 160
@@ -162,7 +199,7 @@ def _show(inventory: Inventory, reality: Reality) -> None:
         console.print(_grid(inventory, names, reality))
         console.print("Rows try columns. A number: declared ports that are open; ·: none, and nothing is open;")
         console.print("!: mismatches; ?: not judged.\n")
-    output.lines(_mismatch_lines(reality.mismatches))
+    output.lines(_mismatch_lines(reality.mismatches, why))
     console.print(_totals(reality))
     output.lines(_last_lines(reality))
 
@@ -204,8 +241,8 @@ def _totals(reality: Reality) -> rich.table.Table:
     return table
 
 
-def _mismatch_lines(mismatches: Sequence[Judged]) -> Iterator[str]:
-    """One line for each pair and verdict, with all of its ports."""
+def _mismatch_lines(mismatches: Sequence[Judged], why: _Reasons) -> Iterator[str]:
+    """One for each pair and verdict, with all of its ports, and what decides about the first of them."""
 
     def group(one: Judged) -> tuple[str, ...]:
         return one.verdict.value, one.probe.kind.value, one.probe.source, one.probe.target, one.probe.claimed, one.why
@@ -213,8 +250,9 @@ def _mismatch_lines(mismatches: Sequence[Judged]) -> Iterator[str]:
     groups = [list(found) for _, found in itertools.groupby(sorted(mismatches, key=group), key=group)]
     for found in groups[:SHOWN]:
         yield f"{_title(found)}: {found[0].verdict.value} ({found[0].why})"
+        yield from (f"    {line}" for line in why(found[0]))
     if len(groups) > SHOWN:
-        yield f"... and {len(groups) - SHOWN} more such lines; --json has them all"
+        yield f"... and {len(groups) - SHOWN} more of this kind; --json has them all"
     if groups:
         yield ""
 
@@ -235,15 +273,13 @@ def _last_lines(reality: Reality) -> Iterator[str]:
     yield ""
     for name, why in reality.absent.items():
         yield f"{name} takes no part: {why}"
-    unjudged = Counter(
-        (one.probe.source, one.probe.target, one.why)
-        for one in reality.judged
-        if one.verdict is Verdict.UNJUDGED and not {one.probe.source, one.probe.target} & set(reality.absent)
-    )
-    for (source, target, why), count in itertools.islice(unjudged.items(), SHOWN):
-        yield f"{source} -> {target}: {count} not judged: {why}"
-    if len(unjudged) > SHOWN:
-        yield f"... and {len(unjudged) - SHOWN} more such lines; --json has them all"
+    unjudged: dict[tuple[str, str], list[str]] = {}
+    for one in reality.judged:
+        if one.verdict is Verdict.UNJUDGED and not {one.probe.source, one.probe.target} & set(reality.absent):
+            unjudged.setdefault((one.probe.target, one.why), []).append(one.probe.source)
+    for (target, reason), sources in unjudged.items():
+        who = ", ".join(dict.fromkeys(sources)) if len(set(sources)) <= FEW else f"{len(set(sources))} containers"
+        yield f"{who} -> {target}: {len(sources)} not judged: {reason}"
     for intent, why in reality.plan.untried:
         yield f"{intent.source} -> {intent.destination} {intent.protocol} not tried: {why} ({intent.key})"
     took = f"{len(reality.judged)} probes in {len(reality.plan.guests)} containers, {reality.seconds:.1f} s"

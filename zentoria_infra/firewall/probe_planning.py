@@ -40,7 +40,7 @@ RANDOM_PORTS = 2
 """Random ports of each protocol that are tried at each guest, besides exposed ones."""
 
 FORGERIES = 2
-"""Sources that each guest claims, besides one of the internet."""
+"""Sources that each guest claims for what it may do itself, and as many for what it may not; and the internet."""
 
 _HIGHEST = 32767
 """Random ports end below those from which connections begin."""
@@ -236,9 +236,11 @@ class _Planner:
         draw = random.Random(f"{self._seed}/{source}/forged")  # noqa: S311 - as above
         flows = [flow for flow in self._flows if source not in (flow.source, flow.target)]
         draw.shuffle(flows)
-        # Best are those that the guest may not do under its own address.
-        flows.sort(key=lambda flow: bool(self._declared.key(source, flow.address, "tcp", flow.port)))
-        for flow in flows[:FORGERIES]:
+        # What the guest may do under its own address too passes its rules: nothing but the check of sources stops it.
+        # Of the others, the rules let nothing out; they are tried for a guest whose rules are not in force.
+        own_too = [flow for flow in flows if self._declared.key(source, flow.address, "tcp", flow.port)]
+        others = [flow for flow in flows if flow not in own_too]
+        for flow in (*own_too[:FORGERIES], *others[:FORGERIES]):
             claims = self._addresses[flow.source, INTERNAL_NIC]
             yield self._raw(source, flow, claims, False, (sent, self._control(flow).number))
         entrances = [flow for flow in self._entrances if flow.target != source]
