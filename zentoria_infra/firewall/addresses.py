@@ -62,6 +62,14 @@ def network(cidr: str) -> tuple[int, int, int] | None:
     return int(made.network_address), int(made.broadcast_address), made.prefixlen
 
 
+def reference(text: str) -> str:
+    """The alias (in lower case) or ``+set`` that a field names, wherever it is looked for; empty for literals."""
+    found = _REFERENCE.fullmatch(text)
+    if found is None:
+        return ""
+    return f"+{found[3]}" if found[1] else found[3].lower()
+
+
 class Objects:
     """The datacenter's named objects. Those whose names Proxmox refuses are not there."""
 

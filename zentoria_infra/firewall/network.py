@@ -7,11 +7,11 @@ import collections
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-from zentoria_infra.firewall.addresses import Objects
+from zentoria_infra.firewall.addresses import EVERYWHERE, Objects
 from zentoria_infra.firewall.config import Configuration, Datacenter, Guest, Nic
 from zentoria_infra.firewall.intent import Compiled
 from zentoria_infra.firewall.parties import Parties
-from zentoria_infra.firewall.semantics import Direction, Filter, nic_filter
+from zentoria_infra.firewall.semantics import DIRECTIONS, Direction, Filter, nic_filter
 from zentoria_infra.firewall.spans import NOTHING, Spans, intersection, union
 
 
@@ -96,22 +96,36 @@ class Network:
         self.ends: dict[tuple[str, str], End] = {}
         self.guests: dict[str, Guest] = {}
         self.foreign: list[tuple[Guest, Nic, Filter]] = []
-        names = {vmid: name for name, vmid in parties.vmids.items()}
         self.ours = {one.bridge for known in parties.attachments.values() for one in known if one.network}
         """Bridges that networks of zones.yaml are on."""
+        self._names = {vmid: name for name, vmid in parties.vmids.items()}
         self._on_bridge: dict[tuple[str, str], list[End]] = collections.defaultdict(list)
         for guest in configuration.guests:
-            made = filters.get(self.objects, guest)
-            name = names.get(guest.vmid)
-            if name is None:
-                self.foreign += [(guest, nic, made[nic.key]) for nic in guest.nics if nic.bridge in self.ours]
-                continue
-            self.guests[name] = guest
-            for nic in guest.nics:
-                end = self._end(name, guest, nic, made[nic.key])
-                self.ends[name, nic.key] = end
-                if not end.stray:
-                    self._on_bridge[name, nic.bridge].append(end)
+            self._put(guest, filters.get(self.objects, guest))
+
+    def _put(self, guest: Guest, made: Mapping[str, Filter]) -> None:
+        name = self._names.get(guest.vmid)
+        if name is None:
+            self.foreign += [(guest, nic, made[nic.key]) for nic in guest.nics if nic.bridge in self.ours]
+            return
+        self.guests[name] = guest
+        for nic in guest.nics:
+            end = self._end(name, guest, nic, made[nic.key])
+            self.ends[name, nic.key] = end
+            if not end.stray:
+                self._on_bridge[name, nic.bridge].append(end)
+
+    def _drop(self, guest: Guest) -> None:
+        self.foreign = [one for one in self.foreign if one[0].vmid != guest.vmid]
+        name = self._names.get(guest.vmid, "")
+        self.guests.pop(name, None)
+        for nic in guest.nics:
+            self.ends.pop((name, nic.key), None)
+            self._on_bridge.pop((name, nic.bridge), None)
+
+    def name_of(self, vmid: int) -> str:
+        """The container with that VMID; empty when it is none of the inventory."""
+        return self._names.get(vmid, "")
 
     def _end(self, name: str, guest: Guest, nic: Nic, made: Filter) -> End:
         known = next((one for one in self.parties.attachments[name] if one.nic == nic.key), None)
@@ -150,10 +164,8 @@ class Network:
         """What each party may send to each other one, over IPv4; pairs without anything are left out."""
         found: dict[tuple[str, str], Spans] = {}
         for end in self.ends.values():
-            for direction in ("in", "out"):
-                side: Direction = "in" if direction == "in" else "out"
-                table = end.filter.side(side).may
-                for first, last, cell in table.within(((0, 2**32 - 1),)):
+            for side in DIRECTIONS:
+                for first, last, cell in end.filter.side(side).may.within(EVERYWHERE):
                     if not cell.services:
                         continue
                     for _, _, name in self.where.split(first, last):
@@ -172,8 +184,13 @@ class Network:
 
 def assumed(compiled: Compiled) -> Configuration:
     """What is compiled, with the datacenter's switch on where the site leaves it to an administrator."""
-    datacenter = compiled.configuration.datacenter
+    return assumed_on(compiled.configuration)
+
+
+def assumed_on(configuration: Configuration) -> Configuration:
+    """A configuration with the datacenter's switch on, unless it says something of it."""
+    datacenter = configuration.datacenter
     if "enable" in datacenter.options:
-        return compiled.configuration
+        return configuration
     on = dataclasses.replace(datacenter, options={**datacenter.options, "enable": "1"})
-    return dataclasses.replace(compiled.configuration, datacenter=on)
+    return dataclasses.replace(configuration, datacenter=on)

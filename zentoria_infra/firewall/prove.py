@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from zentoria_infra.firewall import services as words
+from zentoria_infra.firewall.addresses import EVERYWHERE
 from zentoria_infra.firewall.config import Configuration
 from zentoria_infra.firewall.differences import Difference, Kind, Positions, name_of
 from zentoria_infra.firewall.explain import Explainer
@@ -262,7 +263,7 @@ class _Prover:
 
 def _beyond(has: Table[Blame], wanted: Table[Intent]) -> Iterable[tuple[int, int, Cell[Blame], Spans]]:
     """Stretches where more is accepted than is wanted, with what is accepted and what is wanted there."""
-    for begin, end, cell in has.within(((0, 2**32 - 1),)):
+    for begin, end, cell in has.within(EVERYWHERE):
         if not cell.services:
             continue
         for first, last, want in wanted.within(((begin, end),)):
