@@ -94,4 +94,8 @@ def run() -> None:
         output.problem(f"this machine{where}: {error.strerror or error}\n  what to do: put that right, then run again")
         sys.exit(ExitCode.FAILED)
     except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
+        output.leave(ExitCode.INTERRUPTED)
+    except SystemExit as end:
+        if end.code == ExitCode.INTERRUPTED:
+            output.leave(ExitCode.INTERRUPTED)  # threads that still read are not waited for
+        raise

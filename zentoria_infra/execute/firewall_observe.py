@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from zentoria_infra.execute.reading import readers
 from zentoria_infra.firewall.config import Configuration, Datacenter, Guest, Nic
 from zentoria_infra.firewall.identity import is_ours
 from zentoria_infra.plan.values import parse_properties
@@ -40,7 +40,7 @@ def observe_firewall(
         ipsets = [ipset.name for ipset in one.ipsets]
         return observer.guest(vmid, one.name, nics(configs[vmid]), node=one.node, ipsets=ipsets).guest
 
-    with concurrent.futures.ThreadPoolExecutor(READS, thread_name_prefix="firewall") as pool:
+    with readers(READS, "firewall") as pool:
         datacenter = pool.submit(_datacenter, observer, shared)
         guests = tuple(pool.map(guest, sorted(set(configs) & set(names))))
         return Configuration(datacenter.result(), wanted.nodes, guests)

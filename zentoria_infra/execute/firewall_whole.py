@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 from collections.abc import Mapping
 
 from zentoria_infra.execute.firewall_observe import READS, nics
+from zentoria_infra.execute.reading import readers
 from zentoria_infra.firewall.config import Configuration, Datacenter, Guest, Node
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.proxmox import firewall_records as fw
@@ -38,7 +38,7 @@ def observe_whole(proxmox: Proxmox, inventory: Inventory) -> Whole:
     """
     names = {container.vmid: container.name for container in inventory.containers}
     there = proxmox.observe.resources()
-    with concurrent.futures.ThreadPoolExecutor(READS, thread_name_prefix="firewall") as pool:
+    with readers(READS, "firewall") as pool:
         datacenter = pool.submit(_datacenter, proxmox)
         found = pool.map(
             lambda one: _guest(proxmox, one, names, inventory.site.bridges.internal),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import shlex
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 from zentoria_infra.errors import ApiError, ZentoriaError
 from zentoria_infra.execute.firewall_observe import nics
+from zentoria_infra.execute.reading import readers
 from zentoria_infra.inventory.model import Container, Inventory
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.firewall import OPENING
@@ -61,7 +61,7 @@ def read_status(inventory: Inventory, proxmox: Proxmox) -> tuple[ContainerStatus
         services, good = _services(container, proxmox)
         return _line(container, guest.status, services, good=good and firewall == ON, firewall=firewall)
 
-    with concurrent.futures.ThreadPoolExecutor(8, thread_name_prefix="status") as pool:
+    with readers(8, "status") as pool:
         return tuple(pool.map(one, inventory.containers))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from zentoria_infra.errors import TaskError, ZentoriaError
+from zentoria_infra.execute.reading import readers
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.change import Effect
 from zentoria_infra.plan.desired import DesiredContainer
@@ -106,7 +106,7 @@ def wait_for_tasks(observer: Observer, desired: Sequence[DesiredContainer], seco
 def _each(work: Callable[[_Item], _Found], items: Sequence[_Item], at_once: int) -> list[_Found]:
     if not items:
         return []
-    with concurrent.futures.ThreadPoolExecutor(min(at_once, len(items)), thread_name_prefix="observe") as pool:
+    with readers(min(at_once, len(items)), "observe") as pool:
         return list(pool.map(work, items))
 
 
