@@ -240,6 +240,30 @@ def test_a_public_address_is_tried_too() -> None:
     assert Place("tcp", "192.0.2.7", 80) in next(guest.listen for guest in plan.guests if guest.name == "web")
 
 
+def test_a_public_address_by_dhcp_cannot_be_tried() -> None:
+    web = container(
+        1,
+        "web",
+        port(80),
+        public={"address": "dhcp"},
+        egress=(Egress.model_validate({"to": ("any",), "ports": ("8000-9000",), "protocol": "udp", "purpose": "x"}),),
+    )
+    plan = plan_of(inventory([web, container(2, "db")], [flow("internet", "web", 80), flow("web", "db", 5432)]))
+    assert {intent.key: why for intent, why in plan.untried} == {
+        "zt/derived/internet/web/tcp": "it begins on the internet, where no guest of ours is",
+        "zt/lease/web/udp/67": "a second lease would be asked for",
+        "zt/lease/web/udp/68": "a second lease would be asked for",
+    }
+    assert {p.address for p in plan.probes if p.target == "web"} == {"10.10.40.1"}
+    out = {p.port for p in plan.probes if p.target == "internet" and p.kind is ProbeKind.DECLARED}
+    assert out == {*range(8000, 8008), *range(8993, 9001)}
+
+
+def test_where_rules_live_makes_no_difference_to_what_is_tried() -> None:
+    plans = [plan_of(small(firewall={"objects": objects})) for objects in ("datacenter", "guest")]
+    assert plans[0].guests == plans[1].guests
+
+
 @pytest.mark.parametrize("only", [None, {"web"}])
 def test_a_world_as_declared_has_no_mismatch(only: set[str] | None) -> None:
     plan = plan_of(small(), only=only)

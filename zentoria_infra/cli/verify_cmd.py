@@ -60,7 +60,7 @@ def firewall(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME...]",
+            metavar="NAME",
             help="Only what begins or ends at these containers.",
             autocompletion=complete_container,
             show_default=False,
@@ -76,7 +76,8 @@ def firewall(
 ) -> None:
     """Try from inside every container what is declared, and a sample of what is not: is the firewall as declared?
 
-    Listeners stand in for a moment where no service listens. Forged source addresses are tried too, and the node.
+    Listeners stand in for a moment where no service listens: not while `up` is at work, which starts services there.
+    Forged source addresses are tried too, and the node.
     Leaves with 0 when all is as declared, with 1 when something is not, or when a container could not take part.
     """
     inventory = inventory_of(context, root, site)
@@ -284,7 +285,8 @@ def _last_lines(reality: Reality) -> Iterator[str]:
         yield f"{intent.source} -> {intent.destination} {intent.protocol} not tried: {why} ({intent.key})"
     took = f"{len(reality.judged)} probes in {len(reality.plan.guests)} containers, {reality.seconds:.1f} s"
     if reality.good:
-        yield f"All as declared: {took}."
+        left = sum(one.verdict is Verdict.UNJUDGED for one in reality.judged)
+        yield f"All as declared: {took}" + (f"; {left} not judged." if left else ".")
     else:
         absent = f", {len(reality.absent)} containers took no part" if reality.absent else ""
         yield f"NOT as declared: {len(reality.mismatches)} mismatches{absent}; {took}."

@@ -289,8 +289,6 @@ class _Planner:
                 yield intent, "a second lease would be asked for"
             elif intent.source == INTERNET:
                 yield intent, "it begins on the internet, where no guest of ours is"
-            elif (intent.destination, intent.destination_nic) not in self._addresses and intent.destination_nic:
-                yield intent, f"the address of {intent.destination} there comes from DHCP"
 
     def _random_ports(self, name: str) -> list[tuple[str, int]]:
         draw = random.Random(f"{self._seed}/{name}/ports")  # noqa: S311 - as above
