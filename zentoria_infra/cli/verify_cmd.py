@@ -198,8 +198,8 @@ def _show(inventory: Inventory, reality: Reality, why: _Reasons) -> None:
     names = [guest.name for guest in reality.plan.guests]
     if len(names) <= GRID:
         console.print(_grid(inventory, names, reality))
-        console.print("Rows try columns. A number: declared ports that are open; ·: none, and nothing is open;")
-        console.print("!: mismatches; ?: not judged.\n")
+        console.print("Rows try columns. A number: declared ports that are open; ·: nothing is,")
+        console.print("as declared; !: mismatches; ?: not judged.\n")
     output.lines(_mismatch_lines(reality.mismatches, why))
     console.print(_totals(reality))
     output.lines(_last_lines(reality))
@@ -231,10 +231,10 @@ def _cell(judged: Sequence[Judged]) -> rich.text.Text:
 
 def _totals(reality: Reality) -> rich.table.Table:
     table = rich.table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("")
+    table.add_column("", no_wrap=True, min_width=10)
     columns = ["tried", *(verdict.value for verdict in Verdict)]
     for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right")
     bad = (Verdict.BLOCKED.value, Verdict.OPEN.value)
     for kind, row in counts(reality.judged).items():
         cells = [rich.text.Text(str(row[one]), style="bold red" if one in bad and row[one] else "") for one in columns]
