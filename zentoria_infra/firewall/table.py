@@ -100,7 +100,8 @@ def sweep(lines: Sequence[Line[Why]]) -> Table[Why]:
             changes.setdefault(last + 1, []).append(~number)
     changes.setdefault(0, [])
     changes.pop(LAST + 1, None)
-    memory: dict[tuple[tuple[bool, Spans], ...], _Pattern] = {}
+    patterns: dict[tuple[tuple[bool, Spans], ...], _Pattern] = {}
+    made: dict[tuple[int, ...], Cell[Why]] = {}
     starts: list[int] = []
     cells: list[Cell[Why]] = []
     for at in sorted(changes):
@@ -109,12 +110,16 @@ def sweep(lines: Sequence[Line[Why]]) -> Table[Why]:
                 bisect.insort(active, change)
             else:
                 active.pop(bisect.bisect_left(active, ~change))
-        key = tuple((lines[number].accept, lines[number].services) for number in active)
-        pattern = memory.get(key)
-        if pattern is None:
-            pattern = memory[key] = _first_match(key)
-        cell = Cell(pattern.services, tuple((part, lines[active[index]].why) for part, index in pattern.parts))
-        if not cells or cells[-1] != cell:
+        here = tuple(active)
+        cell = made.get(here)
+        if cell is None:
+            key = tuple([(lines[number].accept, lines[number].services) for number in here])
+            pattern = patterns.get(key)
+            if pattern is None:
+                pattern = patterns[key] = _first_match(key)
+            parts = tuple([(part, lines[here[index]].why) for part, index in pattern.parts])
+            cell = made[here] = Cell(pattern.services, parts)
+        if not cells or cells[-1] is not cell:
             starts.append(at)
             cells.append(cell)
     return Table(starts, cells)

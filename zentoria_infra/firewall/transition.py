@@ -137,36 +137,33 @@ class _Walk(Network):
             if guest.vmid in changed:
                 yield from limit.lacks_foreign(self, guest, nic.key, made)
 
-    def _changed(self, state: Configuration) -> list[int]:
-        """VMIDs whose filters may differ in the next state: changed themselves, or by what they name."""
+    def _changed(self, state: Configuration) -> dict[int, Guest | None]:
+        """Guests whose filters may differ in the next state, by VMID: changed, gone, or by what they name."""
         now, then = self.configuration.guests, state.guests
-        changed: set[int] = set()
-        if now is not then:
-            if len(now) == len(then):
-                changed = {one.vmid for old, new in zip(now, then, strict=True) if old is not new for one in (old, new)}
-            else:
-                ids = {guest.vmid: guest for guest in then}
-                changed = {vmid for vmid, guest in self._by_vmid.items() if ids.get(vmid) is not guest}
-                changed |= ids.keys() - self._by_vmid.keys()
+        changed: dict[int, Guest | None] = {}
+        if len(now) == len(then) and now is not then:
+            pairs = [(old, new) for old, new in zip(now, then, strict=True) if old is not new]
+            changed = {old.vmid: None for old, _ in pairs} | {new.vmid: new for _, new in pairs}
+        elif now is not then:
+            ids = {guest.vmid: guest for guest in then}
+            every = self._by_vmid.keys() | ids.keys()
+            changed = {vmid: ids.get(vmid) for vmid in every if ids.get(vmid) is not self._by_vmid.get(vmid)}
         if self.configuration.datacenter is not state.datacenter:
             names = changed_names(self.configuration.datacenter, state.datacenter)
-            if names is None:
-                return sorted({guest.vmid for guest in (*now, *then)})
-            if names:
-                changed |= {
-                    vmid for vmid, guest in self._by_vmid.items() if not names.isdisjoint(self._names_in(guest))
-                }
-        return sorted(changed)
+            if names is None or names:
+                for guest in then:
+                    if names is None or not names.isdisjoint(self._names_in(guest)):
+                        changed[guest.vmid] = guest
+        return dict(sorted(changed.items()))
 
-    def _take(self, state: Configuration, changed: Collection[int]) -> None:
-        new = {guest.vmid: guest for guest in state.guests} if changed else {}
+    def _take(self, state: Configuration, changed: Mapping[int, Guest | None]) -> None:
         if self.configuration.datacenter is not state.datacenter:
             self.objects = Objects(state.datacenter)
         self.configuration = state
-        for vmid in changed:
+        for vmid, guest in changed.items():
             self._by_vmid.pop(vmid, None)
-            if vmid in new:
-                guest = self._by_vmid[vmid] = new[vmid]
+            if guest is not None:
+                self._by_vmid[vmid] = guest
                 self._put(guest, {nic.key: nic_filter(self.objects, guest, nic) for nic in guest.nics})
 
     def _names_in(self, guest: Guest) -> frozenset[str]:
