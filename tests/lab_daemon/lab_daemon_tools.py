@@ -140,9 +140,10 @@ def _loop_files() -> list[str]:
 
 
 def kernel() -> dict[str, str]:
-    """Settings that labs raise while they are up."""
+    """Settings of the machine that labs could change while they are up."""
     files = ("/proc/sys/fs/inotify/max_user_instances", "/proc/sys/kernel/keys/maxkeys", "/etc/subuid", "/etc/subgid")
-    return {file: Path(file).read_text() for file in files if Path(file).exists()}
+    switches = sorted(str(switch) for switch in Path("/proc/sys/net/bridge").glob("*"))
+    return {file: Path(file).read_text() for file in (*files, *switches) if Path(file).exists()}
 
 
 def listening() -> set[int]:

@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from lab_daemon_tools import LabCommand, kernel, listening, traces, until
 
 from zentoria_infra.lab.lxc import host, requirements
+from zentoria_infra.lab.lxc.network import OUTSIDE
 from zentoria_infra.lab.lxc.template import NAME, default_cache
 from zentoria_infra.proxmox.gates import Gates
 from zentoria_infra.proxmox.pct import Pct
@@ -56,7 +58,7 @@ def create(lab: LabCommand, vmid: int, last: int, order: int) -> None:
     made = lab.api(
         "POST", "/nodes/pve/lxc", vmid=vmid, ostemplate=f"local:vztmpl/{NAME}", pool="zentoria", rootfs="local:1",
         unprivileged=1, onboot=1, startup=f"order={order}", features="nesting=1", memory=256,
-        net0=f"name=eth0,bridge=vmbr40,ip=10.10.40.{last}/20,gw=10.10.47.254",
+        net0=f"name=eth0,bridge=vmbr40,firewall=1,ip=10.10.40.{last}/20,gw=10.10.47.254",
     )  # fmt: skip
     assert lab.task(made) == "OK"
     assert lab.task(lab.api("POST", f"/nodes/pve/lxc/{vmid}/status/start")) == "OK"
@@ -93,6 +95,7 @@ def test_from_nothing_to_nothing(lab: LabCommand) -> None:
     _many_at_once(lab)
     _proxy(lab)
     _forward(lab, first["ports"]["http"])
+    _firewall(lab, first["ports"]["http"])
     _killed_and_back(lab, first)
 
     assert lab.run("down").stdout.endswith("is down.\n")
@@ -179,6 +182,59 @@ def _forward(lab: LabCommand, port: int) -> None:
     until(answers)
 
 
+_REACHES = "import socket; socket.create_connection(('10.10.40.8', 80), 0.4)"
+
+
+def _firewall(lab: LabCommand, port: int) -> None:
+    """What is written through the API is in force at once; users come from outside; connections are cut over SSH."""
+    guest = "/nodes/pve/lxc/408/firewall"
+
+    def reaches() -> bool:
+        return lab.pct(shlex.join(["pct", "exec", "404", "--", "python3", "-c", _REACHES])).returncode == 0
+
+    def said(status: str) -> bool:
+        return bool(lab.status()["firewall"] == status)
+
+    assert said("off (the datacenter's switch)")
+    switches: dict[str, dict[str, Any]] = {
+        f"{guest}/options": {"enable": 1, "policy_in": "DROP"},
+        "/cluster/firewall/options": {"enable": 1},
+    }
+    for path, values in switches.items():
+        assert reaches()
+        assert lab.api("PUT", path, **values).status_code == 200
+    until(lambda: said("on, 1 network devices filtered"), 2)
+    assert not reaches()
+
+    users: dict[str, Any] = {
+        "type": "in",
+        "action": "ACCEPT",
+        "source": OUTSIDE,
+        "proto": "tcp",
+        "dport": "80",
+        "enable": 1,
+    }
+    assert lab.api("POST", f"{guest}/rules", **users).status_code == 200
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def answers() -> bool:
+        try:
+            with opener.open(f"http://127.0.0.1:{port}/", timeout=1) as found:
+                return bool(found.read() == b"from 408\n")
+        except OSError:
+            return False
+
+    until(answers, 10)
+    assert not reaches(), "another guest is no user"
+    client: dict[str, Any] = {**users, "source": "10.10.40.4"}
+    assert lab.api("POST", f"{guest}/rules", **client).status_code == 200
+    until(reaches, 5)
+    cut = lab.pct("conntrack -D -s 10.10.40.4 -d 10.10.40.8 -p tcp --dport 80")
+    assert (cut.returncode, b"flow entries have been deleted" in cut.stderr) == (0, True)
+    assert b"src=10.10.40.4 dst=10.10.40.8" in cut.stdout
+    assert lab.pct("conntrack -F").returncode == 255
+
+
 def _killed_and_back(lab: LabCommand, first: dict[str, object]) -> None:
     boot = inside(lab, 404, "cat", "/proc/sys/kernel/random/boot_id", "/proc/1/stat").split()[22]
     os.kill(int((lab.folder / "run/daemon.pid").read_text().split()[0]), signal.SIGKILL)
@@ -190,3 +246,4 @@ def _killed_and_back(lab: LabCommand, first: dict[str, object]) -> None:
     now = inside(lab, 404, "cat", "/proc/sys/kernel/random/boot_id", "/proc/1/stat").split()[22]
     assert now == boot, "the guest went on"
     assert lab.status()["running"] == 2
+    assert lab.status()["firewall"] == "on, 1 network devices filtered"
