@@ -116,10 +116,11 @@ def trace(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Asked:
-    """One end of the question: a party, and which addresses of it."""
+    """One end of the question: a party, and which addresses of it; ``literal`` when it was asked for by address."""
 
     name: str
     spans: Spans
+    literal: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -173,7 +174,7 @@ class _Tracer:
         if word in where.spans:
             attached = self._network.parties.attachments.get(word, ())
             spans = where.spans[word] or tuple(span for one in attached for span in one.spans)
-            return _Asked(word, spans)
+            return _Asked(word, spans, literal=False)
         try:
             number = int(ipaddress.IPv4Address(word))
         except ValueError:
@@ -183,7 +184,7 @@ class _Tracer:
                 got=f"there is no '{word}'{nearest(word, known)}",
                 todo=f"name an IPv4 address or one of {', '.join(known)}",
             ) from None
-        return _Asked(next(name for _, _, name in where.split(number, number)), ((number, number),))
+        return _Asked(next(name for _, _, name in where.split(number, number)), ((number, number),), literal=True)
 
     def _intents(self, one: _Asked, other: _Asked, service: int) -> Iterator[Intent]:
         for intent in self._compiled.intents:
@@ -224,7 +225,7 @@ class _Tracer:
         own = [end for (name, _), end in self._network.ends.items() if name == asked.name]
         if other.name == INTERNET:
             own.sort(key=lambda end: end.nic.bridge in self._network.ours)
-        met = [end for end in own if meets(end.own, asked.spans)]
+        met = [end for end in own if asked.literal and meets(end.own, asked.spans)]
         return [*(met or own)] or [None]
 
     def _end(
