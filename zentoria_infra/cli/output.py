@@ -62,7 +62,12 @@ def confirm(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise RefusedError("go on", got="nobody is there to confirm it (no terminal)", todo="add --yes")
-    if not typer.confirm(question, default=False, err=True):
+    try:
+        agreed = typer.confirm(question, default=False, err=True)
+    except typer.Abort:  # Ctrl-C or the end of input
+        print(file=sys.stderr)
+        agreed = False
+    if not agreed:
         raise RefusedError("go on", got="it was not confirmed; nothing was changed", todo="answer y, or add --yes")
 
 

@@ -17,6 +17,9 @@ import rich.text
 from zentoria_infra.execute.events import Ended, Event, Listener, Progress, Started, Status
 from zentoria_infra.plan.stages import AnyStage
 
+_GAP = 2
+"""Blanks between the columns of the table."""
+
 
 def as_data(event: Event) -> dict[str, Any]:
     """An event as plain data."""
@@ -103,14 +106,22 @@ class LiveTable:
                 else:
                     row.ended = None
 
-    def __rich__(self) -> rich.table.Table:
-        table = rich.table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column("container", no_wrap=True)
-        table.add_column("stage", ratio=1, no_wrap=True, overflow="ellipsis")
-        table.add_column("elapsed", justify="right", no_wrap=True)
-        for row in self._rows.values():
-            table.add_row(row.name, rich.text.Text(row.says, style=row.style), row.seconds())
-        return table
+    def __rich_console__(
+        self, console: rich.console.Console, options: rich.console.ConsoleOptions
+    ) -> rich.console.RenderResult:
+        rows = [(row.name, rich.text.Text(row.says, style=row.style), row.seconds()) for row in self._rows.values()]
+        name = max(len(text) for text in ("container", *(row[0] for row in rows)))
+        elapsed = max(len(text) for text in ("elapsed", *(row[2] for row in rows)))
+        # Where a line is too long, it is the stage's words that are cut.
+        longest = max(len(text) for text in ("stage", *(row[1] for row in rows)))
+        says = min(longest, options.max_width - name - elapsed - 2 * _GAP)
+        table = rich.table.Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+        table.add_column("container", no_wrap=True, width=name)
+        table.add_column("stage", no_wrap=True, overflow="ellipsis", width=max(says, 1))
+        table.add_column("elapsed", justify="right", no_wrap=True, width=elapsed)
+        for row in rows:
+            table.add_row(*row)
+        yield table
 
 
 @contextmanager

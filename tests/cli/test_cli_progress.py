@@ -1,0 +1,65 @@
+"""What a run looks like: the live table's lines, and how it asks before it begins."""
+
+import io
+
+import pytest
+import rich.console
+import typer
+
+from zentoria_infra.cli import output, progress
+from zentoria_infra.errors import RefusedError
+from zentoria_infra.execute.events import Progress, Started
+from zentoria_infra.plan.stages import Converge
+
+
+def table_of(width: int, says: str) -> list[str]:
+    stage = Converge(419, "embeddings", "419:converge", ())
+    table = progress.LiveTable([stage])
+    table(Started(stage))
+    table(Progress(stage, says))
+    console = rich.console.Console(width=width, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_stage_with_many_words_leaves_room_for_name_and_time(width: int) -> None:
+    head, line = table_of(width, "apt-get install " + "a-package-with-a-long-name " * 9)
+    assert head.split() == ["container", "stage", "elapsed"]
+    assert line.startswith("419 embeddings  converge: apt-get install")
+    assert line.endswith(" s")
+    assert len(line) <= width
+
+
+def test_a_few_words_are_shown_whole() -> None:
+    assert "converge: apt-get update  " in table_of(80, "apt-get update")[1]
+
+
+def test_nothing_to_do_is_an_empty_table() -> None:
+    console = rich.console.Console(width=80, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(progress.LiveTable([]))
+    assert captured.get().split() == ["container", "stage", "elapsed"]
+
+
+class Terminal:
+    """Standard input of somebody who is there."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("answer", [False, typer.Abort], ids=["no", "ctrl-c or end of input"])
+def test_what_is_not_confirmed_is_not_begun(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
+    def asked(*_: object, **__: object) -> bool:
+        if isinstance(answer, type):
+            raise typer.Abort
+        return bool(answer)
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr(typer, "confirm", asked)
+    with pytest.raises(RefusedError, match="nothing was changed") as caught:
+        output.confirm("Go on?", yes=False)
+    assert caught.value.exit_code == 5
+    output.confirm("Go on?", yes=True)
