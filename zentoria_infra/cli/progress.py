@@ -113,7 +113,7 @@ class LiveTable:
         name = max(len(text) for text in ("container", *(row[0] for row in rows)))
         elapsed = max(len(text) for text in ("elapsed", *(row[2] for row in rows)))
         # Where a line is too long, it is the stage's words that are cut.
-        longest = max(len(text) for text in ("stage", *(row[1] for row in rows)))
+        longest = max(len("stage"), max((len(row[1]) for row in rows), default=0))
         says = min(longest, options.max_width - name - elapsed - 2 * _GAP)
         table = rich.table.Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
         table.add_column("container", no_wrap=True, width=name)
