@@ -13,7 +13,7 @@ import click.testing
 import pytest
 from typer.testing import CliRunner
 
-from zentoria_infra.cli import firewall_cmd, inventory_cmd, main
+from zentoria_infra.cli import context, firewall_cmd, inventory_cmd, main
 from zentoria_infra.errors import ExitCode, InventoryError, ZentoriaError
 from zentoria_infra.execute import revision
 from zentoria_infra.firewall import compile as compiling
@@ -80,6 +80,70 @@ def test_prove_names_the_rule_and_the_line_of_a_difference(run: Run, monkeypatch
 def test_prove_observed_needs_a_node(run: Run) -> None:
     answer = run("firewall", "prove", "--observed")
     assert isinstance(answer.exception, ZentoriaError) and answer.exception.exit_code == ExitCode.UNREACHABLE
+
+
+def test_trace_names_rule_line_and_reason_at_both_ends(run: Run) -> None:
+    answer = run("firewall", "trace", "backend", "db:5432")
+    assert answer.exit_code == 0
+    line = next(n for n, text in enumerate((ROOT / "zones.yaml").read_text().splitlines(), 1) if "row: 7" in text)
+    lines = answer.output.splitlines()
+    assert lines[0] == "ALLOWED: backend -> db tcp/5432"
+    assert [text for text in lines if text.startswith("  out of backend (401) at net0: allowed by rule ")]
+    assert [text for text in lines if text.startswith("  into db (404) at net0: allowed by rule ")]
+    assert lines.count(f"      said in zones.yaml:{line + 3}:13") == 2
+    assert lines[-1] == f"  why: Database (row 7), zones.yaml:{line + 3}:13"
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "first"),
+    [
+        ("docs", "db:5432", "DENIED: docs -> db tcp/5432, at both ends"),
+        ("zentoria-n8n", "403:9100", "DENIED: n8n -> vault tcp/9100, at both ends"),
+        ("internet", "db:22", "DENIED: internet -> db tcp/22"),
+        ("db", "backend/icmp", "DENIED: db -> backend icmp/8.0, at both ends"),
+        ("waf", "gateway:53/udp", "ALLOWED: waf -> gateway udp/53"),
+        ("backend", "192.0.2.1:443", "ALLOWED: backend -> internet tcp/443"),
+        ("10.10.40.1", "db:5432", "ALLOWED: backend -> db tcp/5432"),
+        ("backend", "db", "ALLOWED: backend -> db tcp/5432, tcp/6432"),
+        ("docs", "db", "DENIED: docs -> db, on every port"),
+    ],
+)
+def test_trace_takes_names_addresses_ports_and_protocols(run: Run, source: str, destination: str, first: str) -> None:
+    answer = run("firewall", "trace", source, destination)
+    assert answer.output.splitlines()[0] == first
+    allowed = first.startswith("ALLOWED")
+    assert answer.exit_code == (ExitCode.OK if allowed else ExitCode.FAILED)
+    assert ("what is not said is denied" in answer.output) != allowed
+    found = json.loads(run("firewall", "trace", source, destination, "--json").output)
+    assert found["allowed"] == allowed and bool(found["intents"]) == allowed
+
+
+def test_trace_says_when_it_is_not_as_the_flows_say(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(firewall_cmd, "compile_firewall", spoiled)
+    answer = run("firewall", "trace", "backend", "db:5432")
+    assert answer.exit_code == ExitCode.FAILED
+    assert answer.output.splitlines()[0] == "DENIED: backend -> db tcp/5432, into db only"
+    assert "is disabled" in answer.output and "NOT as the flows say" in answer.output
+    found = json.loads(run("firewall", "trace", "backend", "db:5432", "--json").output)
+    assert not found["as_intended"] and [end["allowed"] for end in found["ends"]] == [True, False]
+
+
+@pytest.mark.parametrize("destination", ["db:", "db:x", "db:5432/", "db 5432", "192.0.2.1", "", "[::1]:80"])
+def test_trace_of_what_cannot_be_read_is_a_usage_error(run: Run, destination: str) -> None:
+    assert run("firewall", "trace", "backend", destination).exit_code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("destination", ["bd:5432", "db:70000", "db/nonsense", "backend:80"])
+def test_trace_of_what_is_not_there_says_what_is(run: Run, destination: str) -> None:
+    answer = run("firewall", "trace", "backend", destination)
+    assert isinstance(answer.exception, ZentoriaError) and answer.exception.exit_code == ExitCode.USAGE
+    assert answer.exception.got and answer.exception.todo
+
+
+def test_parties_are_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT / "inventory")
+    assert context.complete_party("n") == ["n8n", "node"]
+    assert context.complete_party("backe") == ["backend"]
 
 
 def test_validate_proves_and_counts_the_assertions(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

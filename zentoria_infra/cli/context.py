@@ -31,6 +31,12 @@ def complete_container(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def complete_party(incomplete: str) -> list[str]:
+    """Names of containers, and of who else can send or receive, that begin so."""
+    others = ("gateway", "internet", "node", "stranger")
+    return [*complete_container(incomplete), *(name for name in others if name.startswith(incomplete))]
+
+
 def complete_site(incomplete: str) -> list[str]:
     """Names of sites that begin so, for shell completion."""
     names = sorted(file.stem for file in (_nearest(Path.cwd()) / "inventory/sites").glob("*.yaml"))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+import re
 import time
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 import rich.console
 import rich.measure
@@ -18,17 +19,29 @@ from zentoria_infra.cli.context import (
     JsonOption,
     RootOption,
     SiteOption,
+    complete_party,
     connect,
     inventory_of,
     layers_of,
     node_title,
     project_root,
 )
+from zentoria_infra.cli.firewall_words import (
+    diff_lines,
+    intents_data,
+    proof_data,
+    proof_lines,
+    trace_data,
+    trace_lines,
+    why,
+)
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute.firewall_whole import observe_whole
 from zentoria_infra.execute.revision import inventory_at
 from zentoria_infra.firewall.compile import compile_firewall
-from zentoria_infra.firewall.flow_diff import FlowDiff, Reach, diff_flows
+from zentoria_infra.firewall.config import Configuration
+from zentoria_infra.firewall.flow_diff import diff_flows
+from zentoria_infra.firewall.intent import Compiled
 from zentoria_infra.firewall.matrix import (
     Allowed,
     Matrix,
@@ -40,9 +53,12 @@ from zentoria_infra.firewall.matrix import (
     port_words,
 )
 from zentoria_infra.firewall.matrix_svg import as_svg
-from zentoria_infra.firewall.parties import parties_of
-from zentoria_infra.firewall.prove import Difference, Proof, prove
-from zentoria_infra.firewall.steps import rule_text
+from zentoria_infra.firewall.network import Network, assumed
+from zentoria_infra.firewall.parties import Parties, parties_of
+from zentoria_infra.firewall.prove import prove
+from zentoria_infra.firewall.services import text as service_text
+from zentoria_infra.firewall.trace import trace
+from zentoria_infra.inventory.model import Inventory
 
 firewall_app = typer.Typer(
     name="firewall", help="The firewall: is it right, and who may reach whom. Changes nothing.", no_args_is_help=True
@@ -63,6 +79,13 @@ _STYLES = {
 """Of ports on a terminal, by what they are for."""
 
 
+ObservedOption = Annotated[
+    bool, typer.Option("--observed", help="Judge what the node has now, in place of what would be written.")
+]
+
+_TARGET = re.compile(r"(?P<name>[A-Za-z0-9.-]+)(:(?P<port>\d{1,5}))?(/(?P<protocol>[A-Za-z0-9]+))?")
+
+
 class MatrixFormat(enum.StrEnum):
     """How a matrix is printed."""
 
@@ -79,9 +102,7 @@ def prove_(
     root: RootOption = None,
     site: SiteOption = None,
     as_json: JsonOption = False,
-    observed: Annotated[
-        bool, typer.Option("--observed", help="Prove what the node has now, in place of what would be written.")
-    ] = False,
+    observed: ObservedOption = False,
 ) -> None:
     """Prove that the firewall allows exactly what the flows say: for all addresses, protocols and ports.
 
@@ -93,13 +114,7 @@ def prove_(
     configuration, of = None, "the compiled firewall"
     if observed:
         of = f"the firewall of {node_title(inventory.site)}"
-        with connect(inventory.site) as proxmox:
-            output.status(f"Looking at {node_title(inventory.site)} ...", quiet=as_json)
-            whole = observe_whole(proxmox, inventory)
-        configuration = whole.configuration
-        if whole.machines:
-            listed = ", ".join(map(str, whole.machines))
-            output.note(f"Not looked at: virtual machines ({listed}). One on a bridge of ours could forge addresses.")
+        configuration = _observed(inventory, quiet=as_json)
         begun = time.monotonic()
     proof = prove(compiled, parties, configuration)
     seconds = time.monotonic() - begun
@@ -111,50 +126,99 @@ def prove_(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def proof_data(proof: Proof) -> dict[str, Any]:
-    """A proof as plain data, for JSON."""
-    return {
-        "holds": proof.holds,
-        "pairs": proof.pairs,
-        "not_judged": proof.not_judged,
-        "intervals": proof.intervals,
-        "differences": [
-            {
-                "kind": one.kind.value,
-                "source": one.source,
-                "destination": one.destination,
-                "services": one.services,
-                "vmid": one.vmid,
-                "rule": rule_text(one.rule) if one.rule is not None else None,
-                "rule_position": one.rule_position,
-                "at": str(one.position),
-                "explanation": one.explanation,
-            }
-            for one in proof.differences
-        ],
-    }
+def _observed(inventory: Inventory, *, quiet: bool) -> Configuration:
+    with connect(inventory.site) as proxmox:
+        output.status(f"Looking at {node_title(inventory.site)} ...", quiet=quiet)
+        whole = observe_whole(proxmox, inventory)
+    if whole.machines:
+        listed = ", ".join(map(str, whole.machines))
+        output.note(f"Not looked at: virtual machines ({listed}). One on a bridge of ours could forge addresses.")
+    return whole.configuration
 
 
-def proof_lines(proof: Proof, of: str) -> list[str]:
-    """A proof in words: the differences, then the totals."""
-    found = [line for one in proof.differences for line in _difference(one)]
-    judged = f"{proof.pairs} pairs judged, {proof.intervals} intervals of ports allowed"
-    if proof.holds:
-        return [f"Proven: {of} allows what the flows say, and nothing else.", f"{judged}; 0 missing, 0 extra."]
-    counts: dict[str, int] = {}
-    for one in proof.differences:
-        counts[one.kind.value] = counts.get(one.kind.value, 0) + 1
-    totals = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    return [*found, f"NOT proven: {of} differs from the flows: {totals}.", f"{judged}."]
+@firewall_app.command("trace")
+def trace_(
+    context: typer.Context,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Who begins: a container, `internet`, `node`, `gateway`, `stranger`, or an IPv4 address.",
+            autocompletion=complete_party,
+        ),
+    ],
+    destination: Annotated[
+        str,
+        typer.Argument(
+            metavar="DESTINATION[:PORT][/PROTOCOL]",
+            help="Whom it wants, as `db:5432`, `gateway:53/udp` or `db/icmp`; without a port: what is allowed at all.",
+            autocompletion=complete_party,
+        ),
+    ],
+    root: RootOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+    observed: ObservedOption = False,
+) -> None:
+    """Say whether one may reach another: at which end it is decided, by which rule, from which line, and why.
+
+    Leaves with 0 when it is allowed, with 1 when it is denied.
+    """
+    match = _TARGET.fullmatch(destination)
+    if match is None:
+        raise typer.BadParameter(f"'{destination}' is no DESTINATION[:PORT][/PROTOCOL] as db:5432 or gateway:53/udp")
+    inventory = inventory_of(context, root, site)
+    compiled, parties = compile_firewall(inventory), parties_of(inventory)
+    configuration = _observed(inventory, quiet=as_json) if observed else None
+    one, other = _party(inventory, source), _party(inventory, match["name"])
+    if match["port"] is None and match["protocol"] in (None, "tcp", "udp"):
+        allowed = _all_ports(compiled, parties, one, other, configuration, as_json=as_json)
+    else:
+        port = int(match["port"]) if match["port"] else None
+        found = trace(compiled, parties, one, other, match["protocol"] or "tcp", port, configuration)
+        allowed = found.allowed
+        if as_json:
+            output.document(trace_data(found))
+        else:
+            output.lines(trace_lines(found))
+    if not allowed:
+        raise typer.Exit(ExitCode.FAILED)
 
 
-def _difference(one: Difference) -> list[str]:
-    pair = f"{one.source} -> {one.destination}" if one.destination else one.source
-    lines = [" ".join(word for word in (f"{one.kind}:", pair, one.services) if word), f"    {one.explanation}"]
-    if one.rule is not None:
-        place = f" (position {one.rule_position})" if one.rule_position is not None else ""
-        lines.append(f"    rule: {rule_text(one.rule)}{place}")
-    return [*lines, f"    said in {one.position}"]
+def _party(inventory: Inventory, word: str) -> str:
+    """A container by its name, its host name or its VMID; anything else stays what it is."""
+    try:
+        return inventory.by_name(word).name
+    except KeyError:
+        return word
+
+
+def _all_ports(
+    compiled: Compiled,
+    parties: Parties,
+    source: str,
+    destination: str,
+    configuration: Configuration | None,
+    *,
+    as_json: bool,
+) -> bool:
+    """Print everything that is allowed between two parties, and whether that is anything.
+
+    Raises:
+        TraceError: one of them is no party.
+    """
+    asked = trace(compiled, parties, source, destination, "tcp", 1, configuration)  # refuses what cannot be asked
+    if (asked.source, asked.destination) != (source, destination):
+        raise typer.BadParameter(f"with an address goes a port, as {destination}:443")
+    services = Network(configuration or assumed(compiled), parties).matrix().get((source, destination), ())
+    intents = [one for one in compiled.intents if (one.source, one.destination) == (source, destination)]
+    if as_json:
+        data = {"source": source, "destination": destination, "services": service_text(services)}
+        output.document({**data, "allowed": bool(services), "intents": intents_data(intents)})
+    else:
+        verdict = f"ALLOWED: {source} -> {destination} {service_text(services)}"
+        output.lines([verdict if services else f"DENIED: {source} -> {destination}, on every port", *why(intents)])
+    return bool(services)
 
 
 @firewall_app.command("matrix")
@@ -264,19 +328,6 @@ def diff(
             }
         )
     else:
-        output.lines(_diff_lines(found, before, after or WORK_TREE))
+        output.lines(diff_lines(found, before, after or WORK_TREE))
     if detailed and not found.empty:
         raise typer.Exit(ExitCode.USAGE)
-
-
-def _diff_lines(found: FlowDiff, before: str, after: str) -> list[str]:
-    if found.empty:
-        return [f"No flow gained or lost between {before} and {after}."]
-    told = [("+", one) for one in found.gained] + [("-", one) for one in found.lost]
-    width = max(len(str(one)) for _, one in told)
-    totals = f"{len(found.gained)} gained, {len(found.lost)} lost between {before} and {after}."
-    return [*(f"{sign} {one!s:{width}}  {_reason(one)}" for sign, one in told), totals]
-
-
-def _reason(one: Reach) -> str:
-    return f"{one.purpose} ({one.origin}), {one.position}"

@@ -8,7 +8,7 @@ import typer
 
 from zentoria_infra.cli import output
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, inventory_of, site_name
-from zentoria_infra.cli.firewall_cmd import proof_lines
+from zentoria_infra.cli.firewall_words import proof_lines
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.firewall.compile import compile_firewall
 from zentoria_infra.firewall.parties import parties_of
