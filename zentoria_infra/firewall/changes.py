@@ -154,9 +154,10 @@ def _ipsets(
                 note.gained.append(PutEntry(where, one.name, entry, exists=member is not None))
                 if old is not None:
                     note.reasons.append(f"IP set {one.name} lacks {'!' if entry.nomatch else ''}{entry.cidr}")
-        for cidr in members:
-            note.lost.append(DropEntry(where, one.name, cidr))
-            note.reasons.append(f"IP set {one.name} has {cidr}, which is not of it")
+        # Exceptions go last: what they are taken out of might still be in.
+        for member in sorted(members.values(), key=lambda entry: entry.nomatch):
+            note.lost.append(DropEntry(where, one.name, member.cidr))
+            note.reasons.append(f"IP set {one.name} has {member.cidr}, which is not of it")
     for old in there:
         if is_ours(old.comment) and old.name not in names:
             note.lost.append(DropIpSet(where, old.name))
@@ -202,8 +203,9 @@ def _rules(note: _Noting, where: Where, there: tuple[Rule, ...], wanted: tuple[R
     note.reasons += [f"{rule_text(rule)} is missing" for rule in new]
     note.gained += _moves(note, where, kept, wanted)
     note.gained += [step for step in updates if is_deny(step.rule)]  # it may be asleep in front of accepts
-    note.lost += [DropRule(where, rule) for rule in seen.values()]
-    note.reasons += [f"{rule_text(rule)} is not needed any more" for rule in seen.values()]
+    surplus = sorted(seen.values(), key=is_deny)  # a deny goes last: it may hide others that go
+    note.lost += [DropRule(where, rule) for rule in surplus]
+    note.reasons += [f"{rule_text(rule)} is not needed any more" for rule in surplus]
 
 
 def _without_copies(note: _Noting, where: Where, ours: list[Rule], wanted: tuple[Rule, ...]) -> list[Rule]:
