@@ -309,6 +309,35 @@ def test_down_of_everything_takes_our_objects_along_and_leaves_the_switch(firewa
     assert firewalled.root("GET", "/cluster/firewall/options")["enable"] == 1
 
 
+def tangle(node) -> None:
+    """A stale rule of 404 lets in whom an alias names; once that is right again, it is the backend."""
+    for vmid, more in ((404, {"type": "in", "source": "dc/zt-backend"}), (401, {"type": "out"})):
+        comment = "zt/row-99/backend/db/tcp old"
+        node.root("POST", guest(vmid, "/rules"), action="ACCEPT", enable=1, proto="tcp", dport="23", comment=comment,
+                  **more)  # fmt: skip
+    node.root("PUT", "/cluster/firewall/aliases/zt-backend", cidr="10.10.40.77", comment="zt/alias/backend")
+
+
+def test_a_container_is_closed_while_it_is_put_right_if_it_would_open_too_much(firewalled) -> None:
+    bring_up(firewalled)
+    tangle(firewalled)
+    found = deployment(firewalled.client())
+    plan, stages = found.plan()
+    assert [one.vmid for one in plan if one.closed] == [404]
+    assert [stage.says() for stage in stages if stage.vmid == 404] == ["close it meanwhile", "firewall (+3)"]
+    assert found.run(stages).exit_code is ExitCode.OK
+    plan, _ = deployment(firewalled.client()).plan()
+    assert plan.empty, [c.reason for c in plan.changed]
+
+
+def test_a_plan_for_one_container_looks_at_all_when_what_they_share_changes(firewalled) -> None:
+    bring_up(firewalled)
+    tangle(firewalled)
+    plan, _ = deployment(firewalled.client()).plan({410})
+    with pytest.raises(RefusedError, match=r"(?s)backend may send tcp/23 to db.*`zentoria up`"):
+        require_possible(plan)
+
+
 def test_a_plan_for_one_container_leaves_the_others_firewall_alone(firewalled) -> None:
     bring_up(firewalled)
     firewalled.root("PUT", guest(404, "/options"), enable=0)

@@ -81,7 +81,7 @@ class Deployment:
         wanted = self._selected(only)
         look = None if self._inside.missing else self._look
         seen = world.observe(self._proxmox.observe, wanted, look, no_inside=self._inside.missing)
-        return self._with_firewall(seen, wanted) if self._firewall is not None else seen
+        return self._with_firewall(seen, wanted, seen) if self._firewall is not None else seen
 
     def plan(self, only: Collection[int] | None = None, *, wait: bool = False) -> tuple[Plan, tuple[AnyStage, ...]]:
         """Make a plan and its stages.
@@ -94,9 +94,12 @@ class Deployment:
         if wait:
             world.wait_for_tasks(self._proxmox.observe, wanted)
         seen = self.observe(only)
-        plan = make_plan(wanted, seen)
+        made = plan = make_plan(wanted, seen)
         if self._firewall is not None:
-            plan = add_firewall(plan, seen, self._firewall)
+            plan = add_firewall(made, seen, self._firewall)
+            if only is not None and plan.datacenter.gained:
+                # What all containers share will change: what that means for the others is looked at as well.
+                plan = add_firewall(made, self._with_firewall(seen, self._desired, self._seen(None)), self._firewall)
         return plan, build_stages(plan, wanted)
 
     def run(self, stages: Sequence[AnyStage], stop: threading.Event | None = None) -> engine.Result:
@@ -146,13 +149,14 @@ class Deployment:
         steps = changes.removal(observe_firewall(self._proxmox.firewall, wanted, {})).lost
         return [LoseFlows(0, DATACENTER, f"{DATACENTER}:lose", after, steps)] if steps else []
 
-    def _with_firewall(self, seen: World, wanted: Sequence[DesiredContainer]) -> World:
+    def _with_firewall(self, seen: World, wanted: Sequence[DesiredContainer], found_in: World) -> World:
+        """What was seen, with the firewall of those of our containers that were found."""
         if self._firewall is None:
             return seen
         ours = {
             one.vmid: observed.config
             for one in wanted
-            if (observed := seen.containers.get(one.vmid)) is not None and world.is_ours(one, observed)
+            if (observed := found_in.containers.get(one.vmid)) is not None and world.is_ours(one, observed)
         }
         try:
             found = observe_firewall(self._proxmox.firewall, self._firewall.compiled.configuration, ours)

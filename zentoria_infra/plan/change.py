@@ -123,6 +123,8 @@ class ContainerPlan:
     """It must not be destroyed, and so not be replaced."""
     firewall: Changes = NO_CHANGES
     """What its firewall gains and loses."""
+    closed: tuple[Step, ...] = ()
+    """Close it before anything else; its firewall's gains end with opening it."""
     opening: tuple[Step, ...] = ()
     """Open its package sources while it converges."""
     closing: tuple[Step, ...] = ()

@@ -13,6 +13,7 @@ from zentoria_infra.firewall.network import assumed
 from zentoria_infra.firewall.parties import Parties
 from zentoria_infra.firewall.steps import DropRule, InsertRule, Step, UpdateRule, same_rule
 from zentoria_infra.guest.state import GuestReport
+from zentoria_infra.plan.between import made_safe
 from zentoria_infra.plan.change import Action, ContainerPlan, LostFlow, Plan
 from zentoria_infra.plan.lost_flows import lost_flows
 from zentoria_infra.plan.observed import World
@@ -107,7 +108,7 @@ def add_firewall(plan: Plan, world: World, desired: DesiredFirewall) -> Plan:
         )
     before = _with_others(there, wanted, containers)
     cut = () if world.no_inside else lost_flows(before, _after(before, wanted, containers), desired.parties)
-    return dataclasses.replace(
+    found = dataclasses.replace(
         plan,
         containers=containers,
         cut=cut,
@@ -115,6 +116,9 @@ def add_firewall(plan: Plan, world: World, desired: DesiredFirewall) -> Plan:
         datacenter=datacenter,
         switch_on=shall and not is_on,
     )
+    planned = {one.vmid for one in containers}
+    others = [wanted.guest(one.vmid) for one in there.guests if one.vmid not in planned]
+    return made_safe(found, before, desired.parties, others)
 
 
 def _container(
@@ -140,7 +144,9 @@ def _container(
 def _with_opening(plan: ContainerPlan, seen: Guest, there: Configuration, desired: DesiredFirewall) -> ContainerPlan:
     """Package sources are open while it converges. A run that was killed may have left them so."""
     opening, closing = desired.opening(plan.vmid)
-    rules = {guest.vmid: guest.rules for guest in there.guests} | {plan.vmid: seen.rules}
+    # One that is stopped loses what was left before it starts.
+    left = () if plan.start else seen.rules
+    rules = {guest.vmid: guest.rules for guest in there.guests} | {plan.vmid: left}
     missing = tuple(step for one in opening if (step := _unless_left(one, rules.get(one.where.vmid, ()))) is not None)
     return dataclasses.replace(plan, opening=missing, closing=closing, through=desired.through(plan.vmid))
 
@@ -157,8 +163,8 @@ def _unless_left(step: Step, rules: tuple[Rule, ...]) -> Step | None:
 
 def _with_others(there: Configuration, wanted: Configuration, containers: tuple[ContainerPlan, ...]) -> Configuration:
     """With the containers that were not looked at, as if they were open: one end alone decides what is lost then."""
-    planned = {one.vmid for one in containers}
-    others = (dataclasses.replace(one, options=NO_OPTIONS) for one in wanted.guests if one.vmid not in planned)
+    known = {*(one.vmid for one in containers), *(one.vmid for one in there.guests)}
+    others = (dataclasses.replace(one, options=NO_OPTIONS) for one in wanted.guests if one.vmid not in known)
     return dataclasses.replace(there, guests=(*there.guests, *others))
 
 

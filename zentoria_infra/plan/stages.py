@@ -138,6 +138,15 @@ class GainFlows(Stage):
 
 
 @dataclasses.dataclass(frozen=True)
+class Close(GainFlows):
+    """Close a container while it is put right, where its steps one by one would open too much."""
+
+    def says(self) -> str:
+        """The step in words."""
+        return "close it meanwhile"
+
+
+@dataclasses.dataclass(frozen=True)
 class SwitchOn(Stage):
     """Turn the datacenter's firewall on, with a way back."""
 
@@ -222,10 +231,16 @@ def build_stages(plan: Plan, desired: Iterable[DesiredContainer]) -> tuple[AnySt
 
 
 def _datacenter_stages(plan: Plan) -> list[AnyStage]:
-    """What all containers wait for: objects that their rules name, and the switch without which nothing is filtered."""
-    stages: list[AnyStage] = []
+    """What all containers wait for: objects that their rules name, and the switch without which nothing is filtered.
+
+    Before that, containers are closed that would be open for too much on the way.
+    """
+    stages: list[AnyStage] = [
+        Close(one.vmid, one.name, f"{one.vmid}:close", (), one.closed) for one in plan if one.closed
+    ]
     if plan.datacenter.gained:
-        stages.append(GainFlows(0, DATACENTER, _OBJECTS, (), plan.datacenter.gained))
+        closed = tuple(stage.id for stage in stages)
+        stages.append(GainFlows(0, DATACENTER, _OBJECTS, closed, plan.datacenter.gained))
     if plan.switch_on:
         stages.append(SwitchOn(0, DATACENTER, _SWITCH, tuple(stage.id for stage in stages)))
     return stages
@@ -236,7 +251,7 @@ def _losses(plan: Plan, stages: Sequence[AnyStage]) -> Iterator[AnyStage]:
     before = tuple(stage.id for stage in stages)
     ids: list[str] = []
     for container in plan:
-        if container.changes and container.firewall.lost:
+        if container.changes and container.firewall.lost and not container.start:
             ids.append(f"{container.vmid}:lose")
             lost = container.firewall.lost
             yield LoseFlows(container.vmid, container.name, ids[-1], before, lost, container.through)
@@ -259,7 +274,7 @@ def _container_stages(
     switch = tuple(stage.id for stage in shared if isinstance(stage, SwitchOn))
 
     def head(name: str, *more: str) -> tuple[int, str, str, tuple[str, ...]]:
-        before = (stages[-1].id,) if stages else ()
+        before = (stages[-1].id,) if stages else (f"{plan.vmid}:close",) if plan.closed else ()
         return plan.vmid, plan.name, f"{plan.vmid}:{name}", (*before, *more)
 
     attributes = plan.attributes
@@ -269,7 +284,11 @@ def _container_stages(
         stages.append(Create(*head("create"), desired))
         attributes = after_create(desired)
     if plan.firewall.gained:
-        stages.append(GainFlows(*head("firewall", *objects), plan.firewall.gained))
+        needed = (one for one in objects if one != f"{plan.vmid}:close")
+        stages.append(GainFlows(*head("firewall", *needed), plan.firewall.gained))
+    if plan.firewall.lost and plan.start:
+        # It does not run: nothing is in use, and it shall not start with what it loses.
+        stages.append(LoseFlows(*head("lose"), plan.firewall.lost, plan.through))
     configure = tuple(a for a in attributes if a.via is Via.CONFIG)
     if configure:
         stages.append(Configure(*head("configure"), configure))
