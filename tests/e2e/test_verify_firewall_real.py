@@ -65,6 +65,7 @@ def test_every_declared_flow_is_open_and_everything_else_is_blocked(stack: Stack
     assert told["counts"]["undeclared"]["as declared"] == told["counts"]["undeclared"]["tried"] > 5000
     assert told["counts"]["forged"]["as declared"] == told["counts"]["forged"]["tried"] > 50
     assert told["counts"]["node"]["as declared"] == told["counts"]["node"]["tried"] > 50
+    assert told["counts"]["internet"]["as declared"] == told["counts"]["internet"]["tried"] > 30
     assert told["seconds"] < 60
     assert listeners(stack, "db", "proxy", "frontend") == []
 

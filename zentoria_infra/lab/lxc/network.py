@@ -25,11 +25,16 @@ OUTSIDE = "198.51.100.1"
 
 
 _SYSCTLS = {
-    # the node routes nothing between its bridges: what leaves the lab goes through its proxies
-    "ip_forward": "0",
+    # a router, so that it answers: see _NOWHERE
+    "ip_forward": "1",
     # only vmbr40 answers for the gateway: a guest's own bridge would too, and what is sent there misses its rules
     "conf/all/arp_ignore": "1",
 }
+
+
+_NOWHERE = "rule add pref 1000 iif {bridge} unreachable"
+"""What comes in on a bridge and is not for the node goes nowhere, not to another bridge either: what leaves the lab
+goes through its proxies. But it is told so, as by a router without an uplink: silence would look like a firewall."""
 
 
 class Network:
@@ -58,6 +63,7 @@ class Network:
                 f"link set dev {bridge} addrgenmode none",
                 f"addr add {address} broadcast + dev {bridge}",
                 f"link set dev {bridge} up",
+                _NOWHERE.format(bridge=bridge),
             ]
         self._batch(batch)
         netns.run_in(self._name, _settings)
