@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from zentoria_infra.execute.reading import readers
 from zentoria_infra.firewall.config import Configuration, Datacenter, Guest, Nic
 from zentoria_infra.firewall.identity import is_ours
 from zentoria_infra.plan.values import parse_properties
 from zentoria_infra.proxmox import firewall_records as fw
-from zentoria_infra.proxmox.client import Proxmox
 from zentoria_infra.proxmox.firewall_read import FirewallObserver
 
 READS = 8
@@ -56,26 +55,6 @@ def _datacenter(observer: FirewallObserver, wanted: Datacenter) -> Datacenter:
     found = observer.datacenter(ipsets=ipsets, is_ours=is_ours).datacenter
     named = tuple(dataclasses.replace(one, comment=comments.get(one.name, "")) for one in found.ipsets)
     return dataclasses.replace(found, ipsets=named)
-
-
-def observe_strangers(proxmox: Proxmox, ours: Collection[int], bridges: Collection[str]) -> tuple[Guest, ...]:
-    """Other guests that we may see and that have a NIC on one of our bridges: an unfiltered one could forge.
-
-    Calls: one list, one configuration a guest, and two for each that is on such a bridge.
-
-    Args:
-        proxmox: the node.
-        ours: VMIDs of the inventory.
-        bridges: names of the bridges that our containers are on.
-    """
-    found: list[Guest] = []
-    for one in proxmox.observe.resources():
-        if one.vmid in ours or one.kind != "lxc":
-            continue
-        plugged = [nic for nic in nics(proxmox.observe.config(one.vmid, one.node).values) if nic.bridge in bridges]
-        if plugged:
-            found.append(proxmox.firewall.guest(one.vmid, str(one.vmid), plugged, node=one.node).guest)
-    return tuple(found)
 
 
 def nics(config: Mapping[str, str]) -> tuple[Nic, ...]:
