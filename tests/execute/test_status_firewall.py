@@ -1,0 +1,94 @@
+"""What ``status`` says of the firewall, against the lab's API."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from test_firewall_apply import bring_up, guest, shipped
+
+from zentoria_infra.errors import UnreachableError
+from zentoria_infra.execute import perform_firewall
+from zentoria_infra.execute.status import ContainerStatus, read_status
+from zentoria_infra.proxmox.reachable import Patience
+
+CONFIG = "/nodes/pve/lxc/404/config"
+LEFT = {"type": "out", "action": "ACCEPT", "enable": 1, "comment": "zt/opening/db/tcp Package sources"}
+
+
+@pytest.fixture
+def applied(node, monkeypatch: pytest.MonkeyPatch):
+    """A node with the firewall on it; nothing filters there, so there is no cycle to wait for."""
+    patience = Patience(cycle=0, after=1, connect=2, pause=0.01)
+    monkeypatch.setattr(perform_firewall, "turn_on", functools.partial(perform_firewall.turn_on, patience=patience))
+    node.grant("/", "Sys.Audit,Sys.Modify")
+    bring_up(node)
+    return node
+
+
+def lines(node) -> dict[int, ContainerStatus]:
+    return {one.vmid: one for one in read_status(shipped(), node.client())}
+
+
+def net(node, **values: str) -> str:
+    """The first NIC's configuration with other values."""
+    found = dict(part.split("=", 1) for part in node.root("GET", CONFIG)["net0"].split(","))
+    return ",".join(f"{key}={value}" for key, value in {**found, **values}.items())
+
+
+CASES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "OFF": (lambda n: n.root("PUT", guest(404, "/options"), enable=0), "OFF"),
+    "never on": (lambda n: n.root("PUT", guest(404, "/options"), delete="enable"), "OFF"),
+    "one NIC": (lambda n: n.root("PUT", CONFIG, net0=net(n, firewall="0")), "OFF on net0"),
+    "open": (lambda n: n.root("POST", guest(404, "/rules"), **LEFT), "PACKAGE SOURCES OPEN"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_container_with_another_firewall_is_told_apart(applied, case: str) -> None:
+    assert {(one.firewall, one.good) for one in lines(applied).values()} == {("on", True)}
+    change, expected = CASES[case]
+    change(applied)
+    found = lines(applied)
+    assert (found[404].firewall, found[404].good) == (expected, False)
+    assert found[404].as_data()["firewall"] == expected
+    assert {one.firewall for vmid, one in found.items() if vmid != 404} == {"on"}
+
+
+def test_off_in_the_datacenter_is_off_for_all(applied) -> None:
+    applied.root("PUT", "/cluster/firewall/options", enable=0)
+    applied.root("PUT", guest(404, "/options"), enable=0)
+    assert {(one.firewall, one.good) for one in lines(applied).values()} == {("OFF in the datacenter", False)}
+
+
+def test_a_stopped_container_has_its_firewall_too(applied) -> None:
+    applied.root("POST", guest(404, "/rules"), **LEFT)
+    applied.root("POST", "/nodes/pve/lxc/404/status/stop")
+    assert (lines(applied)[404].status, lines(applied)[404].firewall) == ("stopped", "PACKAGE SOURCES OPEN")
+
+
+def test_what_may_not_be_read_is_unknown_and_not_on(applied) -> None:
+    (right,) = [one for one in applied.root("GET", "/access/acl") if one["path"] == "/"]
+    applied.root("PUT", "/access/acl", path="/", roles=right["roleid"], users="zentoria@pve", delete=1)
+    found = lines(applied)
+    assert {one.good for one in found.values()} == {False}
+    assert {one.firewall for one in found.values()} == {"unknown: the datacenter's firewall cannot be read"}
+
+
+def test_containers_that_are_not_there_have_no_firewall(node) -> None:
+    node.grant("/", "Sys.Audit")
+    assert {(one.status, one.firewall) for one in lines(node).values()} == {("missing", "")}
+
+
+def test_a_node_that_is_gone_is_an_error_and_no_status(applied) -> None:
+    client = applied.client()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client.firewall, "options", _gone)
+        with pytest.raises(UnreachableError):
+            read_status(shipped(), client)
+
+
+def _gone(*args: object) -> None:
+    raise UnreachableError("read the datacenter's firewall", got="no route to host")
