@@ -2,13 +2,14 @@
 
 import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zentoria_infra.errors import ExitCode, TaskError
 from zentoria_infra.execute import engine
 from zentoria_infra.execute.events import Ended, Event, Started, Status
-from zentoria_infra.plan.stages import AnyStage, Start
+from zentoria_infra.plan.stages import AnyStage, CutConnections, Start
 
 
 def stage(name: str, *after: str) -> AnyStage:
@@ -78,3 +79,32 @@ def test_an_interrupt_lets_work_end_and_begins_nothing_else() -> None:
         "b": Status.STOPPED,
         "c": Status.STOPPED,
     }
+
+
+@pytest.mark.parametrize(
+    ("stops_at", "expected"),
+    [
+        ("work", ["work"]),
+        ("lose", ["work", "lose", "cut"]),
+    ],
+)
+def test_what_was_begun_is_finished_also_after_an_interrupt(stops_at: str, expected: list[str]) -> None:
+    """Rules that are gone leave connections open, and the next run would not know of them."""
+    stop = threading.Event()
+    performed = []
+
+    def perform(one: AnyStage, say: object) -> None:
+        performed.append(one.id)
+        if one.id == stops_at:
+            stop.set()
+
+    stages = [
+        stage("work"),
+        stage("lose", "work"),
+        stage("other", "lose"),
+        CutConnections(0, "datacenter", "cut", ("work", "lose", "other"), (), ("lose",)),
+    ]
+    result = engine.run(stages, perform, lambda event: None, stop=stop)
+    assert performed == expected
+    assert result.interrupted
+    assert len(result.ended) == 4

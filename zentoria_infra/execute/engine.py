@@ -51,7 +51,7 @@ def run(
         stages: a list in which every id in ``after`` names an earlier stage of the list.
         perform: carries out one stage, called from worker threads.
         listen: told of every beginning, progress and end, one call at a time.
-        stop: once set (by Ctrl-C), the stages at work end and no other begins.
+        stop: once set (by Ctrl-C), the stages at work end, and no other begins but those that finish them.
         workers: stages at work at once; the node's own limits are kept by the client's gates.
     """
     return _Run(stages, perform, listen).run(workers, stop or threading.Event())
@@ -111,12 +111,20 @@ class _Run:
                     ready.append(self._waiting.pop(stage.id))
         return ready
 
+    def _unfinished(self) -> list[AnyStage]:
+        """Take the stages that finish something which was at work."""
+        found = [one for one in self._waiting.values() if any(self._has_begun(name) for name in one.finishes)]
+        return [self._waiting.pop(one.id) for one in found]
+
+    def _has_begun(self, name: str) -> bool:
+        return self._status.get(name) in (Status.DONE, Status.FAILED)
+
     def run(self, workers: int, stop: threading.Event) -> Result:
         working: set[concurrent.futures.Future[Ended]] = set()
         with concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="stage") as pool:
             while True:
-                if not stop.is_set():
-                    working |= {pool.submit(self._work, stage) for stage in self._ready()}
+                ready = self._ready() if not stop.is_set() else self._unfinished() if not working else []
+                working |= {pool.submit(self._work, stage) for stage in ready}
                 if not working:
                     break
                 done, working = concurrent.futures.wait(working, return_when=concurrent.futures.FIRST_COMPLETED)

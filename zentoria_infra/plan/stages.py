@@ -29,6 +29,11 @@ class Stage:
     anyway = False
     """It begins when those before it have ended, however they did."""
 
+    @property
+    def finishes(self) -> tuple[str, ...]:
+        """Ids of stages that it finishes: once one of them was at work, it begins even if the run is interrupted."""
+        return ()
+
     def says(self) -> str:
         """The step in a few words, for plans and progress."""
         return self.verb
@@ -175,12 +180,23 @@ class LoseFlows(Stage):
 
 @dataclasses.dataclass(frozen=True)
 class CutConnections(Stage):
-    """Cut the open connections of flows that are lost."""
+    """Cut the open connections of flows that are lost. A later run would not know of them any more.
+
+    Args:
+        flows: which.
+        losing: ids of the stages that take them away.
+    """
 
     flows: tuple[LostFlow, ...]
+    losing: tuple[str, ...] = ()
 
     verb = "cut connections"
     anyway = True
+
+    @property
+    def finishes(self) -> tuple[str, ...]:
+        """The stages that take the flows away."""
+        return self.losing
 
     def says(self) -> str:
         """The step with the flows."""
@@ -259,7 +275,7 @@ def _losses(plan: Plan, stages: Sequence[AnyStage]) -> Iterator[AnyStage]:
         ids.append(f"{DATACENTER}:lose")
         yield LoseFlows(0, DATACENTER, ids[-1], (*before, *ids[:-1]), plan.datacenter.lost)
     if plan.cut:
-        yield CutConnections(0, DATACENTER, f"{DATACENTER}:cut", (*before, *ids), plan.cut)
+        yield CutConnections(0, DATACENTER, f"{DATACENTER}:cut", (*before, *ids), plan.cut, tuple(ids))
 
 
 def _container_stages(
