@@ -15,6 +15,7 @@ from zentoria_infra.execute.status import ContainerStatus, read_status
 from zentoria_infra.proxmox.reachable import Patience
 
 CONFIG = "/nodes/pve/lxc/404/config"
+SHUT = {"type": "in", "action": "DROP", "enable": 1, "comment": "zt/closed-0 Until its rules are right"}
 LEFT = {"type": "out", "action": "ACCEPT", "enable": 1, "comment": "zt/opening/db/tcp Package sources"}
 
 
@@ -42,6 +43,7 @@ CASES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "OFF": (lambda n: n.root("PUT", guest(404, "/options"), enable=0), "OFF"),
     "never on": (lambda n: n.root("PUT", guest(404, "/options"), delete="enable"), "OFF"),
     "one NIC": (lambda n: n.root("PUT", CONFIG, net0=net(n, firewall="0")), "OFF on net0"),
+    "closed": (lambda n: n.root("POST", guest(404, "/rules"), **SHUT), "CLOSED"),
     "open": (lambda n: n.root("POST", guest(404, "/rules"), **LEFT), "PACKAGE SOURCES OPEN"),
 }
 

@@ -139,6 +139,21 @@ def test_networks_come_into_a_set_after_their_exceptions() -> None:
     assert at < gained.index("put 0.0.0.0/1 into IP set zt-internet")
 
 
+def test_exceptions_leave_a_set_after_what_they_are_taken_out_of() -> None:
+    more = (Entry("10.10.40.7", nomatch=True), Entry("10.10.40.0/24"))
+    there = dataclasses.replace(WANTED, ipsets=(dataclasses.replace(WANTED.ipsets[0], entries=more),))
+    assert [says(step) for step in guest_changes(there, WANTED).lost] == [
+        "take 10.10.40.0/24 out of IP set ipfilter-net0",
+        "take 10.10.40.7 out of IP set ipfilter-net0",
+    ]
+
+
+def test_a_deny_that_goes_goes_after_what_it_hides() -> None:
+    old = Rule("in", "DROP", comment="zt/deny/in old")
+    there = dataclasses.replace(WANTED, rules=(old, accept(9), *WANTED.rules))
+    assert [step.rule for step in guest_changes(there, WANTED).lost] == [accept(9), old]
+
+
 def test_what_is_lost_goes_before_what_it_names() -> None:
     mine = Alias("mine", "192.0.2.1")
     there = Configuration(dataclasses.replace(DATACENTER, aliases=(*DATACENTER.aliases, mine)))

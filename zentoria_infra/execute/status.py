@@ -12,6 +12,7 @@ from zentoria_infra.execute.firewall_observe import nics
 from zentoria_infra.execute.reading import readers
 from zentoria_infra.inventory.model import Container, Inventory
 from zentoria_infra.plan import ownership
+from zentoria_infra.plan.between import CLOSED
 from zentoria_infra.plan.firewall import OPENING
 from zentoria_infra.proxmox import firewall_records as fw
 from zentoria_infra.proxmox.client import Proxmox
@@ -31,7 +32,7 @@ class ContainerStatus:
     services: str
     good: bool
     firewall: str = ""
-    """``on``; else what is wrong, as ``OFF`` or ``PACKAGE SOURCES OPEN``."""
+    """``on``; else what is wrong, as ``OFF``, ``PACKAGE SOURCES OPEN``, or ``CLOSED`` by a run that was killed."""
 
     def as_data(self) -> dict[str, Any]:
         """As plain data for ``--json``."""
@@ -91,6 +92,8 @@ def _firewall(container: Container, proxmox: Proxmox, node: str, config: Mapping
         return f"OFF on {', '.join(off)}"
     if any(rule.comment.startswith(OPENING) for rule in guest.rules):
         return "PACKAGE SOURCES OPEN"
+    if any(rule.comment.startswith(CLOSED) for rule in guest.rules):
+        return "CLOSED"
     return ON
 
 
