@@ -117,7 +117,8 @@ def status(name: NameOption = DEFAULT, as_json: JsonOption = False) -> None:
     if as_json:
         output.document(found.as_data() if found else {"name": name, "up": False})
     elif found is None:
-        output.lines([f"There is no lab '{name}': zentoria lab up"])
+        named = f" --name {name}" if name != "default" else ""
+        output.lines([f"There is no lab '{name}': zentoria lab up{named}"])
     else:
         _table(found)
     if found is None or not found.up:
