@@ -12,7 +12,7 @@ from zentoria_infra.firewall.config import Configuration, Datacenter, Guest, Nic
 from zentoria_infra.firewall.intent import Compiled
 from zentoria_infra.firewall.parties import Parties
 from zentoria_infra.firewall.semantics import DIRECTIONS, Direction, Filter, nic_filter
-from zentoria_infra.firewall.spans import NOTHING, Spans, intersection, union
+from zentoria_infra.firewall.spans import NOTHING, Spans, intersection, normal, union
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -100,10 +100,12 @@ class Network:
         """Bridges that networks of zones.yaml are on."""
         self._names = {vmid: name for name, vmid in parties.vmids.items()}
         self._on_bridge: dict[tuple[str, str], list[End]] = collections.defaultdict(list)
+        self._anybody: dict[Direction, Spans] = {}
         for guest in configuration.guests:
             self._put(guest, filters.get(self.objects, guest))
 
     def _put(self, guest: Guest, made: Mapping[str, Filter]) -> None:
+        self._anybody.clear()
         name = self._names.get(guest.vmid)
         if name is None:
             self.foreign += [(guest, nic, made[nic.key]) for nic in guest.nics if nic.bridge in self.ours]
@@ -159,6 +161,16 @@ class Network:
             else:
                 found = union(found, other.filter.out.may.anywhere(self.where.spans[end.name] or end.own))
         return found
+
+    def anybody(self, direction: Direction) -> Spans:
+        """What some container lets in of what goes out, or out of what comes in: no other one lets through more."""
+        if direction not in self._anybody:
+            found: set[Spans] = set()
+            for end in self.ends.values():
+                table = end.filter.in_.may if direction == "out" else end.filter.out.may
+                found.update(cell.services for cell in table.cells)
+            self._anybody[direction] = normal(span for services in found for span in services)
+        return self._anybody[direction]
 
     def matrix(self) -> dict[tuple[str, str], Spans]:
         """What each party may send to each other one, over IPv4; pairs without anything are left out."""

@@ -73,14 +73,22 @@ def prove(compiled: Compiled, parties: Parties, configuration: Configuration | N
     )
 
 
+_NAMED = 8
+"""Containers to or from which one rule or option lets too much through, that are told one by one."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Surplus:
-    """What is let through at one end and not intended there, towards one party."""
+    """What one rule or option lets through at one end, and nobody intends there: by stretches of addresses."""
 
     end: End
     direction: Direction
-    party: str
     blame: Blame
+    stretches: tuple[tuple[int, int, Spans], ...]
+
+    def pair(self, party: str) -> tuple[str, str]:
+        """Source and destination."""
+        return (self.end.name, party) if self.direction == "out" else (party, self.end.name)
 
 
 class _Prover:
@@ -91,7 +99,7 @@ class _Prover:
         self._explainer = Explainer(network, self._positions)
 
     def run(self) -> tuple[Difference, ...]:
-        surplus = self._surplus()
+        surplus = list(self._surplus())
         found = [
             *unfiltered(self._network, self._positions),
             *forged(self._network, self._positions),
@@ -166,67 +174,79 @@ class _Prover:
                 lines[intent.destination, intent.destination_nic, "in"].append(Line(True, far, wanted, intent))
         return {key: sweep(some) for key, some in lines.items()}
 
-    def _surplus(self) -> dict[_Surplus, Spans]:
+    def _surplus(self) -> Iterable[_Surplus]:
         expected = self._expected()
         empty: Table[Intent] = sweep([])
-        found: dict[_Surplus, Spans] = {}
         for (name, nic), end in self._network.ends.items():
             if end.filter.off:
                 continue  # told once, for the NIC as a whole
             for direction in DIRECTIONS:
                 wanted = expected.get((name, nic, direction), empty) if not end.stray else empty
+                found: dict[Blame, list[tuple[int, int, Spans]]] = collections.defaultdict(list)
                 for first, last, cell, services in _beyond(end.filter.side(direction).may, wanted):
-                    for _, _, party in self._network.where.split(first, last):
-                        if party == name:
-                            continue
-                        for part, blame in cell.parts:
-                            if left := difference(part, services):
-                                key = _Surplus(end, direction, party, blame)
-                                found[key] = union(found.get(key, NOTHING), left)
-        return found
+                    for part, blame in cell.parts:
+                        if left := difference(part, services):
+                            found[blame].append((first, last, left))
+                for blame, stretches in found.items():
+                    yield _Surplus(end, direction, blame, tuple(stretches))
 
-    def _extra(self, surplus: dict[_Surplus, Spans]) -> Iterable[Difference]:
-        idle: dict[tuple[int, str, Direction, Blame, Spans], list[_Surplus]] = collections.defaultdict(list)
-        extra: dict[tuple[str, str], dict[_Surplus, Spans]] = collections.defaultdict(dict)
-        leaking: set[tuple[int, Blame]] = set()
-        for one, services in surplus.items():
-            if one.party in self._network.parties.vmids and self._network.meets(one.end, one.party):
-                passes = intersection(services, self._network.answers(one.end, one.party, one.direction))
-            else:
-                passes = services
-            if passes:
-                pair = (one.end.name, one.party) if one.direction == "out" else (one.party, one.end.name)
-                extra[pair][one] = passes
-                leaking.add((one.end.vmid, one.blame))
-            else:
-                idle[one.end.vmid, one.end.nic.key, one.direction, one.blame, services].append(one)
-        for pair, ends in extra.items():
+    def _extra(self, surplus: Iterable[_Surplus]) -> Iterable[Difference]:
+        found: dict[tuple[str, str], list[tuple[_Surplus, Spans, bool]]] = collections.defaultdict(list)
+        for one in surplus:
+            passes, held = self._followed(one)
+            several = len(passes.keys() & self._network.parties.vmids.keys()) == _NAMED
+            for party, services in passes.items():
+                found[one.pair(party)].append((one, services, several))
+            if held and not passes:
+                yield self._held(one, held)
+        for pair, ends in found.items():
             yield from self._extra_of(pair, ends)
-        for (_, _, _, blame, services), several in idle.items():
-            if (several[0].end.vmid, blame) not in leaking:
-                yield self._idle(several, services)
 
-    def _extra_of(self, pair: tuple[str, str], ends: dict[_Surplus, Spans]) -> Iterable[Difference]:
+    def _followed(self, one: _Surplus) -> tuple[dict[str, Spans], dict[str, Spans]]:
+        """What passes the other end too, by party, and what is held there. Of what passes the first containers only."""
+        passes: dict[str, Spans] = {}
+        held: dict[str, Spans] = {}
+        named = 0
+        for first, last, services in one.stretches:
+            for _, _, party in self._network.where.split(first, last):
+                if party == one.end.name:
+                    continue
+                if party not in self._network.parties.vmids or not self._network.meets(one.end, party):
+                    passes[party] = union(passes.get(party, NOTHING), services)
+                elif named < _NAMED or party in passes:
+                    # What no end at all takes needs no look at every one of them.
+                    some = intersection(services, self._network.anybody(one.direction))
+                    some = intersection(some, self._network.answers(one.end, party, one.direction)) if some else some
+                    if some:
+                        named += party not in passes
+                        passes[party] = union(passes.get(party, NOTHING), some)
+                    else:
+                        held[party] = union(held.get(party, NOTHING), services)
+        return passes, held
+
+    def _extra_of(self, pair: tuple[str, str], ends: list[tuple[_Surplus, Spans, bool]]) -> Iterable[Difference]:
         """Told once a pair: at the end where a rule is to blame, rather than an option; at the source before that."""
         told = NOTHING
-        ordered = sorted(ends.items(), key=lambda item: (item[0].blame.rule is None, item[0].direction == "in"))
-        for one, services in ordered:
-            left = difference(services, told)
-            if left:
+        party = {"out": pair[1], "in": pair[0]}
+        ends.sort(key=lambda item: (item[0].blame.rule is None, item[0].direction == "in"))
+        for one, services, several in ends:
+            if left := difference(services, told):
                 told = union(told, left)
-                yield self._difference(
-                    Kind.EXTRA, one, pair, left, self._explainer.unintended(one.end, one.blame, one.party)
-                )
+                why = self._explainer.unintended(one.end, one.blame, party[one.direction])
+                why += f" (no more than {_NAMED} containers are named for it)" if several else ""
+                yield self._difference(Kind.EXTRA, one, pair, left, why)
 
-    def _idle(self, several: list[_Surplus], services: Spans) -> Difference:
-        one = several[0]
-        names = ", ".join(dict.fromkeys(each.party for each in several))
-        pair = (one.end.name, names) if one.direction == "out" else (names, one.end.name)
+    def _held(self, one: _Surplus, held: dict[str, Spans]) -> Difference:
+        names = list(held)
+        text = ", ".join(names if len(names) <= _NAMED else [*names[:_NAMED], f"{len(names) - _NAMED} others"])
+        services = NOTHING
+        for each in held.values():
+            services = union(services, each)
         why = (
-            f"{name_of(one.blame, one.end.guest)} lets it {'out' if one.direction == 'out' else 'in'}, "
-            "and nothing intends it; only the other end still denies it"
+            f"{name_of(one.blame, one.end.guest)} lets it {one.direction}, and nothing intends it; "
+            "only the other end still denies it"
         )
-        return self._difference(Kind.WEAKENED, one, pair, services, why)
+        return self._difference(Kind.WEAKENED, one, one.pair(text), services, why)
 
     def _difference(
         self, kind: Kind, one: _Surplus, pair: tuple[str, str], services: Spans, explanation: str
@@ -254,7 +274,7 @@ class _Prover:
                         f"{self._explainer.lets_through(end, blame)} over IPv6, which no flow uses: "
                         f"everything on {end.nic.bridge} has a link-local address"
                     )
-                    one = _Surplus(end, direction, STRANGER, blame)
+                    one = _Surplus(end, direction, blame, ())
                     yield dataclasses.replace(
                         self._difference(Kind.EXTRA, one, pair, services, why),
                         services=f"{words.text(services)} over IPv6",
