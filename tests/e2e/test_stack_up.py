@@ -103,12 +103,15 @@ def making_seconds(lab: Stack, cold: Run) -> float:
 @pytest.mark.parametrize("part", [0.05, 0.12, 0.2, 0.28, 0.36, 0.44, 0.52, 0.6, 0.68, 0.76])
 def test_a_kill_at_any_moment_loses_nothing(stack: Stack, making_seconds: float, part: float) -> None:
     """Two containers are gone and must be made again; `up` dies in the middle; the next one converges."""
-    stack.zentoria("down", "400", "410", "--yes", check=True)
-    process = stack.popen("up", "--yes")
-    time.sleep(making_seconds * part)
-    assert process.poll() is None, "it had ended: the moment is too late to show anything"
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    for slower in (1, 0.6, 0.3):
+        stack.zentoria("down", "400", "410", "--yes", check=True)
+        process = stack.popen("up", "--yes")
+        time.sleep(making_seconds * part * slower)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if process.returncode == -signal.SIGKILL:
+            break  # else the machine is less busy than it was, and the moment was too late to show anything
+    assert process.returncode == -signal.SIGKILL
     run = stack.zentoria("up", "--yes")
     assert run.code == 0, run.said()
     assert left_to_do(stack) == []
@@ -116,21 +119,27 @@ def test_a_kill_at_any_moment_loses_nothing(stack: Stack, making_seconds: float,
 
 
 def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(stack: Stack) -> None:
-    stack.zentoria("down", "400", "--yes", check=True)
-    process = stack.popen("up", "--yes")
-    assert process.stdout is not None
-    seen = ""
-    line = ""
-    while not line.startswith("["):  # the first stage that has ended; more of this container's follow
-        line = process.stdout.readline()
-        assert line, seen
-        seen += line
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, said
+    for _ in range(3):
+        stack.zentoria("down", "400", "--yes", check=True)
+        code, said = interrupted_after_a_stage(stack)
+        if code != 0:
+            break  # else this test was kept waiting for the processor, and the signal came after the last stage
+    assert code == 130, said
     assert "run the same command again" in said
     assert "Traceback" not in said
     assert stack.zentoria("up", "--yes", check=True).code == 0
+
+
+def interrupted_after_a_stage(stack: Stack) -> tuple[int, str]:
+    """Exit code and output of an `up` that gets Ctrl-C once a stage has ended and more are to follow."""
+    said = ""
+    with stack.popen("up", "--yes") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("[") and "\n[" not in f"\n{said}":
+                process.send_signal(signal.SIGINT)
+            said += line
+    return process.returncode, said
 
 
 def left_to_do(stack: Stack) -> list[dict[str, object]]:
