@@ -13,7 +13,7 @@ from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.execute import engine
 from zentoria_infra.execute.events import Status
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Rule
-from zentoria_infra.firewall.steps import InsertRule, Where
+from zentoria_infra.firewall.steps import InsertRule, Where, apply_step
 from zentoria_infra.inventory.model import Flow, Inventory
 from zentoria_infra.plan import explain
 from zentoria_infra.plan.change import Action, ContainerPlan, Plan
@@ -27,6 +27,7 @@ from zentoria_infra.plan.stages import (
     Converge,
     CutConnections,
     Destroy,
+    ForgetFlows,
     GainFlows,
     LoseFlows,
     Start,
@@ -99,9 +100,33 @@ def test_losses_wait_for_everything_and_cutting_for_them() -> None:
     _, stages = staged(small(C_TO_B), seen, {"c": Action.RESTART}, converge="c")
     work = {"403:restart", "403:converge"}
     assert work <= before(stages, "401:lose") and work <= before(stages, "402:lose")
-    assert {"401:lose", "402:lose"} <= before(stages, "datacenter:lose")
-    assert before(stages, "datacenter:cut") == set(stages) - {"datacenter:cut"}
-    assert list(stages)[-1] == "datacenter:cut"
+    assert before(stages, "datacenter:cut") == {*work, "401:lose", "402:lose", *before(stages, "401:lose")}
+    assert list(stages)[-3:] == ["401:forget", "402:forget", "datacenter:forget"]
+    assert "datacenter:cut" in before(stages, "401:forget") and "datacenter:cut" in before(stages, "402:forget")
+    assert {"401:forget", "402:forget"} <= before(stages, "datacenter:forget")
+
+
+def test_a_run_killed_before_it_cuts_leaves_what_the_next_one_cuts() -> None:
+    plan, stages = staged(small(C_TO_B), applied())
+    state = applied()
+    for stage in stages.values():
+        if isinstance(stage, LoseFlows):
+            for step in stage.steps:
+                state = apply_step(state, step)
+    again, left = staged(small(C_TO_B), state)
+    assert again.cut == plan.cut != ()
+    assert list(left) == ["datacenter:cut", "401:forget", "402:forget"]
+    for stage in left.values():
+        if isinstance(stage, ForgetFlows):
+            for step in stage.steps:
+                state = apply_step(state, step)
+    assert staged(small(C_TO_B), state)[0].empty
+
+
+def test_a_cut_that_fails_is_not_forgotten() -> None:
+    _, stages = staged(small(C_TO_B), applied())
+    assert not stages["401:forget"].anyway
+    assert stages["datacenter:cut"].anyway
 
 
 def test_what_a_stopped_container_loses_is_gone_before_it_starts() -> None:
@@ -192,7 +217,7 @@ def test_lost_flows_and_rules_of_others_are_told() -> None:
     assert "? not Zentoria's, left as it is: rule IN ACCEPT -p tcp -dport 22 of 403" in said
     assert "~ 402 b: change in place (its firewall differs)" in said
     assert "    firewall: IN ACCEPT -i net0 -source dc/zt-a -p tcp -dport 5432 [zt/row-7/a/b/tcp] is not needed" in said
-    assert "    steps: firewall (-1)" in said
+    assert "    steps: firewall (-1) → firewall (-1 asleep)" in said
     assert "403" not in [line.split()[1] for line in said.splitlines() if line.startswith("~")]
 
 
@@ -239,7 +264,7 @@ def test_the_plan_as_data_has_every_step_and_every_reason() -> None:
     (b,) = [one for one in data["containers"] if one["name"] == "b"]
     assert b["firewall"]["lost"] == ["remove IN ACCEPT -i net0 -source dc/zt-a -p tcp -dport 5432 [zt/row-7/a/b/tcp]"]
     assert len(b["firewall"]["reasons"]) == 1
-    assert b["steps"] == ["firewall (-1)"]
+    assert b["steps"] == ["firewall (-1)", "firewall (-1 asleep)"]
 
 
 def test_a_firewall_that_was_not_read_is_data_too() -> None:

@@ -19,6 +19,7 @@ from zentoria_infra.plan.stages import (
     Create,
     CutConnections,
     Destroy,
+    ForgetFlows,
     GainFlows,
     LoseFlows,
     PctSet,
@@ -97,7 +98,7 @@ class Performer:
                 self._proxmox.write.reboot(stage.vmid, node=desired.node)
             case Destroy():
                 self._destroy(desired)
-            case GainFlows(steps=steps):
+            case GainFlows(steps=steps) | ForgetFlows(steps=steps):
                 self._firewall.carry_out(steps, say)
             case LoseFlows(steps=steps, through=through):
                 self._firewall.carry_out(steps, say)
@@ -110,7 +111,7 @@ class Performer:
     def _shared(self, stage: AnyStage, say: Say) -> None:
         """A stage of the datacenter."""
         match stage:
-            case GainFlows(steps=steps) | LoseFlows(steps=steps):
+            case GainFlows(steps=steps) | LoseFlows(steps=steps) | ForgetFlows(steps=steps):
                 self._firewall.carry_out(steps, say)
             case SwitchOn():
                 self._firewall.switch_on(say)

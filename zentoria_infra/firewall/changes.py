@@ -107,6 +107,53 @@ def datacenter_changes(there: Datacenter, wanted: Datacenter) -> Changes:
     return note.changes()
 
 
+def two_phases(lost: tuple[Step, ...]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """What is lost in two parts: what takes the flows away, and what can wait until their connections are cut.
+
+    A rule that goes is put to sleep first, and removed after the cut: so a run that is killed in between leaves what
+    tells the next one which connections to cut. What sleeping rules name goes after them.
+    """
+    first: list[Step] = []
+    then: list[Step] = []
+    for step in lost:
+        if isinstance(step, DropRule) and not is_deny(step.rule) and not step.exact:
+            if step.rule.enable:
+                first.append(UpdateRule(step.where, dataclasses.replace(step.rule, enable=False), step.rule))
+            then.append(DropRule(step.where, dataclasses.replace(step.rule, enable=False)))
+        elif isinstance(step, DropGroup | DropIpSet | DropAlias) or (isinstance(step, DropRule) and step.exact):
+            then.append(step)
+        else:
+            first.append(step)
+    return tuple(first), tuple(then)
+
+
+def woken(there: Configuration, wanted: Configuration) -> Configuration:
+    """What is there, with rules of ours awake that a killed run has put to sleep before it cut their connections."""
+    names = {one.vmid: one.rules for one in wanted.guests}
+    guests = tuple(
+        dataclasses.replace(one, rules=_woken(one.rules, names.get(one.vmid, one.rules))) for one in there.guests
+    )
+    groups = {one.name: one.rules for one in wanted.datacenter.groups}
+    datacenter = dataclasses.replace(
+        there.datacenter,
+        groups=tuple(
+            dataclasses.replace(one, rules=_woken(one.rules, groups[one.name])) if one.name in groups else one
+            for one in there.datacenter.groups
+        ),
+    )
+    return dataclasses.replace(there, guests=guests, datacenter=datacenter)
+
+
+def _woken(there: tuple[Rule, ...], wanted: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    keys = {_key(rule) for rule in wanted}
+    return tuple(
+        dataclasses.replace(rule, enable=True)
+        if not rule.enable and identity(rule.comment) and not is_deny(rule) and _key(rule) not in keys
+        else rule
+        for rule in there
+    )
+
+
 def removal(there: Configuration) -> Changes:
     """The steps that take our objects out of the datacenter, for when none of our guests is left."""
     return datacenter_changes(there.datacenter, Datacenter())

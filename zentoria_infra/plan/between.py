@@ -31,6 +31,7 @@ CLOSED = "zt/closed"
 """How the identities of the rules begin that close a container while it is put right."""
 
 _MOST = 5
+_NOT_OURS = (Action.REFUSE, Action.WAIT)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def made_safe(plan: Plan, there: Configuration, parties: Parties, others: Collec
     """
     known = {guest.vmid for guest in there.guests}
     while found := unsafe_steps(plan, there, parties, others):
-        able = {one.vmid for one in plan if one.vmid in known and one.changes and not one.closed}
+        able = {one.vmid for one in plan if one.vmid in known and one.action not in _NOT_OURS and not one.closed}
         bad = {one.vmid for one in found} & able
         if not bad:
             more = [f"and {len(found) - _MOST} more of that kind"] if len(found) > _MOST else []
@@ -128,6 +129,8 @@ def _closed(plan: ContainerPlan, there: Configuration) -> ContainerPlan:
     opened = (DropRule(where, rule) for rule in rules)
     why = "it is closed meanwhile: one by one, the steps would open more than before and after"
     changes = dataclasses.replace(old, gained=(*old.gained, *old.lost, *opened), lost=(), reasons=(*old.reasons, why))
+    if plan.action is Action.NONE:  # what its rules take in from the datacenter changes
+        return dataclasses.replace(plan, closed=closed, firewall=changes, action=Action.CHANGE, reason=why)
     return dataclasses.replace(plan, closed=closed, firewall=changes)
 
 

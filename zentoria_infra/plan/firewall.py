@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
 
-from zentoria_infra.firewall.changes import datacenter_changes, guest_changes
+from zentoria_infra.firewall.changes import datacenter_changes, guest_changes, woken
 from zentoria_infra.firewall.config import NO_OPTIONS, Configuration, Guest, Rule
 from zentoria_infra.firewall.intent import Compiled
 from zentoria_infra.firewall.network import assumed
@@ -107,7 +107,8 @@ def add_firewall(plan: Plan, world: World, desired: DesiredFirewall) -> Plan:
             "turn it on (Datacenter > Firewall > Options), so that the guests' rules work"
         )
     before = _with_others(there, wanted, containers)
-    cut = () if world.no_inside else lost_flows(before, _after(before, wanted, containers), desired.parties)
+    was = woken(before, wanted)
+    cut = () if world.no_inside else lost_flows(was, _after(before, wanted, containers), desired.parties)
     found = dataclasses.replace(
         plan,
         containers=containers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from zentoria_infra.firewall.changes import two_phases
 from zentoria_infra.firewall.steps import Step
 from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, LostFlow, Plan, Via
 from zentoria_infra.plan.desired import DesiredContainer
@@ -179,6 +180,19 @@ class LoseFlows(Stage):
 
 
 @dataclasses.dataclass(frozen=True)
+class ForgetFlows(Stage):
+    """Remove rules that were put to sleep, once the connections over them are cut, and what they named."""
+
+    steps: tuple[Step, ...]
+
+    verb = "firewall"
+
+    def says(self) -> str:
+        """The step with its number of calls."""
+        return f"{self.verb} (-{len(self.steps)} asleep)"
+
+
+@dataclasses.dataclass(frozen=True)
 class CutConnections(Stage):
     """Cut the open connections of flows that are lost. A later run would not know of them any more.
 
@@ -215,6 +229,7 @@ AnyStage = (
     | GainFlows
     | SwitchOn
     | LoseFlows
+    | ForgetFlows
     | CutConnections
 )
 
@@ -263,19 +278,34 @@ def _datacenter_stages(plan: Plan) -> list[AnyStage]:
 
 
 def _losses(plan: Plan, stages: Sequence[AnyStage]) -> Iterator[AnyStage]:
-    """What is lost, after everything else: guests first, then the objects that their rules named, then connections."""
+    """What is lost, after everything else: guests first, then the objects that their rules named, then connections.
+
+    Where connections are cut, rules sleep until that is done.
+    """
     before = tuple(stage.id for stage in stages)
     ids: list[str] = []
+    later: list[AnyStage] = []
+    cut = f"{DATACENTER}:cut"
+
+    def parts(vmid: int, name: str, lost: tuple[Step, ...]) -> tuple[Step, ...]:
+        first, then = two_phases(lost) if plan.cut else (lost, ())
+        if then:
+            waits = tuple(stage.id for stage in later) if not vmid else ()
+            later.append(ForgetFlows(vmid, name, f"{vmid or DATACENTER}:forget", (cut, *waits), then))
+        return first
+
     for container in plan:
         if container.changes and container.firewall.lost and not container.start:
-            ids.append(f"{container.vmid}:lose")
-            lost = container.firewall.lost
-            yield LoseFlows(container.vmid, container.name, ids[-1], before, lost, container.through)
-    if plan.datacenter.lost:
+            lost = parts(container.vmid, container.name, container.firewall.lost)
+            if lost:
+                ids.append(f"{container.vmid}:lose")
+                yield LoseFlows(container.vmid, container.name, ids[-1], before, lost, container.through)
+    if lost := parts(0, DATACENTER, plan.datacenter.lost):
         ids.append(f"{DATACENTER}:lose")
-        yield LoseFlows(0, DATACENTER, ids[-1], (*before, *ids[:-1]), plan.datacenter.lost)
+        yield LoseFlows(0, DATACENTER, ids[-1], (*before, *ids[:-1]), lost)
     if plan.cut:
-        yield CutConnections(0, DATACENTER, f"{DATACENTER}:cut", (*before, *ids), plan.cut, tuple(ids))
+        yield CutConnections(0, DATACENTER, cut, (*before, *ids), plan.cut, tuple(ids))
+    yield from later
 
 
 def _container_stages(
