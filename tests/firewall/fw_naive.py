@@ -47,7 +47,7 @@ def passes(configuration: Configuration, guest: Guest, nic: Nic, direction: str,
         or not nic.firewall
     ):
         return True
-    if guest.options.get("dhcp", "1") != "0" and packet.protocol == 17:
+    if guest.options.get("dhcp") != "0" and packet.protocol == 17:
         ports = (packet.sport, packet.dport)
         if ports == ((68, 67) if direction == "out" else (67, 68)):
             return True
@@ -59,8 +59,8 @@ def passes(configuration: Configuration, guest: Guest, nic: Nic, direction: str,
                 return rule.action == "ACCEPT"
         except Skipped:
             continue
-    policy = guest.options.get(f"policy_{direction}", "DROP" if direction == "in" else "ACCEPT")
-    if policy == "ACCEPT":
+    policy = guest.options.get(f"policy_{direction}")
+    if policy == "ACCEPT" or (policy not in ("DROP", "REJECT") and direction == "out"):
         return True
     return packet.protocol == 1 and (packet.icmp == (3, 4) or packet.icmp[0] == 11)
 

@@ -310,3 +310,25 @@ def test_what_tables_do_not_have_is_enclosed(rules: tuple[Rule, ...], may: str, 
     side = made.in_ if rules[0].type == "in" else made.out
     assert [text(cell.services) for cell in side.may.cells] == [may]
     assert [text(cell.services) for cell in side.must.cells] == [must]
+
+
+LEAK = "icmp/fragmentation-needed, icmp/time-exceeded"
+
+
+@pytest.mark.parametrize(
+    ("options", "rules", "wanted"),
+    [
+        ({"enable": "yes"}, (), ("guest", "any", "any")),
+        ({"enable": ""}, (), ("guest", "any", "any")),
+        ({"policy_out": "drop"}, (), ("", "any", LEAK)),
+        ({"policy_in": "accept"}, (), ("", LEAK, LEAK)),
+        ({"dhcp": "no"}, (Rule("in", "DROP"), Rule("out", "DROP")), ("", "udp/67", "udp/68")),
+    ],
+)
+def test_a_value_that_proxmox_does_not_know_is_passed_over(
+    options: dict[str, str], rules: tuple[Rule, ...], wanted: tuple[str, str, str]
+) -> None:
+    """The default takes its place."""
+    made = filter_of(*rules, options=options)
+    leaving, arriving = text(made.out.may.at(0).services), text(made.in_.may.at(0).services)
+    assert (made.off, leaving, arriving) == wanted

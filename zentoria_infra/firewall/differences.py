@@ -8,7 +8,7 @@ import enum
 from zentoria_infra.firewall.config import Guest, Rule
 from zentoria_infra.firewall.identity import identity
 from zentoria_infra.firewall.intent import Compiled, Intent
-from zentoria_infra.firewall.semantics import DEFAULTS, Blame
+from zentoria_infra.firewall.semantics import DEFAULTS, Blame, option
 from zentoria_infra.inventory.problems import Position
 
 
@@ -104,9 +104,9 @@ def name_of(blame: Blame, guest: Guest) -> str:
                 f"rule {blame.position} of group {blame.group} ({word}), taken in by rule {blame.taken} of {guest.vmid}"
             )
         return f"rule {blame.position} of {guest.vmid} ({word})"
-    value = guest.options.get(blame.option, "")
     if blame.option not in DEFAULTS:
         return f"the switch of the {blame.option}"
-    if not value:
+    value = option(guest, blame.option)
+    if value != guest.options.get(blame.option):
         return f"option {blame.option} of {guest.vmid}, which is not set (the default is {DEFAULTS[blame.option]})"
     return f"option {blame.option}={value} of {guest.vmid}"

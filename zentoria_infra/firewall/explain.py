@@ -10,7 +10,7 @@ from zentoria_infra.firewall.differences import Difference, Kind, Positions, nam
 from zentoria_infra.firewall.identity import identity
 from zentoria_infra.firewall.intent import Intent
 from zentoria_infra.firewall.network import End, Network
-from zentoria_infra.firewall.semantics import Blame, Direction
+from zentoria_infra.firewall.semantics import Blame, Direction, option
 from zentoria_infra.firewall.spans import Spans, contains, intersection
 
 
@@ -25,7 +25,7 @@ class Explainer:
     def lets_through(self, end: End, blame: Blame) -> str:
         """What lets something through."""
         name = name_of(blame, end.guest)
-        if blame.option.startswith("policy_") and end.guest.options.get(blame.option, "DROP").upper() != "ACCEPT":
+        if blame.option.startswith("policy_") and option(end.guest, blame.option) != "ACCEPT":
             return f"{name} lets some ICMP through where no rule denies it"
         return f"{name} lets it through"
 

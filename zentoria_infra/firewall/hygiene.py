@@ -154,9 +154,9 @@ def weakened_options(network: Network, positions: Positions, blamed: Set[tuple[i
             continue
         for key, good in MUST.items():
             value = option(guest, key)
-            if value.upper() in good or (guest.vmid, key) in blamed:
+            if value in good or (guest.vmid, key) in blamed:
                 continue
-            now = f"is {value}" if key in guest.options else f"is not set (the default is {DEFAULTS[key]})"
+            now = f"is {value}" if value == guest.options.get(key) else f"is not set (the default is {DEFAULTS[key]})"
             yield Difference(
                 Kind.WEAKENED, name, "", "", guest.vmid, None, None, positions.of_guest(guest.vmid),
                 f"option {key} of {guest.vmid} {now} and must be {good[0]}; only the rules still do its work",

@@ -23,6 +23,7 @@ from zentoria_infra.firewall.table import Line, Table, constant, sweep
 Direction = Literal["in", "out"]
 DIRECTIONS: tuple[Direction, Direction] = ("out", "in")
 DENY = ("DROP", "REJECT")
+POLICIES = ("ACCEPT", *DENY)
 
 Switch = Literal["", "datacenter", "guest", "nic"]
 """Which of the three switches is off; empty when all are on."""
@@ -179,7 +180,8 @@ def nic_filter(objects: Objects, guest: Guest, nic: Nic) -> Filter:
 
 def switch_off(objects: Objects, guest: Guest, nic: Nic) -> Switch:
     """The first of the three switches that is off."""
-    if not _on(objects.datacenter.options.get("enable", "0")):
+    enable = objects.datacenter.options.get("enable", "").strip()
+    if not (enable.isdecimal() and int(enable)):
         return "datacenter"
     if not option_on(guest, "enable"):
         return "guest"
@@ -187,13 +189,15 @@ def switch_off(objects: Objects, guest: Guest, nic: Nic) -> Switch:
 
 
 def option(guest: Guest, name: str) -> str:
-    """A guest's option as it takes effect."""
-    return guest.options.get(name, "").strip() or DEFAULTS[name]
+    """A guest's option as it takes effect: Proxmox passes over a value that it does not know."""
+    value = guest.options.get(name, "").strip()
+    known = POLICIES if name.startswith("policy_") else ("0", "1")
+    return value if value in known else DEFAULTS[name]
 
 
 def option_on(guest: Guest, name: str) -> bool:
     """Whether a guest's option is on."""
-    return _on(option(guest, name))
+    return option(guest, name) == "1"
 
 
 def own_addresses(nic: Nic) -> Spans:
@@ -203,10 +207,6 @@ def own_addresses(nic: Nic) -> Spans:
     except ValueError:
         return NOTHING
     return NOTHING if found is None else ((found[0], found[1]),)
-
-
-def _on(value: str) -> bool:
-    return value.strip().lower() not in ("", "0", "no", "off", "false")
 
 
 def _sources(objects: Objects, guest: Guest, nic: Nic) -> tuple[Spans, Blame | None]:
@@ -308,7 +308,7 @@ def _built_in(guest: Guest, direction: Direction) -> tuple[list[Clause], list[Cl
 
 def _policy(guest: Guest, direction: Direction) -> Clause:
     name = f"policy_{direction}"
-    return _everywhere(option(guest, name).upper() not in DENY, EVERY, name)
+    return _everywhere(option(guest, name) not in DENY, EVERY, name)
 
 
 def _with_policy_leak(clause: Clause) -> Iterator[Clause]:
