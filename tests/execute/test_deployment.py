@@ -165,3 +165,17 @@ def test_a_failed_container_stops_alone_and_the_next_run_goes_on(node) -> None:
     assert [(c.vmid, c.action) for c in plan.changed] == [(400, Action.START)]
     assert found.run(stages).exit_code is ExitCode.OK
     assert deployment(node.client()).plan()[0].empty
+
+
+def test_what_is_there_and_hidden_from_us_is_told_by_down_and_never_entered(node) -> None:
+    """A container outside of our pool: the token sees that the VMID is taken, and nothing else."""
+    make = {"hostname": "mine", "unprivileged": 1, "rootfs": "local:1"}
+    node.root(
+        "POST", "/nodes/pve/lxc", vmid=405, ostemplate=f"local:vztmpl/{next(iter(node.runtime.templates()))}", **make
+    )
+    found = deployment(node.client())
+    assert found.removal({405}) == ((), (405,))
+    assert found.removal({404}) == ((), ())
+    for vmid in (404, 405):
+        with pytest.raises(RefusedError, match="does not exist or is not Zentoria's"):
+            found.require_ours(vmid)

@@ -94,3 +94,11 @@ def test_a_node_that_is_gone_is_an_error_and_no_status(applied) -> None:
 
 def _gone(*args: object) -> None:
     raise UnreachableError("read the datacenter's firewall", got="no route to host")
+
+
+def test_a_missing_container_and_a_hidden_one_are_told_apart(node) -> None:
+    template = next(iter(node.runtime.templates()))
+    node.root("POST", "/nodes/pve/lxc", vmid=404, ostemplate=f"local:vztmpl/{template}", rootfs="local:1")
+    found = lines(node)
+    assert found[404].status == "not ours: we may not see it"
+    assert found[401].status == "missing"

@@ -365,3 +365,12 @@ def test_facade(node: FakeNode, keys: Any) -> None:
         bare.pct.exec(404, ["true"])
     assert "site file" in caught.value.todo
     assert bare.ssh_round_trips == 0
+
+
+def test_the_way_in_can_be_tried_without_running_anything(pct: Pct, node: FakeNode) -> None:
+    pct.reach()
+    assert pct.round_trips == 0
+    node.authorized.clear()
+    pct.close()
+    with pytest.raises(AuthError):
+        pct.reach()

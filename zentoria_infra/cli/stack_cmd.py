@@ -34,7 +34,7 @@ from zentoria_infra.plan import explain
 from zentoria_infra.plan.change import Plan
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.proof import proven_firewall
-from zentoria_infra.plan.stages import AnyStage
+from zentoria_infra.plan.stages import AnyStage, Destroy
 from zentoria_infra.proxmox.client import Proxmox
 
 NamesArgument = Annotated[
@@ -121,7 +121,9 @@ def down(
             return
         volumes = [f"{v.name} of {c.name}" for c in inventory.containers for v in c.volumes if _in(c.vmid, stages)]
         lost = f" and the data on their volumes ({', '.join(volumes)})" if volumes else ""
-        output.confirm(f"Destroy {len(stages)} containers on {node_title(inventory.site)}{lost}?", yes)
+        count = sum(isinstance(stage, Destroy) for stage in stages)
+        what = f"{count} container{'' if count == 1 else 's'}" if count else "Zentoria's firewall objects"
+        output.confirm(f"Destroy {what} on {node_title(inventory.site)}{lost}?", yes)
         with progress.shown(stages, as_json=as_json) as listen:
             deployment = deployment_of(inventory, proxmox, listen=listen)
             result = _run(deployment, stages)
@@ -189,6 +191,7 @@ def _apply(
         else:
             output.lines(explain.lines(found, stages))
         require_possible(found, allow_replace=allow_replace)
+        deployment_of(inventory, proxmox, forced).require_inside(stages)
         if stages and not yes:
             output.confirm(f"Carry out this plan on {node_title(inventory.site)}?", yes)
         with progress.shown(stages, as_json=as_json) as listen:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from zentoria_infra.errors import RefusedError, ZentoriaError
+from zentoria_infra.errors import PermissionDeniedError, RefusedError, ZentoriaError
 from zentoria_infra.execute import engine, perform, world
 from zentoria_infra.execute.events import Listener
 from zentoria_infra.execute.firewall_observe import observe_firewall
@@ -21,7 +21,7 @@ from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import make_plan
 from zentoria_infra.plan.firewall import DesiredFirewall, add_firewall
 from zentoria_infra.plan.observed import GuestCheck, World
-from zentoria_infra.plan.stages import DATACENTER, AnyStage, Destroy, LoseFlows, build_stages
+from zentoria_infra.plan.stages import DATACENTER, AnyStage, Converge, Destroy, LoseFlows, build_stages
 from zentoria_infra.plan.values import truth
 from zentoria_infra.proxmox.client import Proxmox
 
@@ -125,6 +125,8 @@ class Deployment:
         for one in reversed(self._selected(only)):
             observed = seen.containers.get(one.vmid)
             if observed is None:
+                if one.vmid in seen.taken:
+                    left.append(one.vmid)  # somebody else's: our token may not even see it
                 continue
             text = observed.config.get("description", "")
             if ownership.owner(text, one.site_id, one.vmid) is not ownership.Owner.OURS:
@@ -171,7 +173,24 @@ class Deployment:
             RefusedError: it does not carry our mark.
         """
         one = next(one for one in self._desired if one.vmid == vmid)
-        perform.require_ours(self._proxmox.observe.config(vmid, one.node), one)
+        try:
+            config = self._proxmox.observe.config(vmid, one.node)
+        except PermissionDeniedError as error:
+            raise RefusedError(
+                f"go into container {vmid} ({one.name})",
+                got=f"it does not exist or is not Zentoria's; Proxmox says the same of both: {error.got}",
+                todo="`zentoria status` tells which; `zentoria up` makes what is missing",
+            ) from None
+        perform.require_ours(config, one)
+
+    def require_inside(self, stages: Sequence[AnyStage]) -> None:
+        """See that the way into containers is open, where stages need it: before the first of them is made.
+
+        Raises:
+            UnreachableError: the node cannot be reached over SSH; AuthError when it does not accept the key.
+        """
+        if any(isinstance(stage, Converge) for stage in stages):
+            self._proxmox.pct.reach()
 
     def _seen(self, only: Collection[int] | None) -> World:
         return world.observe(self._proxmox.observe, self._selected(only), None, no_inside="not asked")

@@ -42,7 +42,8 @@ class ContainerStatus:
 def read_status(inventory: Inventory, proxmox: Proxmox) -> tuple[ContainerStatus, ...]:
     """Look at every container of the inventory. Changes nothing.
 
-    Calls: one list a node, one for the datacenter's firewall; three a container, and one command inside if it runs.
+    Calls: one list a node, one for the datacenter's firewall; three a container (one where there is
+    none of ours), and one command inside if it runs.
     """
     nodes = {inventory.node_of(container) for container in inventory.containers}
     guests = {guest.vmid: guest for node in nodes for guest in proxmox.observe.containers(node)}
@@ -51,7 +52,8 @@ def read_status(inventory: Inventory, proxmox: Proxmox) -> tuple[ContainerStatus
     def one(container: Container) -> ContainerStatus:
         guest = guests.get(container.vmid)
         if guest is None:
-            return _line(container, "missing", "", good=False)
+            taken = not proxmox.observe.is_free(container.vmid)
+            return _line(container, "not ours: we may not see it" if taken else "missing", "", good=False)
         config = proxmox.observe.config(container.vmid, guest.node).values
         whose = ownership.owner(config.get("description", ""), inventory.site.id, container.vmid)
         if whose is not ownership.Owner.OURS:

@@ -58,6 +58,16 @@ class Pct:
         """Close the SSH connection."""
         self._ssh.close()
 
+    def reach(self) -> None:
+        """Log in, and run nothing: so that what is wrong with the way there is told before anything depends on it.
+
+        Raises:
+            UnreachableError: the node could not be reached over SSH, or showed another host key; AuthError when the key
+                is not accepted.
+        """
+        with self._ssh.channel("log in over SSH, to work inside containers"):
+            pass
+
     def exec(
         self, vmid: int, argv: Sequence[str], stdin: bytes | None = None, timeout: float | None = None
     ) -> ExecResult:
