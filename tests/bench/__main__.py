@@ -35,16 +35,18 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--repeat", type=int, default=3, help="how often the warm ones are measured")
     options = parser.parse_args()
-    found: dict[str, dict[str, Any]] = growth()
-    _print(found)
-    if missing := no_lxc():
+    found: dict[str, dict[str, Any]] = {}
+    missing = no_lxc()
+    if missing:
         print(missing, file=sys.stderr)
-        return 1
-    found |= _stack(options.repeat)
+    else:
+        found |= _stack(options.repeat)
+    # After it: a child's peak memory begins with that of the process that makes it.
+    found |= growth()
     _print(found)
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
-    return 0
+    return 1 if missing else 0
 
 
 def _print(found: dict[str, dict[str, Any]]) -> None:
