@@ -38,15 +38,15 @@ def guest(name: str, *rules: Rule, **more: object) -> Guest:
 
 
 def configuration(*guests: Guest, **more: object) -> Configuration:
-    return Configuration(Datacenter(**{"options": {"enable": "1"}, **more}), (), guests)  # type: ignore[arg-type]
+    return Configuration(Datacenter(**{"options": {"enable": "1"}, **more}), (), guests)  # type: ignore[arg-type]  # fields by name
 
 
 def out(ports: str, dest: str = "10.0.0.2", **more: object) -> Rule:
-    return Rule("out", "ACCEPT", dest=dest, proto="tcp", dport=ports, **more)  # type: ignore[arg-type]
+    return Rule("out", "ACCEPT", dest=dest, proto="tcp", dport=ports, **more)  # type: ignore[arg-type]  # fields by name
 
 
 def into(ports: str, source: str = "10.0.0.1", **more: object) -> Rule:
-    return Rule("in", "ACCEPT", source=source, proto="tcp", dport=ports, **more)  # type: ignore[arg-type]
+    return Rule("in", "ACCEPT", source=source, proto="tcp", dport=ports, **more)  # type: ignore[arg-type]  # fields by name
 
 
 DENY = (Rule("in", "DROP"), Rule("out", "DROP"))

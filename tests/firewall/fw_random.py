@@ -183,7 +183,7 @@ SERVICES = [
 def packets(direction: str, near: list[str]) -> list[Packet]:
     """Every service to or from every address."""
     return [
-        Packet(own, other, **each) if direction == "out" else Packet(other, own, **each)  # type: ignore[arg-type]
+        Packet(own, other, **each) if direction == "out" else Packet(other, own, **each)  # type: ignore[arg-type]  # fields by name
         for own in near
         for other in ADDRESSES
         for each in SERVICES

@@ -106,7 +106,7 @@ def wrong(compiled: Compiled, state: Configuration, parties: Parties) -> list[st
             if source == destination or not {source, destination} & guests.keys():
                 continue
             for each in SERVICES:
-                packet = Packet(addresses[source], addresses[destination], **each)  # type: ignore[arg-type]
+                packet = Packet(addresses[source], addresses[destination], **each)  # type: ignore[arg-type]  # fields by name
                 through = all(
                     passes(state, guests[name], guests[name].nics[0], direction, packet)
                     for name, direction in ((source, "out"), (destination, "in"))
