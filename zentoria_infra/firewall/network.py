@@ -114,8 +114,7 @@ class Network:
         for nic in guest.nics:
             end = self._end(name, guest, nic, made[nic.key])
             self.ends[name, nic.key] = end
-            if not end.stray:
-                self._on_bridge[name, nic.bridge].append(end)
+            self._on_bridge[name, nic.bridge].append(end)
 
     def _drop(self, guest: Guest) -> None:
         self.foreign = [one for one in self.foreign if one[0].vmid != guest.vmid]
