@@ -63,9 +63,10 @@ class FakeNode:
 
     def drop(self) -> None:
         """Cut every connection, as a node that reboots does."""
-        for transport in self._transports:
+        # Whoever comes back at once comes to a node that has rebooted.
+        gone, self._transports = self._transports, []
+        for transport in gone:
             transport.close()
-        self._transports.clear()
 
     def stop(self) -> None:
         with contextlib.suppress(OSError):
