@@ -87,9 +87,7 @@ class Pve:
         self.at: dict[tuple[int, bool], float] = {}
         self.status = "running"
         self.has_ssh = True
-        self.sites = (
-            b"http://deb.example.org/debian/\nhttp://me:pw@security.example.org:8080/\nfile:/srv/debs/\ndeb.example.org\n"
-        )
+        self.sites = b"http://deb.example.org/debian/\nhttp://me:pw@security.example.org:8080/\nfile:/srv/debs/\ndeb.example.org\n"
         self.apt_exit = 0
         self.deaf: set[tuple[str, int]] = set()
         """Targets that never answer."""
