@@ -12,8 +12,9 @@ from tests.firewall.fw_inventories import GATEWAY, container, flow, inventory, p
 from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.execute import engine
 from zentoria_infra.execute.events import Status
+from zentoria_infra.firewall.changes import two_phases
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Rule
-from zentoria_infra.firewall.steps import InsertRule, Where, apply_step
+from zentoria_infra.firewall.steps import DropRule, InsertRule, UpdateRule, Where, apply_step
 from zentoria_infra.inventory.model import Flow, Inventory
 from zentoria_infra.plan import explain
 from zentoria_infra.plan.change import Action, ContainerPlan, Plan
@@ -276,3 +277,13 @@ def test_a_firewall_that_was_not_read_is_data_too() -> None:
         "the firewall could not be read, so nothing is applied: 403: Sys.Audit on / is lacking"
     ]
     assert "! the firewall could not be read" in text(plan, {})
+
+
+def test_an_opening_that_a_killed_run_left_goes_at_once_and_not_to_sleep() -> None:
+    """Converging closes it too: whoever comes second finds nothing, which is fine only for a removal."""
+    left = Rule("out", "ACCEPT", iface="net0", proto="tcp", dport="80", comment="zt/opening/b/tcp Package sources")
+    stale = Rule("in", "ACCEPT", proto="tcp", dport="22", comment="zt/row-99/x/b/tcp old")
+    first, then = two_phases((DropRule(Where(vmid=402), left), DropRule(Where(vmid=402), stale)))
+    asleep = dataclasses.replace(stale, enable=False)
+    assert first == (DropRule(Where(vmid=402), left), UpdateRule(Where(vmid=402), asleep, stale))
+    assert then == (DropRule(Where(vmid=402), asleep),)

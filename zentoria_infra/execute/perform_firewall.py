@@ -34,6 +34,7 @@ from zentoria_infra.inventory.model import Site
 from zentoria_infra.plan.change import LostFlow
 from zentoria_infra.proxmox import firewall_records as fw
 from zentoria_infra.proxmox.client import Proxmox
+from zentoria_infra.proxmox.errors import MissingError
 from zentoria_infra.proxmox.reachable import Patience, turn_on
 
 Say = Callable[[str], None]
@@ -291,7 +292,12 @@ class FirewallPerformer:
             case InsertRule(rule=rule):
                 write.rules.insert(scope, rule)
             case UpdateRule(rule=rule):
-                write.rules.update(scope, same_rule(rule), rule)
+                try:
+                    write.rules.update(scope, same_rule(rule), rule)
+                except MissingError:
+                    if rule.enable:
+                        raise
+                    # It was to be put to sleep, and somebody has removed it: so it is.
             case MoveToEnd(rule=rule):
                 write.rules.move(scope, same_rule(rule))
             case DropRule(rule=rule, exact=exact):

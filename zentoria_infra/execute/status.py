@@ -10,10 +10,10 @@ from typing import Any
 from zentoria_infra.errors import ApiError, ZentoriaError
 from zentoria_infra.execute.firewall_observe import nics
 from zentoria_infra.execute.reading import readers
+from zentoria_infra.firewall.identity import OPENING
 from zentoria_infra.inventory.model import Container, Inventory
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.between import CLOSED
-from zentoria_infra.plan.firewall import OPENING
 from zentoria_infra.proxmox import firewall_records as fw
 from zentoria_infra.proxmox.client import Proxmox
 

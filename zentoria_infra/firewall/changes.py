@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Group, Guest, IpSet, Rule
-from zentoria_infra.firewall.identity import identity, is_ours
+from zentoria_infra.firewall.identity import OPENING, identity, is_ours
 from zentoria_infra.firewall.steps import (
     DATACENTER,
     DropAlias,
@@ -116,7 +116,9 @@ def two_phases(lost: tuple[Step, ...]) -> tuple[tuple[Step, ...], tuple[Step, ..
     first: list[Step] = []
     then: list[Step] = []
     for step in lost:
-        if isinstance(step, DropRule) and not is_deny(step.rule) and not step.exact:
+        if isinstance(step, DropRule) and step.rule.comment.startswith(OPENING):
+            first.append(step)
+        elif isinstance(step, DropRule) and not is_deny(step.rule) and not step.exact:
             if step.rule.enable:
                 first.append(UpdateRule(step.where, dataclasses.replace(step.rule, enable=False), step.rule))
             then.append(DropRule(step.where, dataclasses.replace(step.rule, enable=False)))

@@ -5,6 +5,9 @@ from __future__ import annotations
 PREFIX = "zt/"
 """The first word of every comment of ours begins so."""
 
+OPENING = f"{PREFIX}opening/"
+"""How the identities of openings begin: package sources, for the time of a deploy."""
+
 
 def identity(comment: str) -> str:
     """The identity in a comment, as ``zt/row-7/backend/db/tcp``; empty for what is not ours."""

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from zentoria_infra.firewall.changes import datacenter_changes, guest_changes, woken
 from zentoria_infra.firewall.config import NO_OPTIONS, Configuration, Guest, Rule
+from zentoria_infra.firewall.identity import OPENING
 from zentoria_infra.firewall.intent import Compiled
 from zentoria_infra.firewall.network import assumed
 from zentoria_infra.firewall.parties import Parties
@@ -20,9 +21,6 @@ from zentoria_infra.plan.observed import World
 
 _FRESH = (Action.CREATE, Action.REPLACE)
 _PACKAGES = "packages"
-
-OPENING = "zt/opening/"
-"""How the identities of openings begin."""
 
 
 @dataclasses.dataclass(frozen=True)
