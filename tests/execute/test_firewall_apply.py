@@ -1,5 +1,6 @@
 """The shipped inventory's firewall against the lab's API: applied by identity, repaired, lost last, removed."""
 
+import dataclasses
 import functools
 import itertools
 from pathlib import Path
@@ -11,8 +12,10 @@ from zentoria_infra.execute import perform_firewall
 from zentoria_infra.execute.deployment import Deployment, require_possible
 from zentoria_infra.execute.firewall_observe import observe_firewall
 from zentoria_infra.firewall.compile import compile_firewall
+from zentoria_infra.firewall.config import Rule
 from zentoria_infra.firewall.identity import identity
 from zentoria_infra.firewall.parties import parties_of
+from zentoria_infra.firewall.steps import UpdateRule, Where
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.change import Action
@@ -345,3 +348,13 @@ def test_a_plan_for_one_container_leaves_the_others_firewall_alone(firewalled) -
     plan, stages = deployment(firewalled.client()).plan({404})
     assert {stage.vmid for stage in stages} == {404}
     assert [c.vmid for c in plan] == [404]
+
+
+def test_a_rule_that_is_gone_cannot_be_put_to_sleep_and_need_not_be(firewalled) -> None:
+    bring_up(firewalled)
+    performer = perform_firewall.FirewallPerformer(firewalled.client(), {404: "pve"})
+    gone = Rule("in", "ACCEPT", proto="tcp", dport="22", comment="zt/row-99/x/db/tcp old")
+    asleep = dataclasses.replace(gone, enable=False)
+    performer.carry_out([UpdateRule(Where(vmid=404), asleep, gone)], lambda text: None)
+    with pytest.raises(ZentoriaError, match="there is no such rule"):
+        performer.carry_out([UpdateRule(Where(vmid=404), gone, asleep)], lambda text: None)
