@@ -185,13 +185,14 @@ def _apply(
     begun = time.monotonic()
     with connect(inventory.site) as proxmox:
         output.status(f"Looking at {node_title(inventory.site)} ...", quiet=as_json)
-        found, stages = deployment_of(inventory, proxmox, forced).plan(only, wait=True)
+        deployment = deployment_of(inventory, proxmox, forced)
+        found, stages = deployment.plan(only, wait=True)
         if as_json:
             output.json_line({"event": "plan", **explain.document(found, stages)})
         else:
             output.lines(explain.lines(found, stages))
         require_possible(found, allow_replace=allow_replace)
-        deployment_of(inventory, proxmox, forced).require_inside(stages)
+        deployment.require_inside(stages)
         if stages and not yes:
             output.confirm(f"Carry out this plan on {node_title(inventory.site)}?", yes)
         with progress.shown(stages, as_json=as_json) as listen:

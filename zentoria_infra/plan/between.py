@@ -21,8 +21,8 @@ from zentoria_infra.firewall.steps import (
     SetOptions,
     Step,
     Where,
-    apply_step,
     says,
+    states,
 )
 from zentoria_infra.firewall.transition import check_steps
 from zentoria_infra.plan.change import Action, ContainerPlan, Plan
@@ -82,11 +82,8 @@ def unsafe_steps(
     steps = list(_in_order(plan, {guest.vmid for guest in there.guests}))
     if not steps:
         return ()
-    states: list[Configuration] = []
-    state = there
-    for step in steps:
-        state = apply_step(state, step)
-        states.append(state)
+    passed = list(states(there, steps))
+    state = passed[-1]
     replaced = {one.vmid for one in plan if one.action is Action.REPLACE}
     shall = {one.vmid: one for one in others}
     guests = tuple(shall.get(one.vmid, one) for one in state.guests if one.vmid not in replaced)
@@ -94,7 +91,7 @@ def unsafe_steps(
     stopped = [one.vmid for one in plan if one.start and one.action is not Action.REPLACE]
     return tuple(
         Unsafe(one.vmid, f"`{says(steps[one.step])}` ({steps[one.step].where}) would open too much: {one.explanation}")
-        for one in check_steps(there, states, after, parties, stopped)
+        for one in check_steps(there, passed, after, parties, stopped)
     )
 
 
