@@ -12,7 +12,8 @@ from zentoria_infra.firewall import objects
 from zentoria_infra.firewall.config import Datacenter, Group, IpSet, Rule
 from zentoria_infra.firewall.identity import PREFIX
 from zentoria_infra.firewall.intents import INTERNAL_NIC, Ports, Wanted
-from zentoria_infra.firewall.parties import merge, subtract
+from zentoria_infra.firewall.parties import subtract
+from zentoria_infra.firewall.spans import intersection
 from zentoria_infra.inventory.model import INTERNET
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _common(ends: Iterable[_End], guests: int) -> _Common:
             continue
         ports = owners[0].want.intent.ports
         for end in owners[1:]:
-            ports = _intersection(ports, end.want.intent.ports)
+            ports = intersection(ports, end.want.intent.ports)
         if ports:
             found[key] = (owners[0], ports)
     return found if len(found) > 1 else {}
@@ -207,15 +208,6 @@ def port_lists(ports: Ports) -> Iterator[Ports]:
         weight += weighs
     if part:
         yield tuple(part)
-
-
-def _intersection(one: Ports, other: Ports) -> Ports:
-    return merge(
-        (max(first, low), min(last, high))
-        for first, last in one
-        for low, high in other
-        if first <= high and low <= last
-    )
 
 
 def _deny(inventory: Inventory) -> tuple[Rule, Rule]:

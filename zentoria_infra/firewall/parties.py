@@ -10,6 +10,8 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from zentoria_infra.firewall.spans import difference, normal
+
 if TYPE_CHECKING:
     from zentoria_infra.inventory.model import Inventory
 
@@ -135,30 +137,12 @@ def node_addresses(inventory: Inventory) -> tuple[ipaddress.IPv4Address, ...]:
 
 def merge(spans: Iterable[Span]) -> tuple[Span, ...]:
     """Sorted spans that neither overlap nor touch."""
-    merged: list[Span] = []
-    for first, last in sorted(spans):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
-        else:
-            merged.append((first, last))
-    return tuple(merged)
+    return normal(spans)
 
 
 def subtract(spans: Iterable[Span], taken: Iterable[Span]) -> tuple[Span, ...]:
     """What of ``spans`` is in none of ``taken``; both need not be merged."""
-    left: list[Span] = []
-    cut = merge(taken)
-    for begin, last in merge(spans):
-        first = begin
-        for low, high in cut:
-            if high < first or low > last:
-                continue
-            if low > first:
-                left.append((first, low - 1))
-            first = high + 1
-        if first <= last:
-            left.append((first, last))
-    return tuple(left)
+    return difference(normal(spans), normal(taken))
 
 
 def _one(address: ipaddress.IPv4Address) -> Span:

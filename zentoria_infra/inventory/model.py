@@ -291,11 +291,6 @@ class Container(Model):
                 return volume
         raise KeyError(name)
 
-    @property
-    def all_egress(self) -> tuple[Egress, ...]:
-        """The container's own leave and that of its services."""
-        return (*self.egress, *(entry for service in self.services for entry in service.egress))
-
 
 class Positions(Protocol):
     """Where values were written. ``load`` gives the real one."""
