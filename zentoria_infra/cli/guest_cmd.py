@@ -10,6 +10,7 @@ import rich.table
 import typer
 
 from zentoria_infra.cli import output
+from zentoria_infra.cli.applying import deployment_of, vmids
 from zentoria_infra.cli.context import (
     JsonOption,
     RootOption,
@@ -19,7 +20,6 @@ from zentoria_infra.cli.context import (
     inventory_of,
     node_title,
 )
-from zentoria_infra.cli.stack_cmd import deployment_of, vmids
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute.status import ContainerStatus, read_status
 from zentoria_infra.proxmox.stream import PctSession

@@ -15,6 +15,8 @@ from zentoria_infra.cli import (
     inventory_cmd,
     lab_cmd,
     output,
+    plan_cmd,
+    redeploy_cmd,
     render_cmd,
     stack_cmd,
     verify_cmd,
@@ -62,11 +64,11 @@ def _begin(
     context.obj = Shared(root, site)
 
 
-app.command()(stack_cmd.plan)
+app.command()(plan_cmd.plan)
 app.command()(stack_cmd.up)
 app.command()(stack_cmd.down)
 app.command()(guest_cmd.status)
-app.command()(stack_cmd.redeploy)
+app.command()(redeploy_cmd.redeploy)
 app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(
     guest_cmd.exec_
 )

@@ -14,8 +14,8 @@ import rich.text
 import typer
 
 from zentoria_infra.cli import output
+from zentoria_infra.cli.applying import vmids
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, complete_container, connect, inventory_of
-from zentoria_infra.cli.stack_cmd import vmids
 from zentoria_infra.errors import ExitCode, RefusedError, ZentoriaError
 from zentoria_infra.execute.firewall_whole import observe_whole
 from zentoria_infra.execute.inside import GuestsInside

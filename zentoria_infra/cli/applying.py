@@ -1,0 +1,187 @@
+"""What the commands that change the stack share: look, show the plan, ask, run, and say how it ended."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from zentoria_infra.cli import output, progress
+from zentoria_infra.cli.context import complete_container, connect, node_title
+from zentoria_infra.errors import ExitCode, RefusedError
+from zentoria_infra.execute import engine
+from zentoria_infra.execute.deployment import Deployment, require_possible
+from zentoria_infra.execute.events import Listener
+from zentoria_infra.execute.inside import GuestsInside
+from zentoria_infra.execute.materials import ca_of
+from zentoria_infra.execute.perform_firewall import package_sources
+from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.plan import explain
+from zentoria_infra.plan.change import Plan
+from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.proof import proven_firewall
+from zentoria_infra.plan.stages import AnyStage
+from zentoria_infra.proxmox.client import Proxmox
+
+NamesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME|VMID...",
+        help="Containers, as `db`, `zentoria-db` or `404`.",
+        autocompletion=complete_container,
+    ),
+]
+ReplaceOption = Annotated[
+    bool, typer.Option("--allow-replace", help="Allow containers to be destroyed and made again.")
+]
+
+
+def vmids(inventory: Inventory, names: Sequence[str]) -> list[int]:
+    """The VMIDs of containers by their names.
+
+    Raises:
+        RefusedError: a name is not in the inventory.
+    """
+    found = []
+    for name in names:
+        try:
+            found.append(inventory.by_name(name).vmid)
+        except KeyError:
+            known = ", ".join(container.name for container in inventory.containers)
+            raise RefusedError(
+                f"find the container {name!r}", got="the inventory has none of that name", todo=f"one of: {known}"
+            ) from None
+    return found
+
+
+def deployment_of(
+    inventory: Inventory,
+    proxmox: Proxmox,
+    forced: Collection[int] = (),
+    listen: Listener = lambda event: None,
+    *,
+    firewall: bool = True,
+) -> Deployment:
+    """The deployment of a site; services of ``forced`` VMIDs are deployed anew.
+
+    Raises:
+        RefusedError: with ``firewall``, which is proven first: it would not allow exactly what the flows say.
+    """
+    inside = GuestsInside(inventory, proxmox, forced=forced)
+    return Deployment(
+        proxmox,
+        desired_containers(inventory),
+        inside,
+        listen,
+        firewall=proven_firewall(inventory) if firewall else None,
+        sources=package_sources(inventory.site),
+        management=[str(cidr) for cidr in inventory.site.firewall.management],
+    )
+
+
+def apply(
+    inventory: Inventory,
+    only: Collection[int] | None,
+    forced: Collection[int],
+    *,
+    yes: bool,
+    as_json: bool,
+    allow_replace: bool,
+) -> None:
+    """Plan for some containers or all, show it, ask, and carry it out."""
+    begun = time.monotonic()
+    with connect(inventory.site) as proxmox:
+        output.status(f"Looking at {node_title(inventory.site)} ...", quiet=as_json)
+        deployment = deployment_of(inventory, proxmox, forced)
+        found, stages = deployment.plan(only, wait=True)
+        if as_json:
+            output.json_line({"event": "plan", **explain.document(found, stages)})
+        else:
+            output.lines(explain.lines(found, stages))
+        require_possible(found, allow_replace=allow_replace)
+        deployment.require_inside(stages)
+        if stages and not yes:
+            output.confirm(f"Carry out this plan on {node_title(inventory.site)}?", yes)
+        with progress.shown(stages, as_json=as_json) as listen:
+            result = run(deployment_of(inventory, proxmox, forced, listen), stages)
+        finish(result, proxmox, as_json=as_json, begun=begun, plan=found, url=_where(inventory))
+
+
+def run(deployment: Deployment, stages: Sequence[AnyStage]) -> engine.Result:
+    """Carry out stages; Ctrl-C stops them in order."""
+    with _interruptible() as stop:
+        return deployment.run(stages, stop)
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """The first Ctrl-C sets the event, the second ends the program at once; the next run goes on either way."""
+    stop = threading.Event()
+
+    def interrupted(number: int, frame: Any) -> None:
+        if stop.is_set():
+            output.leave(ExitCode.INTERRUPTED)
+        stop.set()
+        output.note("stopping: what is at work ends first (Ctrl-C again leaves at once; both are safe)")
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def finish(
+    result: engine.Result,
+    proxmox: Proxmox,
+    *,
+    as_json: bool,
+    begun: float | None = None,
+    plan: Plan | None = None,
+    url: str = "",
+    left: Sequence[int] = (),
+) -> None:
+    """Print what failed and the totals, and leave with the code that says it."""
+    figures = {
+        "seconds": round(time.monotonic() - begun, 3) if begun is not None else None,
+        "api_calls": proxmox.api_calls.total,
+        "ssh_round_trips": proxmox.ssh_round_trips,
+    }
+    if as_json:
+        errors = [{"vmid": e.stage.vmid, "stage": e.stage.says(), "error": str(e.error)} for e in result.failed]
+        output.json_line(
+            {"event": "result", "exit_code": int(result.exit_code), "interrupted": result.interrupted,
+             "stages": len(result.ended), "errors": errors, "left": list(left), **figures}
+        )  # fmt: skip
+    else:
+        for ended in result.failed:
+            output.problem(f"{progress.title(ended.stage)}: {ended.error}")
+        output.note(_summary(result, figures, plan, url))
+    if result.exit_code is not ExitCode.OK:
+        raise typer.Exit(result.exit_code)
+
+
+def _summary(result: engine.Result, figures: dict[str, Any], plan: Plan | None, url: str) -> str:
+    calls = f"{figures['api_calls']} API calls, {figures['ssh_round_trips']} SSH round trips"
+    took = f" in {figures['seconds']:.1f} s" if figures["seconds"] is not None else ""
+    if result.interrupted:
+        return f"Interrupted{took}; run the same command again to go on."
+    if result.failed:
+        bad = sorted({e.stage.container for e in result.failed})
+        return f"Failed for {', '.join(bad)}{took}; the others are done. Put it right and run the same command again."
+    inside = f"\nNot run inside the containers: {plan.no_inside}." if plan is not None and plan.no_inside else ""
+    at = f"\n{url}" if url and not inside else ""
+    return f"Done{took}: {calls}.{inside}{at}"
+
+
+def _where(inventory: Inventory) -> str:
+    """Where users reach the stack, and what their browser must trust for it."""
+    site = inventory.site
+    if site.certificate.mode != "site-ca":
+        return site.public_url
+    return f"{site.public_url} (trust the site's CA: {ca_of(site).certificate_path})"

@@ -1,0 +1,22 @@
+"""``zentoria redeploy``: some containers to their state, with a fresh release."""
+
+from __future__ import annotations
+
+import typer
+
+from zentoria_infra.cli.applying import NamesArgument, ReplaceOption, apply, vmids
+from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, inventory_of
+
+
+def redeploy(
+    context: typer.Context,
+    names: NamesArgument,
+    root: RootOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+    allow_replace: ReplaceOption = False,
+) -> None:
+    """Bring some containers to their state and switch their services to a fresh release behind a health gate."""
+    inventory = inventory_of(context, root, site)
+    wanted = frozenset(vmids(inventory, names))
+    apply(inventory, wanted, wanted, yes=True, as_json=as_json, allow_replace=allow_replace)
