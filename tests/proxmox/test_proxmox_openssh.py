@@ -7,13 +7,16 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import paramiko
 import psutil
 import pytest
+from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EOF
 
 from zentoria_infra.errors import UnreachableError
 from zentoria_infra.proxmox.gates import Gates
@@ -92,6 +95,38 @@ def test_twenty_at_once_stay_below_max_sessions(pct: Pct) -> None:
     with ThreadPoolExecutor(20) as pool:
         results = list(pool.map(lambda n: pct.exec(404, ["sh", "-c", f"sleep 0.1; exit {n}"]).exit, range(20)))
     assert results == list(range(20))
+
+
+@pytest.mark.parametrize("late", ["data", "end of input"])
+def test_what_comes_after_a_command_has_ended_does_not_cost_the_connection(
+    pct: Pct, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    """sshd ends a connection on which something comes for a channel that both sides have closed."""
+    with pct.connection.channel("first") as other, pct.connection.channel("second") as channel:
+        transport = channel.get_transport()
+        send = type(transport)._send_user_message
+        mine = threading.get_ident()
+
+        def delayed(self: paramiko.Transport, data: paramiko.Message) -> None:
+            if threading.get_ident() == mine and data.asbytes()[0] in (MSG_CHANNEL_DATA, MSG_CHANNEL_EOF):
+                for _ in range(1000):
+                    if channel.closed:
+                        break
+                    time.sleep(0.01)
+                time.sleep(0.2)
+            send(self, data)
+
+        pct.connection.begin(other, "pct exec 404 -- sleep 1", "sleep")
+        pct.connection.begin(channel, "pct exec 404 -- sh -c 'sleep 0.2; exit 3'", "end")
+        with monkeypatch.context() as patch:
+            patch.setattr(type(transport), "_send_user_message", delayed)
+            if late == "data":
+                channel.send(b"too late")
+            else:
+                channel.shutdown_write()
+        assert channel.recv_exit_status() == 3
+        assert other.recv_exit_status() == 0
+        assert transport.is_active()
 
 
 def test_talking(pct: Pct) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 
-from zentoria_infra.errors import GuestError
+from zentoria_infra.errors import AuthError, GuestError, UnreachableError
 from zentoria_infra.execute.artifacts.cache import BlobCache
 from zentoria_infra.execute.materials import Materials
 from zentoria_infra.guest import bundle, protocol
@@ -45,12 +45,17 @@ class GuestsInside:
         return NO_SSH if self._inventory.site.proxmox.ssh.host_key is None else NO_INSIDE
 
     def check(self, vmid: int) -> GuestReport:
-        """What the agent would change, in one round trip.
+        """What the agent would change, in one round trip; once more if the connection breaks, since it changes nothing.
 
         Raises:
             GuestError: the agent could not look.
         """
-        return self._converge(vmid, "check", lambda text: None)
+        try:
+            return self._converge(vmid, "check", lambda text: None)
+        except AuthError:
+            raise
+        except UnreachableError:
+            return self._converge(vmid, "check", lambda text: None)
 
     def apply(self, vmid: int, say: Callable[[str], None]) -> GuestReport | None:
         """Bring a guest to its state, in one round trip.

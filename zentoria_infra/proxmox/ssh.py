@@ -17,12 +17,19 @@ import paramiko
 import tenacity
 
 from zentoria_infra.errors import AuthError, UnreachableError
+from zentoria_infra.proxmox.transport import OrderedTransport
 
 CHANNELS = 8
 """Channels at a time; OpenSSH's sshd allows 10 sessions a connection (MaxSessions)."""
 
 PATIENCE = 10.0
 """Seconds in which a session is asked for again: a busy sshd gives back late those that have ended."""
+
+_REFUSED = "Unable to open channel."
+"""What paramiko says of a refused session whose reason it has lost."""
+
+_RESOURCE_SHORTAGE = 4
+"""SSH_OPEN_RESOURCE_SHORTAGE (RFC 4254, section 5.1)."""
 
 KEEPALIVE = 15
 """Seconds between two keepalives, so that no firewall forgets the connection during a long install."""
@@ -170,6 +177,9 @@ class SshConnection:
             except paramiko.ChannelException:
                 raise  # nothing has begun: it may be asked for again
             except (paramiko.SSHException, OSError, EOFError) as error:
+                if str(error) == _REFUSED and transport.is_active():
+                    # The same: paramiko keeps one reason a connection, and another thread has taken ours.
+                    raise paramiko.ChannelException(_RESOURCE_SHORTAGE, str(error)) from None
                 # Others may be at work on one that is only slow; on one that cannot send, nobody is. Its own thread
                 # notices that a moment later than we do.
                 if not transport.is_active() or not isinstance(error, paramiko.SSHException):
@@ -216,6 +226,7 @@ def _connect(target: SshTarget) -> paramiko.SSHClient:
             timeout=target.connect_timeout,
             banner_timeout=target.connect_timeout,
             auth_timeout=target.connect_timeout,
+            transport_factory=OrderedTransport,
         )
     except UnreachableError:
         client.close()

@@ -1,0 +1,56 @@
+"""Looks into guests over a connection that breaks."""
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from tests.support.stack import ROOT
+from zentoria_infra.errors import AuthError, UnreachableError
+from zentoria_infra.execute.inside import GuestsInside
+from zentoria_infra.guest import protocol
+from zentoria_infra.guest.state import GuestReport, GuestState
+from zentoria_infra.inventory.load import load
+
+REPORT = GuestReport(vmid=404, mode="check", resources=())
+
+
+def guests(monkeypatch: pytest.MonkeyPatch, errors: list[Exception]) -> tuple[GuestsInside, list[str]]:
+    modes: list[str] = []
+
+    @contextmanager
+    def session(vmid, argv):
+        yield None
+
+    def converge(channel, state, blobs, mode, heard):
+        modes.append(mode)
+        if errors:
+            raise errors.pop(0)
+        return REPORT
+
+    monkeypatch.setattr(protocol, "converge", converge)
+    proxmox = SimpleNamespace(pct=SimpleNamespace(session=session), has_ssh=True)
+    inside = GuestsInside(load(ROOT, site="lab"), proxmox)
+    monkeypatch.setattr(inside, "state", lambda vmid: GuestState(vmid=vmid, hostname="db", resources=()))
+    return inside, modes
+
+
+def test_a_look_is_repeated_once_over_a_new_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, modes = guests(monkeypatch, [UnreachableError("look", got="the SSH connection broke")])
+    assert inside.check(404) is REPORT
+    assert modes == ["check", "check"]
+
+
+def test_a_look_is_not_repeated_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, modes = guests(monkeypatch, [UnreachableError("look", got="broke")] * 3)
+    with pytest.raises(UnreachableError):
+        inside.check(404)
+    assert len(modes) == 2
+
+
+@pytest.mark.parametrize(("error", "apply"), [(AuthError("look"), False), (UnreachableError("look"), True)])
+def test_neither_what_cannot_get_better_nor_a_change_is_repeated(monkeypatch, error, apply) -> None:
+    inside, modes = guests(monkeypatch, [error])
+    with pytest.raises(UnreachableError):
+        inside.apply(404, print) if apply else inside.check(404)
+    assert len(modes) == 1
