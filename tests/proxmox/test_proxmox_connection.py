@@ -242,21 +242,26 @@ def test_not_a_proxmox(scripted_connection: Any, reply: Reply, text: str) -> Non
 def test_parameters_and_path_arrive_as_they_are(scripted_connection: Any) -> None:
     connection, server = scripted_connection(lambda seen: data(None))
     connection.call("DELETE", "/nodes/{node}/lxc/{vmid}", {"purge": True, "force": None}, node="pve1", vmid=404)
-    connection.call("PUT", "/x/{cidr}", {"enable": False, "text": "ä;b\nc&d"}, cidr="10.0.0.0/24")
+    member = "/nodes/{node}/lxc/{vmid}/firewall/ipset/{ipset}/{cidr}"
+    path = {"node": "pve1", "vmid": 404, "ipset": "x", "cidr": "10.0.0.0/24"}
+    connection.call("PUT", member, {"enable": False, "text": "ä;b\nc&d"}, **path)
     delete, put = server.seen
     assert (delete.path, delete.form) == ("/nodes/pve1/lxc/404", {"purge": "1"})
     assert "Content-Length" not in delete.headers or delete.headers["Content-Length"] == "0"
-    assert (put.path, put.form) == ("/x/10.0.0.0/24", {"enable": "0", "text": "ä;b\nc&d"})
+    assert (put.path, put.form) == (
+        "/nodes/pve1/lxc/404/firewall/ipset/x/10.0.0.0/24",
+        {"enable": "0", "text": "ä;b\nc&d"},
+    )
     assert put.headers["Authorization"] == "PVEAPIToken=zentoria@pve!up=canary-token-secret"
 
 
 def test_many_threads_share_few_connections(scripted_connection: Any) -> None:
     connection, server = scripted_connection(lambda seen: data(seen.path))
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda n: connection.call("GET", "/n/{n}", n=n), range(80)))
-    assert answers == [f"/n/{n}" for n in range(80)]
+        answers = list(pool.map(lambda n: connection.call("GET", "/nodes/{node}/status", node=n), range(80)))
+    assert answers == [f"/nodes/{n}/status" for n in range(80)]
     assert server.connections <= 8
-    assert connection.stats.by_path() == {"GET /n/{n}": 80}
+    assert connection.stats.by_path() == {"GET /nodes/{node}/status": 80}
     assert connection.stats.by_verb() == {"GET": 80}
 
 

@@ -16,7 +16,7 @@ import requests
 import tenacity
 
 from zentoria_infra.errors import ApiError, AuthError, UnreachableError
-from zentoria_infra.proxmox import errors, session
+from zentoria_infra.proxmox import endpoints, errors, session
 from zentoria_infra.proxmox.secret import Secret
 from zentoria_infra.proxmox.stats import CallStats
 
@@ -201,6 +201,9 @@ class Connection:
             repeat: what may be sent again.
             tried: what it is for, in the user's words, for errors: "create container 404".
             path: values for the names in the template.
+
+        Raises:
+            UnknownEndpointError: the endpoint is not in :data:`~zentoria_infra.proxmox.endpoints.ENDPOINTS`.
         """
         return self._send(verb, template, params, repeat, tried, path)
 
@@ -213,6 +216,7 @@ class Connection:
         tried: str,
         path: Mapping[str, object],
     ) -> Any:
+        endpoints.require(verb, template)
         where = template.format_map({key: quote(str(value), safe="") for key, value in path.items()})
         sent = {key: _plain(value) for key, value in (params or {}).items() if value is not None}
         what = errors.Call(verb, where, self.endpoint.where, self._secrets(sent), tried, self._credentials.who)
