@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from zentoria_infra.firewall.changes import Changes
-from zentoria_infra.firewall.steps import says
 from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, Effect, Plan
+from zentoria_infra.plan.document import document as whole
 from zentoria_infra.plan.stages import AnyStage
 
 _SIGNS = {
@@ -72,46 +71,7 @@ def summary(plan: Plan) -> str:
 
 def document(plan: Plan, stages: Sequence[AnyStage]) -> dict[str, Any]:
     """The plan as plain data for ``--json``."""
-    steps = _by_vmid(stages)
-    return {
-        "changes": not plan.empty,
-        "summary": {action.value: number for action, number in plan.counts().items()},
-        "problems": list(plan.problems),
-        "inside_not_run": plan.no_inside,
-        "firewall": {
-            "turn_on": plan.switch_on,
-            "datacenter": _changes(plan.datacenter),
-            "lost_flows": [flow.says for flow in plan.cut],
-            "foreign": list(plan.foreign_rules),
-        },
-        "containers": [
-            {
-                "vmid": c.vmid,
-                "name": c.name,
-                "node": c.node,
-                "action": c.action.value,
-                "reason": c.reason,
-                "attributes": [
-                    {
-                        "key": a.key,
-                        "before": a.before,
-                        "after": a.after,
-                        "effect": a.effect.name.lower(),
-                        "via": a.via.value,
-                        "where": a.where,
-                    }
-                    for a in c.attributes
-                ],
-                "firewall": _changes(c.firewall),
-                "inside": None
-                if c.guest is None
-                else [{"id": r.id, "detail": r.detail, "diff": r.diff} for r in c.guest.changes],
-                "inside_unknown": c.guest_unknown,
-                "steps": [stage.says() for stage in steps.get(c.vmid, ())],
-            }
-            for c in plan
-        ],
-    }
+    return whole(plan, stages).model_dump(mode="json")
 
 
 def _datacenter(plan: Plan, stages: Sequence[AnyStage], *, everything: bool) -> Iterator[str]:
@@ -137,14 +97,6 @@ def _shortened(reasons: Sequence[str], *, everything: bool) -> Sequence[str]:
     if everything or len(reasons) <= _MOST_REASONS:
         return reasons
     return [*reasons[: _MOST_REASONS - 1], f"and {len(reasons) - _MOST_REASONS + 1} more (`zentoria plan --all`)"]
-
-
-def _changes(changes: Changes) -> dict[str, list[str]]:
-    return {
-        "gained": [says(step) for step in changes.gained],
-        "lost": [says(step) for step in changes.lost],
-        "reasons": list(changes.reasons),
-    }
 
 
 def _by_vmid(stages: Iterable[AnyStage]) -> dict[int, list[AnyStage]]:
