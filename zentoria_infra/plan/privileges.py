@@ -1,8 +1,35 @@
-"""Which rights a change needs: a privilege of Proxmox on a path of its tree of permissions."""
+"""Which rights a change needs: a privilege of Proxmox on a path of its tree of permissions. Pure.
+
+Proxmox asks for the right of each option (``PVE::LXC::check_ct_modify_config_perm``); what it asks beyond its
+documentation was measured on Proxmox VE 8.4, one privilege taken away at a time. A right on a guest may come from the
+pool that it is in, and does for Zentoria: so a guest with a pool is named by it.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from zentoria_infra.firewall.steps import Step
+from zentoria_infra.plan.change import AttributeChange, Via
+from zentoria_infra.plan.desired import DesiredContainer
+from zentoria_infra.plan.stages import (
+    Configure,
+    Converge,
+    Create,
+    Destroy,
+    ForgetFlows,
+    GainFlows,
+    LoseFlows,
+    PctSet,
+    Resize,
+    Restart,
+    Stage,
+    Start,
+    SwitchOn,
+)
+from zentoria_infra.plan.values import parse_properties
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -19,3 +46,142 @@ class Need:
 
     def __str__(self) -> str:
         return f"{self.privilege} on {self.path}"
+
+
+ZONE = "localnetwork"
+"""The SDN zone of bridges that are none of SDN's (PVE::Network::SDN::Zones)."""
+
+_PRIVILEGE: Mapping[str, str] = {
+    "cores": "VM.Config.CPU",
+    "cpulimit": "VM.Config.CPU",
+    "cpuunits": "VM.Config.CPU",
+    "memory": "VM.Config.Memory",
+    "swap": "VM.Config.Memory",
+    "hostname": "VM.Config.Network",
+    "nameserver": "VM.Config.Network",
+    "searchdomain": "VM.Config.Network",
+    "features": "VM.Allocate",  # nesting alone: all else is for root@pam, and goes through `pct set`
+}
+_DISK = re.compile(r"rootfs|(mp|unused)\d+")
+_NET = re.compile(r"net\d+")
+_OTHER = "VM.Config.Options"
+
+
+def guest_path(vmid: int, pool: str = "") -> str:
+    """Where the rights on a guest are: at its pool, without one at the guest itself."""
+    return f"/pool/{pool}" if pool else f"/vms/{vmid}"
+
+
+def attribute_needs(key: str, guest: str = "/vms/{vmid}", *values: str) -> tuple[Need, ...]:
+    """What setting one option of a container needs.
+
+    Args:
+        key: the option, as ``memory`` or ``net0``.
+        guest: where the rights on the guest are, from :func:`guest_path`.
+        values: those before and after; they say which storage and which bridges it is about.
+    """
+    if _NET.fullmatch(key):
+        return (Need(guest, "VM.Config.Network"), *_bridges(values))
+    if _DISK.fullmatch(key):
+        return (Need(guest, "VM.Config.Disk"), *_storages(values))
+    return (Need(guest, _PRIVILEGE.get(key, _OTHER)),)
+
+
+def change_needs(change: AttributeChange, vmid: int, pool: str = "") -> tuple[Need, ...]:
+    """What one change of a container's configuration needs; what goes through ``pct`` over SSH needs no right here.
+
+    Args:
+        change: the change.
+        vmid: the container.
+        pool: its pool; empty without one.
+    """
+    guest = guest_path(vmid, pool)
+    if change.via is Via.PCT:
+        return ()
+    if change.via is Via.RESIZE:
+        return (Need(guest, "VM.Config.Disk"), Need(guest, _OTHER))
+    return attribute_needs(change.key, guest, change.before, change.after)
+
+
+def firewall_needs(steps: Iterable[Step], pool: str = "") -> tuple[Need, ...]:
+    """What changing firewalls needs: reading comes before writing."""
+    found: list[Need] = []
+    for vmid in {step.where.vmid for step in steps}:
+        guest = guest_path(vmid, pool)
+        found += [Need(guest, "VM.Audit"), Need(guest, "VM.Config.Network")] if vmid else _DATACENTER
+    return _sorted(found)
+
+
+_DATACENTER = (Need("/", "Sys.Audit"), Need("/", "Sys.Modify"))
+
+
+def stage_needs(stage: Stage, pool: str = "", desired: DesiredContainer | None = None) -> tuple[Need, ...]:
+    """What one stage needs.
+
+    Args:
+        stage: the stage.
+        pool: the pool of the containers; empty without one.
+        desired: the stage's container; with it, growing a volume names the storage.
+    """
+    guest = guest_path(stage.vmid, pool)
+    look = Need(guest, "VM.Audit")
+    match stage:
+        case Create(desired=made):
+            return create_needs(made)
+        case Destroy():
+            return _sorted((look, Need(guest, "VM.Allocate"), Need(guest, "VM.PowerMgmt")))
+        case Start() | Restart():
+            return (look, Need(guest, "VM.PowerMgmt"))
+        case Configure(changes=changes):
+            return _sorted((look, *(need for one in changes for need in change_needs(one, stage.vmid, pool))))
+        case Resize(change=change):
+            volumes = (desired.rootfs, *desired.volumes) if desired else ()
+            storages = (f"/storage/{one.storage}" for one in volumes if one.key == change.key)
+            space = (Need(path, "Datastore.AllocateSpace") for path in storages)
+            return _sorted((look, *change_needs(change, stage.vmid, pool), *space))
+        case PctSet():
+            return (look,)
+        case Converge(opening=opening, closing=closing):
+            return _sorted((look, *firewall_needs((*opening, *closing), pool)))
+        case GainFlows(steps=steps) | LoseFlows(steps=steps) | ForgetFlows(steps=steps):
+            return firewall_needs(steps, pool)
+        case SwitchOn():
+            return _DATACENTER
+        case _:
+            return ()
+
+
+def create_needs(desired: DesiredContainer) -> tuple[Need, ...]:
+    """What making a container needs: the call sets most of its options, and needs the right of each."""
+    guest = guest_path(desired.vmid, desired.pool)
+    volumes = (desired.rootfs, *desired.volumes)
+    bridges = (net["bridge"] for net in desired.nets.values() if net.get("bridge"))
+    needs = [Need(guest, "VM.Allocate"), Need(guest, "VM.Audit"), Need(guest, _OTHER)]
+    needs += [Need(guest, "VM.Config.Disk"), Need(guest, "VM.Config.Network")]
+    needs += [need for key in desired.options for need in attribute_needs(key, guest)]
+    needs += [Need(f"/storage/{one.storage}", "Datastore.AllocateSpace") for one in volumes]
+    needs += [Need(f"/storage/{desired.ostemplate.partition(':')[0]}", "Datastore.Audit")]
+    needs += [Need(f"/sdn/zones/{ZONE}/{bridge}", "SDN.Use") for bridge in bridges]
+    if desired.pool:
+        needs.append(Need(guest, "Pool.Audit"))
+    return _sorted(needs)
+
+
+def _bridges(values: Iterable[str]) -> tuple[Need, ...]:
+    """A NIC that moves from one bridge to another needs the right on both."""
+    found = (parse_properties(value) for value in values if value)
+    return tuple(Need(_bridge_path(net), "SDN.Use") for net in found if net.get("bridge"))
+
+
+def _bridge_path(net: Mapping[str, str]) -> str:
+    tag = f"/{net['tag']}" if net.get("tag") else ""
+    return f"/sdn/zones/{ZONE}/{net['bridge']}{tag}"
+
+
+def _storages(values: tuple[str, ...]) -> tuple[Need, ...]:
+    volumes = (parse_properties(value, "volume").get("volume", "") for value in values[-1:] if value)
+    return tuple(Need(f"/storage/{one.partition(':')[0]}", "Datastore.AllocateSpace") for one in volumes if ":" in one)
+
+
+def _sorted(needs: Iterable[Need]) -> tuple[Need, ...]:
+    return tuple(sorted(set(needs)))
