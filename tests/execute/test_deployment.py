@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from zentoria_infra.errors import ExitCode, RefusedError
-from zentoria_infra.execute.deployment import Deployment, require_possible
+from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.perform import create_parameters
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.inventory.load import load
 from zentoria_infra.plan.change import Action
 from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.limits import require_possible
 from zentoria_infra.proxmox import Proxmox
 
 ROOT = Path(__file__).resolve().parents[2]

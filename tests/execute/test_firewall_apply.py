@@ -9,7 +9,7 @@ import pytest
 
 from zentoria_infra.errors import ExitCode, RefusedError, ZentoriaError
 from zentoria_infra.execute import perform_firewall
-from zentoria_infra.execute.deployment import Deployment, require_possible
+from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.firewall_observe import observe_firewall
 from zentoria_infra.firewall.compile import compile_firewall
 from zentoria_infra.firewall.config import Rule
@@ -21,6 +21,7 @@ from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.change import Action
 from zentoria_infra.plan.firewall import DesiredFirewall
 from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.limits import require_possible
 from zentoria_infra.plan.stages import CutConnections, GainFlows, LoseFlows, Start
 from zentoria_infra.proxmox import Proxmox
 from zentoria_infra.proxmox.reachable import Patience

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zentoria_infra.errors import RefusedError
-from zentoria_infra.execute.deployment import require_possible
 from zentoria_infra.guest.state import GuestReport, ResourceReport
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.change import Action, Effect, Via
 from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
 from zentoria_infra.plan.diff import attribute_changes, make_plan, plan_container
 from zentoria_infra.plan.explain import summary
+from zentoria_infra.plan.limits import Allow, require_possible
 from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
 from zentoria_infra.plan.stages import build_stages
 from zentoria_infra.plan.values import GIB, format_properties, format_tags, parse_properties, parse_tags
@@ -165,7 +165,7 @@ def test_a_replacement_names_all_data_that_would_be_lost_and_what_is_protected_i
     assert plan.volumes == ("mp0 (/var/lib/postgresql)", "mp5 (/mine)", "unused0 (no mount point)")
     whole = make_plan((DB,), World({404: observed}, guests={404: CLEAN}))
     with pytest.raises(RefusedError, match="is protected"):
-        require_possible(whole, allow_replace=True)
+        require_possible(whole, [Allow.REPLACE])
 
 
 def test_a_container_that_is_still_being_created_is_not_called_unchanged() -> None:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from tests.firewall.fw_inventories import container, flow, inventory, port
 from zentoria_infra.errors import RefusedError
-from zentoria_infra.execute.deployment import require_possible
 from zentoria_infra.firewall.changes import datacenter_changes, guest_changes
 from zentoria_infra.firewall.config import Configuration, Datacenter, Entry, Guest, IpSet, Rule
 from zentoria_infra.firewall.identity import identity
@@ -21,6 +20,7 @@ from zentoria_infra.firewall.steps import DATACENTER, DropRule, InsertRule, PutA
 from zentoria_infra.plan.between import CLOSED, unsafe_steps
 from zentoria_infra.plan.change import Action, ContainerPlan, Plan
 from zentoria_infra.plan.firewall import DesiredFirewall, add_firewall
+from zentoria_infra.plan.limits import require_possible
 from zentoria_infra.plan.observed import World
 from zentoria_infra.plan.proof import proven_firewall
 

@@ -15,15 +15,16 @@ from zentoria_infra.cli import output, progress
 from zentoria_infra.cli.context import complete_container, connect, node_title
 from zentoria_infra.errors import ExitCode, RefusedError
 from zentoria_infra.execute import engine
-from zentoria_infra.execute.deployment import Deployment, require_possible
+from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.events import Listener
 from zentoria_infra.execute.inside import GuestsInside
 from zentoria_infra.execute.materials import ca_of
 from zentoria_infra.execute.perform_firewall import package_sources
-from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.inventory.model import Inventory, Site
 from zentoria_infra.plan import explain
 from zentoria_infra.plan.change import Plan
 from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.limits import Allow, lost, require_possible
 from zentoria_infra.plan.proof import proven_firewall
 from zentoria_infra.plan.stages import AnyStage
 from zentoria_infra.proxmox.client import Proxmox
@@ -36,8 +37,13 @@ NamesArgument = Annotated[
         autocompletion=complete_container,
     ),
 ]
-ReplaceOption = Annotated[
-    bool, typer.Option("--allow-replace", help="Allow containers to be destroyed and made again.")
+AllowOption = Annotated[
+    list[Allow] | None,
+    typer.Option(
+        "--allow",
+        help="Go beyond a limit: `replace` lets containers be destroyed and made again, `restarts` lets more of them "
+        "restart at once than the site's `limits.restarts` (30 %).",
+    ),
 ]
 
 
@@ -91,7 +97,7 @@ def apply(
     *,
     yes: bool,
     as_json: bool,
-    allow_replace: bool,
+    allow: Collection[Allow],
 ) -> None:
     """Plan for some containers or all, show it, ask, and carry it out."""
     begun = time.monotonic()
@@ -103,10 +109,10 @@ def apply(
             output.json_line({"event": "plan", **explain.document(found, stages)})
         else:
             output.lines(explain.lines(found, stages))
-        require_possible(found, allow_replace=allow_replace)
+        require_possible(found, allow, restarts=inventory.site.limits.restarts, of=len(inventory.containers))
         deployment.require_inside(stages)
         if stages and not yes:
-            output.confirm(f"Carry out this plan on {node_title(inventory.site)}?", yes)
+            output.confirm(_question(found, inventory.site), yes)
         with progress.shown(stages, as_json=as_json) as listen:
             result = run(deployment_of(inventory, proxmox, forced, listen), stages)
         finish(result, proxmox, as_json=as_json, begun=begun, plan=found, url=_where(inventory))
@@ -177,6 +183,12 @@ def _summary(result: engine.Result, figures: dict[str, Any], plan: Plan | None, 
     inside = f"\nNot run inside the containers: {plan.no_inside}." if plan is not None and plan.no_inside else ""
     at = f"\n{url}" if url and not inside else ""
     return f"Done{took}: {calls}.{inside}{at}"
+
+
+def _question(plan: Plan, site: Site) -> str:
+    """What is asked before a run: with what it destroys or interrupts."""
+    warnings = "".join(f"{one}\n" for one in lost(plan))
+    return f"{warnings}Carry out this plan on {node_title(site)}?"
 
 
 def _where(inventory: Inventory) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from zentoria_infra.cli.applying import NamesArgument, ReplaceOption, apply, vmids
+from zentoria_infra.cli.applying import AllowOption, NamesArgument, apply, vmids
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, inventory_of
 
 
@@ -14,9 +14,9 @@ def redeploy(
     root: RootOption = None,
     site: SiteOption = None,
     as_json: JsonOption = False,
-    allow_replace: ReplaceOption = False,
+    allow: AllowOption = None,
 ) -> None:
     """Bring some containers to their state and switch their services to a fresh release behind a health gate."""
     inventory = inventory_of(context, root, site)
     wanted = frozenset(vmids(inventory, names))
-    apply(inventory, wanted, wanted, yes=True, as_json=as_json, allow_replace=allow_replace)
+    apply(inventory, wanted, wanted, yes=True, as_json=as_json, allow=allow or ())

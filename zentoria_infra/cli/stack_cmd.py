@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zentoria_infra.cli import output, progress
-from zentoria_infra.cli.applying import ReplaceOption, apply, deployment_of, finish, run, vmids
+from zentoria_infra.cli.applying import AllowOption, apply, deployment_of, finish, run, vmids
 from zentoria_infra.cli.context import (
     JsonOption,
     RootOption,
@@ -28,11 +28,11 @@ def up(
     site: SiteOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
-    allow_replace: ReplaceOption = False,
+    allow: AllowOption = None,
 ) -> None:
     """Bring the whole stack to the state of the inventory: plan, ask, execute. A second run changes nothing."""
     inventory = inventory_of(context, root, site)
-    apply(inventory, None, frozenset(), yes=yes, as_json=as_json, allow_replace=allow_replace)
+    apply(inventory, None, frozenset(), yes=yes, as_json=as_json, allow=allow or ())
 
 
 def down(

@@ -16,7 +16,7 @@ from zentoria_infra.execute.perform_firewall import NO_PROXY, FirewallPerformer,
 from zentoria_infra.firewall import changes
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan import ownership
-from zentoria_infra.plan.change import Action, Plan
+from zentoria_infra.plan.change import Plan
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import make_plan
 from zentoria_infra.plan.firewall import DesiredFirewall, add_firewall
@@ -205,37 +205,3 @@ class Deployment:
             return GuestCheck(unknown=world.describe(error))
         except OSError as error:
             return GuestCheck(unknown=f"{error.strerror or error} on this machine")
-
-
-def require_possible(plan: Plan, *, allow_replace: bool = False) -> None:
-    """Refuse a plan that must not be carried out.
-
-    Raises:
-        RefusedError: something stands in the way; nothing was changed. All reasons are in it.
-    """
-    reasons = [f"container {c.vmid} ({c.name}) is not Zentoria's: {c.reason}" for c in plan.refused]
-    todo = "move what is there to another VMID, or change the VMID in the inventory; Zentoria never touches it"
-    replaced = [c for c in plan if c.action is Action.REPLACE]
-    held = [c for c in replaced if c.protected]
-    if not reasons and held:
-        reasons = [
-            f"container {c.vmid} ({c.name}) would have to be replaced and is protected: {c.reason}" for c in held
-        ]
-        todo = "undo that change in the inventory; or first take the protection off (`protect: false`, `zentoria up`)"
-    if not reasons and plan.unfinished:
-        reasons = [f"container {c.vmid} ({c.name}): {c.reason}" for c in plan.unfinished]
-        todo = "wait until its create task on the node has ended, then run again"
-    if not reasons and replaced and not allow_replace:
-        reasons = [
-            f"container {c.vmid} ({c.name}) would be destroyed and made again: {c.reason}"
-            + (f"; its data on {', '.join(c.volumes)} would be lost" if c.volumes else "")
-            for c in replaced
-        ]
-        todo = "undo that change in the inventory, or allow it with --allow-replace"
-    if not reasons and plan.problems:
-        reasons = list(plan.problems)
-        todo = "put that right on the node or in the site's file, then run again; nothing was changed"
-    if reasons:
-        raise RefusedError(
-            "carry out the plan", got="\n".join(["", *(f"  - {reason}" for reason in reasons)]), todo=todo
-        )

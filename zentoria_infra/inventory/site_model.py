@@ -162,6 +162,13 @@ class Parallel(Model):
     """Creates on one storage. Proxmox's pvedaemon has three workers."""
 
 
+class Limits(Model):
+    """What one run may do to the stack unasked; more needs ``--allow``."""
+
+    restarts: Annotated[int, Field(ge=1, le=100)] = 30
+    """Percent of the containers that one run may restart. A single one is always within it."""
+
+
 class Site(Model):
     """Everything that differs from one installation to the next. Relative ``*_file`` paths belong to their file."""
 
@@ -198,6 +205,7 @@ class Site(Model):
     """Port of that name; another one where something forwards it, as the lab does."""
     certificate: Certificate = Certificate()
     parallel: Parallel = Parallel()
+    limits: Limits = Limits()
     firewall: FirewallSite = FirewallSite()
     secrets_file: FilePath | None = None
     """None: ``~/.config/zentoria/<id>/secrets.json``. Never inside the project."""

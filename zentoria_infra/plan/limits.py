@@ -1,0 +1,121 @@
+"""What a run may do unasked: how much of the stack it disturbs at once, and what it never does."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Iterator
+
+from zentoria_infra.errors import RefusedError
+from zentoria_infra.plan.change import Action, ContainerPlan, Plan
+
+RESTARTS = 30
+"""Percent of the containers that one run may restart without being asked to allow it, unless a site says else."""
+
+
+class Allow(enum.StrEnum):
+    """What a user can allow a run beyond its limits."""
+
+    RESTARTS = "restarts"
+    """Restart more containers at once than the limit."""
+    REPLACE = "replace"
+    """Destroy containers and make them again."""
+
+
+def require_possible(
+    plan: Plan, allow: Collection[Allow] = (), *, restarts: int = RESTARTS, of: int | None = None
+) -> None:
+    """Refuse a plan that must not be carried out.
+
+    Args:
+        plan: what would be done.
+        allow: what the user has allowed beyond the limits.
+        restarts: the limit of restarted containers, in percent. A single one is always within it.
+        of: how many containers there are; default: those of the plan that exist.
+
+    Raises:
+        RefusedError: something stands in the way; nothing was changed. All reasons of the first kind are in it.
+    """
+    for reasons, todo in (
+        _foreign(plan),
+        _held(plan),
+        _unfinished(plan),
+        _over(plan, allow, restarts, of),
+        _problems(plan),
+    ):
+        if reasons:
+            lines = "\n".join(["", *(f"  - {reason}" for reason in reasons)])
+            raise RefusedError("carry out the plan", got=lines, todo=todo)
+
+
+def restarted(plan: Plan) -> tuple[ContainerPlan, ...]:
+    """Containers that run and will be restarted."""
+    return tuple(one for one in plan if one.restart)
+
+
+def replaced(plan: Plan) -> tuple[ContainerPlan, ...]:
+    """Containers that will be destroyed and made again."""
+    return tuple(one for one in plan if one.action is Action.REPLACE)
+
+
+def lost(plan: Plan) -> Iterator[str]:
+    """What a run destroys or interrupts, in words, for the question whether to go on."""
+    for one in replaced(plan):
+        data = f" and the data on {', '.join(one.volumes)}" if one.volumes else ""
+        yield f"{one.name} ({one.vmid}) is destroyed and made again; its root file system{data} will be lost"
+    if names := [one.name for one in restarted(plan)]:
+        yield f"{', '.join(names)} will be restarted"
+    if plan.cut:
+        yield f"open connections of {len(plan.cut)} lost flow{'' if len(plan.cut) == 1 else 's'} are cut"
+
+
+_Found = tuple[list[str], str]
+
+
+def _foreign(plan: Plan) -> _Found:
+    reasons = [f"container {c.vmid} ({c.name}) is not Zentoria's: {c.reason}" for c in plan.refused]
+    return reasons, "move what is there to another VMID, or change the VMID in the inventory; Zentoria never touches it"
+
+
+def _held(plan: Plan) -> _Found:
+    reasons = [
+        f"container {c.vmid} ({c.name}) would have to be replaced and is protected: {c.reason}"
+        for c in replaced(plan)
+        if c.protected
+    ]
+    return reasons, (
+        "undo that change in the inventory; or first take the protection off (`protect: false`, `zentoria up`)"
+    )
+
+
+def _unfinished(plan: Plan) -> _Found:
+    reasons = [f"container {c.vmid} ({c.name}): {c.reason}" for c in plan.unfinished]
+    return reasons, "wait until its create task on the node has ended, then run again"
+
+
+def _over(plan: Plan, allow: Collection[Allow], restarts: int, of: int | None) -> _Found:
+    """What goes beyond the limits."""
+    reasons: list[str] = []
+    options: list[Allow] = []
+    if Allow.REPLACE not in allow and (found := replaced(plan)):
+        options.append(Allow.REPLACE)
+        reasons += (
+            f"container {c.vmid} ({c.name}) would be destroyed and made again: {c.reason}"
+            + (f"; its data on {', '.join(c.volumes)} would be lost" if c.volumes else "")
+            for c in found
+        )
+    there = of or sum(c.action not in (Action.CREATE, Action.REFUSE, Action.WAIT) for c in plan)
+    disturbed = {c.vmid: c for c in (*restarted(plan), *replaced(plan))}
+    if Allow.RESTARTS not in allow and len(disturbed) > 1 and len(disturbed) * 100 > there * restarts:
+        options.append(Allow.RESTARTS)
+        names = ", ".join(c.name for c in disturbed.values())
+        reasons.append(
+            f"{len(disturbed)} of {there} containers would be restarted at once ({names}); the limit is {restarts} %"
+        )
+    words = " ".join(f"--allow {one}" for one in options)
+    return reasons, (
+        f"undo that change in the inventory, take a part of it at a time (`--only`), or allow it with {words}"
+    )
+
+
+def _problems(plan: Plan) -> _Found:
+    return list(plan.problems), "put that right on the node or in the site's file, then run again; nothing was changed"
