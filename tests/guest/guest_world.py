@@ -96,11 +96,15 @@ class Guest:
         return Pipe(argv, environment)
 
     def run(
-        self, *resources: Resource, mode: protocol.Mode = "apply", heard: protocol.Heard = lambda e: None
+        self,
+        *resources: Resource,
+        mode: protocol.Mode = "apply",
+        heard: protocol.Heard = lambda e: None,
+        key: bytes = b"",
     ) -> GuestReport:
         pipe = self.pipe()
         try:
-            return protocol.converge(pipe, state(*resources), self, mode, heard)
+            return protocol.converge(pipe, state(*resources), self, mode, heard, key)
         finally:
             pipe.end()
 

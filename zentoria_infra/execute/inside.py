@@ -12,11 +12,14 @@ from zentoria_infra.execute.artifacts.cache import BlobCache
 from zentoria_infra.execute.materials import Materials
 from zentoria_infra.guest import bundle, protocol
 from zentoria_infra.guest.roles.compile import compile_guest
+from zentoria_infra.guest.secrets import new_password
 from zentoria_infra.guest.state import GuestReport, GuestState
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.proxmox.client import Proxmox
 
 NO_SSH = "there is no SSH to the node (`proxmox.ssh.host_key` is not set), so nothing can be run in its containers"
+KEY_PATH = "zentoria/site/fingerprints"
+"""Where the secret store holds the key of fingerprints."""
 NO_INSIDE = "its containers have no inside (`proxmox.ssh.inside` is false, as in a lab without LXC)"
 
 
@@ -79,6 +82,21 @@ class GuestsInside:
                 self._states[vmid] = compile_guest(self._inventory, container, self._materials, nonce=nonce)
             return self._states[vmid]
 
+    @property
+    def key(self) -> bytes:
+        """The site's key for fingerprints of what may be secret; made at its first use.
+
+        Raises:
+            PrivateFileError: the file of secrets cannot be used.
+        """
+        with self._making:
+            return self._key
+
+    @cached_property
+    def _key(self) -> bytes:
+        made = self._materials.secrets.get_or_create(KEY_PATH, new_password)
+        return made.get_secret_value().encode()
+
     @cached_property
     def _cache(self) -> BlobCache:
         return BlobCache()
@@ -95,7 +113,7 @@ class GuestsInside:
 
         def once() -> GuestReport:
             with self._proxmox.pct.session(vmid, bundle.agent_argv()) as session:
-                return protocol.converge(session, state, self._cache, mode, heard)
+                return protocol.converge(session, state, self._cache, mode, heard, self.key)
 
         try:
             return once()

@@ -62,7 +62,9 @@ class Blobs(Protocol):
         ...
 
 
-def converge(channel: Channel, state: GuestState, blobs: Blobs, mode: Mode, heard: Heard) -> GuestReport:
+def converge(
+    channel: Channel, state: GuestState, blobs: Blobs, mode: Mode, heard: Heard, key: bytes = b""
+) -> GuestReport:
     """Have the agent check or apply a state.
 
     Args:
@@ -71,12 +73,15 @@ def converge(channel: Channel, state: GuestState, blobs: Blobs, mode: Mode, hear
         blobs: content that the agent may ask for.
         mode: ``check`` changes nothing.
         heard: told of each event.
+        key: the site's, with which the agent makes fingerprints of secrets.
 
     Raises:
         NoPythonError: the guest cannot run the agent.
         GuestError: the agent broke, or said something that is not of the protocol.
     """
-    request = json.dumps({"version": VERSION, "mode": mode, "state": state.model_dump(mode="json")}).encode()
+    request = json.dumps(
+        {"version": VERSION, "mode": mode, "key": key.hex(), "state": state.model_dump(mode="json")}
+    ).encode()
     _send(channel, state, agent() + b"%d\n" % len(request) + request)
     while True:
         message = _message(channel, state)

@@ -228,10 +228,20 @@ class ResourceReport(BaseModel):
     command: str = ""
     output: str = ""
     """Tail of the output of a failed command."""
+    before: str = ""
+    """What was there, in a few words; of a secret, a keyed fingerprint."""
+    after: str = ""
+    restarts: tuple[str, ...] = ()
+    """Units that restart for it."""
+    reloads: tuple[str, ...] = ()
+    """Units that reload for it."""
 
 
 class GuestReport(BaseModel):
-    """The agent's answer. ``failed`` names the resource that stopped the run, or is empty."""
+    """The agent's answer. ``failed`` names the resource that stopped the run, or is empty.
+
+    ``restarted`` and ``reloaded`` are units that were started or reloaded, or would be where it only looked.
+    """
 
     model_config = ConfigDict(frozen=True)
 

@@ -28,12 +28,17 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Outcome:
-    """What a handler found or did: ``changed`` with a line of detail and perhaps a diff."""
+    """What a handler found or did: ``changed`` with a line of detail and perhaps a diff.
 
-    def __init__(self, changed: bool, detail: str = "", diff: str = "") -> None:
+    ``before`` and ``after`` are what was there and what shall be, in a few words and without secrets.
+    """
+
+    def __init__(self, changed: bool, detail: str = "", diff: str = "", before: str = "", after: str = "") -> None:
         self.changed = changed
         self.detail = detail
         self.diff = diff
+        self.before = before
+        self.after = after
 
 
 SAME = Outcome(False)

@@ -7,6 +7,7 @@ import difflib
 import errno
 import grp
 import hashlib
+import hmac
 import os
 import pwd
 import stat
@@ -32,6 +33,7 @@ def file(resource: Resource, run: Run) -> Outcome:
         return SAME
     detail = (meta or "") if same else ("new file" if not os.path.lexists(path) else "content")
     diff = "" if same or resource["secret"] else _diff(path, resource)
+    words = ("", "") if same else (_fingerprint(resource, run, there), _fingerprint(resource, run, wanted))
     if run.apply:
         if os.path.isdir(path) and not os.path.islink(path):
             raise Failed(f"{path} is a directory, and shall be a file")
@@ -39,7 +41,23 @@ def file(resource: Resource, run: Run) -> Outcome:
         run.will_change(resource)
         with paths.parent(path, make=True) as (folder, name):
             paths.replace(folder, name, _data(folder, name, resource, wanted, run), int(resource["mode"], 8), uid, gid)
-    return Outcome(True, detail, diff)
+    return Outcome(True, detail, diff, *words)
+
+
+def _fingerprint(resource: Resource, run: Run, sha256: str | None) -> str:
+    """A few digits that tell two contents apart: keyed where the content is secret, or was not for everybody's eyes.
+
+    A plain hash of a short password would give it away to whoever tries them all.
+    """
+    if sha256 is None:
+        return ""
+    path = resource["path"]
+    hidden = os.path.isfile(path) and not os.stat(path).st_mode & stat.S_IROTH
+    if not resource["secret"] and not hidden:
+        return f"sha256 {sha256[:8]}"
+    if not run.key:
+        return "secret"
+    return "hmac " + hmac.new(run.key, sha256.encode(), "sha256").hexdigest()[:8]
 
 
 def _data(folder: int, name: str, resource: Resource, wanted: str, run: Run) -> bytes:
@@ -138,7 +156,7 @@ def symlink(resource: Resource, run: Run) -> Outcome:
     if run.apply:
         run.will_change(resource)
         link(path, target)
-    return Outcome(True, f"{path} -> {target} (was {before})")
+    return Outcome(True, f"{path} -> {target} (was {before})", "", before, target)
 
 
 def link(path: str, target: str) -> None:

@@ -44,12 +44,14 @@ class Run:
 
     def __init__(self, request: dict[str, Any], tell: Tell, hold: Sequence[int]) -> None:
         self.apply = request["mode"] == "apply"
+        self.key = bytes.fromhex(request.get("key", ""))
         self.resources: list[Resource] = request["state"]["resources"]
         self.hold = hold
         self._tell = tell
         self.changed: set[str] = set()
         self.restarted: list[str] = []
         self.reloaded: list[str] = []
+        self.verbs: dict[str, str] = {}
         self.unit_files_changed = False
         self._at = ""
         self._mask = masking.Mask(self.resources)
@@ -127,6 +129,7 @@ class Run:
                 self.changed.add(one["id"])
                 done = "changed" if self.apply else "would-change"
                 report.update(outcome=done, detail=outcome.detail, diff=outcome.diff)
+                report.update(before=outcome.before, after=outcome.after)
         return report
 
 
@@ -148,6 +151,7 @@ def converge(request: dict[str, Any], tell: Tell, hold: Sequence[int] = ()) -> d
         reports.append(report)
         if report["outcome"] == "failed":
             failed = one["id"]
+    _tell_readers(run, reports)
     for name in os.listdir(INCOMING) if not failed else ():  # the next run goes on with what was sent
         os.unlink(os.path.join(INCOMING, name))
     return {
@@ -159,6 +163,18 @@ def converge(request: dict[str, Any], tell: Tell, hold: Sequence[int] = ()) -> d
         "failed": failed,
         "seconds": round(time.monotonic() - begun, 3),
     }
+
+
+def _tell_readers(run: Run, reports: Sequence[dict[str, Any]]) -> None:
+    """Say of each thing that changes which units restart or reload for it."""
+    by_id = {one["id"]: one for one in reports if one["outcome"] in ("changed", "would-change")}
+    for one in run.resources:
+        if one["kind"] == "release" and one["id"] in by_id:
+            by_id[one["id"]]["restarts"] = list(one["units"])
+        verb = run.verbs.get(one["name"], "") if one["kind"] == "unit" else ""
+        for name in (*one["reads"], one["id"]) if verb else ():
+            if name in by_id:
+                by_id[name].setdefault(verb + "s", []).append(one["name"])
 
 
 def receive(needed: Sequence[str], tell: Tell) -> None:

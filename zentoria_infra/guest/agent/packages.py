@@ -40,6 +40,7 @@ def packages(resource: Resource, run: Run) -> Outcome:
     missing = [one for one in resource["names"] if not _satisfied(one, have)]
     if not missing:
         return SAME
+    before = ", ".join(f"{name} {have[name]}" for name in (one.partition("=")[0] for one in missing) if name in have)
     if run.apply:
         run.will_change(resource)
         _install(missing, run)
@@ -47,7 +48,7 @@ def packages(resource: Resource, run: Run) -> Outcome:
         still = [one for one in missing if not _satisfied(one, have)]
         if still:
             raise Failed("apt-get ended well, and these are not installed: {}".format(" ".join(still)))
-    return Outcome(True, "install {}".format(" ".join(missing)))
+    return Outcome(True, "install {}".format(" ".join(missing)), "", before, ", ".join(missing))
 
 
 def _satisfied(wanted: str, have: dict[str, str]) -> bool:

@@ -46,8 +46,10 @@ def release(resource: Resource, run: Run) -> Outcome:
         return SAME
     before = passed.get("version") or linked
     detail = f"deploy {version} again" if before == version else "{} -> {}".format(before or "nothing", version)
+    outcome = Outcome(True, detail, "", before, version)
     if not run.apply:
-        return Outcome(True, detail)
+        run.restarted += resource["units"]
+        return outcome
     run.will_change(resource)
     if not complete(resource):
         run.progress(f"build the environment of {version}")
@@ -59,7 +61,7 @@ def release(resource: Resource, run: Run) -> Outcome:
     kept = {"version": version, "nonce": resource["nonce"]}
     common.save_json(KEPT, {**common.load_json(KEPT), resource["id"]: kept})
     _prune(resource, run, before)
-    return Outcome(True, detail)
+    return outcome
 
 
 def _passed(resource: Resource) -> dict[str, str]:

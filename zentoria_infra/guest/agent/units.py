@@ -120,9 +120,30 @@ def unit(resource: Resource, run: Run) -> Outcome:
         if running and run.apply:
             run.starts.started(name)
         return SAME
+    for verb in ("restart", "reload"):
+        if verb in todo:
+            run.verbs[name] = verb
     if run.apply:
         _do(resource, name, todo, run)
-    return Outcome(True, " and ".join(todo))
+    else:
+        run.restarted += [name] if "restart" in todo or "start" in todo else []
+        run.reloaded += [name] if "reload" in todo else []
+    return Outcome(True, " and ".join(todo), "", *_in_words(resource, todo, loaded, active, file_state))
+
+
+def _in_words(resource: Resource, todo: Sequence[str], loaded: str, active: str, file_state: str) -> tuple[str, str]:
+    """What is there and what shall be, of that which differs."""
+    before, after = [], []
+    if "start" in todo or "stop" in todo:
+        before.append(active)
+        after.append("active" if "start" in todo else "inactive")
+    if "enable" in todo or "disable" in todo:
+        before.append(file_state or loaded)
+        after.append("enabled" if "enable" in todo else "disabled")
+    if "mask" in todo or "unmask" in todo:
+        before.append(loaded)
+        after.append("masked" if "mask" in todo else "not masked")
+    return ", ".join(before), ", ".join(after)
 
 
 def _touched(resource: Resource, run: Run) -> bool:
