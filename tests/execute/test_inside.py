@@ -22,13 +22,15 @@ def guests(monkeypatch: pytest.MonkeyPatch, errors: list[Exception]) -> tuple[Gu
     def session(vmid, argv):
         yield None
 
-    def converge(channel, state, blobs, mode, heard):
+    def converge(channel, state, blobs, mode, heard, key):
+        assert key == b"key"
         modes.append(mode)
         if errors:
             raise errors.pop(0)
         return REPORT
 
     monkeypatch.setattr(protocol, "converge", converge)
+    monkeypatch.setattr(GuestsInside, "key", b"key")
     proxmox = SimpleNamespace(pct=SimpleNamespace(session=session), has_ssh=True)
     inside = GuestsInside(load(ROOT, site="lab"), proxmox)
     monkeypatch.setattr(inside, "state", lambda vmid: GuestState(vmid=vmid, hostname="db", resources=()))
