@@ -19,6 +19,8 @@ class ExitCode(enum.IntEnum):
     """The node could not be reached, or did not accept who we are."""
     REFUSED = 5
     """It could be done, and Zentoria will not: not ours, protected, or not confirmed."""
+    LOCKED = 6
+    """Another run is at work on the site, or took the lock from this one; nothing, or nothing more, was begun."""
     INTERRUPTED = 130
 
 

@@ -12,7 +12,7 @@ from zentoria_infra.proxmox.firewall_write import FirewallWriter
 from zentoria_infra.proxmox.gates import CREATES_PER_STORAGE, Gates
 from zentoria_infra.proxmox.observe import Observer
 from zentoria_infra.proxmox.pct import Pct
-from zentoria_infra.proxmox.ssh import SshTarget
+from zentoria_infra.proxmox.ssh import SshConnection, SshTarget
 from zentoria_infra.proxmox.stats import CallStats
 from zentoria_infra.proxmox.tasks import Pace
 from zentoria_infra.proxmox.write import Writer
@@ -70,6 +70,11 @@ class Proxmox:
         if self._pct is None:
             raise self._no_ssh("run a command in a container")
         return self._pct
+
+    @property
+    def ssh(self) -> SshConnection | None:
+        """The node's SSH connection, for programs of the node besides ``pct``; None where no SSH target was given."""
+        return self._pct.connection if self._pct is not None else None
 
     @property
     def conntrack(self) -> Conntrack:
