@@ -22,6 +22,9 @@ from zentoria_infra.proxmox.transport import OrderedTransport
 CHANNELS = 8
 """Channels at a time; OpenSSH's sshd allows 10 sessions a connection (MaxSessions)."""
 
+SPARE_CHANNELS = 1
+"""Channels besides, for what must not wait behind long installs: the renewal of a lock."""
+
 PATIENCE = 10.0
 """Seconds in which a session is asked for again: a busy sshd gives back late those that have ended."""
 
@@ -107,6 +110,7 @@ class SshConnection:
     def __init__(self, target: SshTarget, *, channels: int = CHANNELS) -> None:
         self.target = target
         self._places = threading.BoundedSemaphore(channels)
+        self._spare = threading.BoundedSemaphore(SPARE_CHANNELS)
         self._guard = threading.Lock()
         self._client: paramiko.SSHClient | None = None
         self._count = 0
@@ -118,17 +122,17 @@ class SshConnection:
             return self._count
 
     @contextlib.contextmanager
-    def channel(self, tried: str) -> Iterator[paramiko.Channel]:
+    def channel(self, tried: str, *, spare: bool = False) -> Iterator[paramiko.Channel]:
         """A fresh channel, held against the limit until the block ends; closed then.
 
-        When the connection turns out dead before a channel is open, a new one is made, once: nothing has been
+        ``spare`` takes the place that is kept free for what is short and must not wait. When the connection turns out dead before a channel is open, a new one is made, once: nothing has been
         sent by then.
 
         Raises:
             UnreachableError: no connection, or a host key that is not the pinned one.
             AuthError: the key is not accepted.
         """
-        with self._places:
+        with self._spare if spare else self._places:
             channel = self._open(tried)
             try:
                 yield channel
