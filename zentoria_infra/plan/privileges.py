@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from zentoria_infra.firewall.steps import Step
+from zentoria_infra.firewall.steps import DropRule, MoveToEnd, Step, UpdateRule
 from zentoria_infra.plan.change import AttributeChange, Via
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.stages import (
@@ -104,15 +104,14 @@ def change_needs(change: AttributeChange, vmid: int, pool: str = "") -> tuple[Ne
 
 
 def firewall_needs(steps: Iterable[Step], pool: str = "") -> tuple[Need, ...]:
-    """What changing firewalls needs: reading comes before writing."""
-    found: list[Need] = []
-    for vmid in {step.where.vmid for step in steps}:
-        guest = guest_path(vmid, pool)
-        found += [Need(guest, "VM.Audit"), Need(guest, "VM.Config.Network")] if vmid else _DATACENTER
+    """What changing firewalls needs. Rules have no names: before one is changed, the list is read."""
+    found: set[Need] = set()
+    for step in steps:
+        guest = guest_path(step.where.vmid, pool) if step.where.vmid else ""
+        found.add(Need(guest, "VM.Config.Network") if guest else Need("/", "Sys.Modify"))
+        if isinstance(step, UpdateRule | MoveToEnd | DropRule):
+            found.add(Need(guest, "VM.Audit") if guest else Need("/", "Sys.Audit"))
     return _sorted(found)
-
-
-_DATACENTER = (Need("/", "Sys.Audit"), Need("/", "Sys.Modify"))
 
 
 def stage_needs(stage: Stage, pool: str = "", desired: DesiredContainer | None = None) -> tuple[Need, ...]:
@@ -144,9 +143,9 @@ def stage_needs(stage: Stage, pool: str = "", desired: DesiredContainer | None =
         case Converge(opening=opening, closing=closing):
             return _sorted((look, *firewall_needs((*opening, *closing), pool)))
         case GainFlows(steps=steps) | LoseFlows(steps=steps) | ForgetFlows(steps=steps):
-            return firewall_needs(steps, pool)
+            return _sorted((*((look,) if stage.vmid else ()), *firewall_needs(steps, pool)))
         case SwitchOn():
-            return _DATACENTER
+            return (Need("/", "Sys.Audit"), Need("/", "Sys.Modify"))
         case _:
             return ()
 
@@ -156,14 +155,12 @@ def create_needs(desired: DesiredContainer) -> tuple[Need, ...]:
     guest = guest_path(desired.vmid, desired.pool)
     volumes = (desired.rootfs, *desired.volumes)
     bridges = (net["bridge"] for net in desired.nets.values() if net.get("bridge"))
-    needs = [Need(guest, "VM.Allocate"), Need(guest, "VM.Audit"), Need(guest, _OTHER)]
-    needs += [Need(guest, "VM.Config.Disk"), Need(guest, "VM.Config.Network")]
+    needs = [Need(guest, "VM.Allocate"), Need(guest, "VM.Config.Disk"), Need(guest, _OTHER)]
     needs += [need for key in desired.options for need in attribute_needs(key, guest)]
     needs += [Need(f"/storage/{one.storage}", "Datastore.AllocateSpace") for one in volumes]
     needs += [Need(f"/storage/{desired.ostemplate.partition(':')[0]}", "Datastore.Audit")]
+    needs += [Need(guest, "VM.Config.Network") for _ in desired.nets]
     needs += [Need(f"/sdn/zones/{ZONE}/{bridge}", "SDN.Use") for bridge in bridges]
-    if desired.pool:
-        needs.append(Need(guest, "Pool.Audit"))
     return _sorted(needs)
 
 

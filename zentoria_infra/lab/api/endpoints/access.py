@@ -149,7 +149,9 @@ def _permissions(call: Call) -> object:
     config = call.node.access.config
     if call.given("path"):
         return call.rights.table(who, [call.text("path")])
-    paths = sorted({*common.TOP_PATHS, *config.acl, *(f"/pool/{name}" for name in config.pools)})
+    members = {f"/vms/{vmid}" for pool in config.pools.values() for vmid in pool.vms}
+    members |= {f"/storage/{name}" for pool in config.pools.values() for name in pool.storages}
+    paths = sorted({*common.TOP_PATHS, *config.acl, *(f"/pool/{name}" for name in config.pools), *members})
     return call.rights.table(who, paths)
 
 
