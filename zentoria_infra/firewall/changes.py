@@ -86,7 +86,8 @@ def guest_changes(there: Guest, wanted: Guest) -> Changes:
     # An option that is not there counts as another, even where Proxmox's default is the same: what is written holds.
     options = {key: value for key, value in wanted.options.items() if there.options.get(key) != value}
     if options:
-        note.gained.append(SetOptions(where, options))
+        before = {key: there.options[key] for key in options if key in there.options}
+        note.gained.append(SetOptions(where, options, before))
         note.reasons += [
             f"option {key} is {there.options.get(key, 'not set')}, not {value}" for key, value in options.items()
         ]
@@ -173,7 +174,7 @@ def _aliases(note: _Noting, where: Where, there: tuple[Alias, ...], wanted: tupl
             if old.cidr != one.cidr:
                 note.conflicts.append(f"alias {one.name} of {where} is {old.cidr} and not Zentoria's")
         elif old.cidr != one.cidr:
-            note.gained.append(PutAlias(where, one, exists=True))
+            note.gained.append(PutAlias(where, one, exists=True, before=old.cidr))
             note.reasons.append(f"alias {one.name} is {old.cidr}, not {one.cidr}")
     for old in there:
         if is_ours(old.comment) and old.name.lower() not in names:
@@ -246,7 +247,7 @@ def _rules(note: _Noting, where: Where, there: tuple[Rule, ...], wanted: tuple[R
         found = seen.pop(_key(rule), rule)
         if found != rule:
             updates.append(UpdateRule(where, rule, found))
-            note.reasons.append(_differs(found, rule))
+            note.reasons.append(differs(found, rule))
     note.gained += [step for step in updates if not is_deny(step.rule)]
     note.gained += _insertions(where, new, has_accepts=any(not is_deny(rule) for rule in there))
     note.reasons += [f"{rule_text(rule)} is missing" for rule in new]
@@ -303,7 +304,8 @@ def is_deny(rule: Rule) -> bool:
     return rule.action in ("DROP", "REJECT") or (rule.type == "group" and rule.action.endswith("-deny"))
 
 
-def _differs(there: Rule, wanted: Rule) -> str:
+def differs(there: Rule, wanted: Rule) -> str:
+    """What of a rule is not as it shall be, in words."""
     if there.enable != wanted.enable:
         return f"{rule_text(wanted)} is {'disabled' if not there.enable else 'enabled'}"
     if dataclasses.replace(there, comment=wanted.comment) == wanted:

@@ -33,19 +33,21 @@ DATACENTER = Where()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SetOptions:
-    """Set options of a guest."""
+    """Set options of a guest. ``before`` are their values until now, for whoever reads of it."""
 
     where: Where
     values: Mapping[str, str]
+    before: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PutAlias:
-    """Make an alias, or give it another address."""
+    """Make an alias, or give it another address. ``before`` is its address until now, for whoever reads of it."""
 
     where: Where
     alias: Alias
     exists: bool = False
+    before: str = dataclasses.field(default="", compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -121,6 +121,8 @@ class ContainerPlan:
     """Data volumes that a replacement would destroy."""
     protected: bool = False
     """It must not be destroyed, and so not be replaced."""
+    digest: str = ""
+    """Proxmox's digest of the configuration that this was planned from; empty for one that is made."""
     firewall: Changes = NO_CHANGES
     """What its firewall gains and loses."""
     closed: tuple[Step, ...] = ()
@@ -153,6 +155,8 @@ class Plan:
     """The datacenter's firewall is off and will be turned on."""
     cut: tuple[LostFlow, ...] = ()
     """Flows that are lost, whose open connections are cut at the end."""
+    gained: tuple[LostFlow, ...] = ()
+    """Flows that there will be and were not; those of containers that are made are left out."""
 
     def __iter__(self) -> Iterator[ContainerPlan]:
         return iter(self.containers)

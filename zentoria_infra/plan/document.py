@@ -26,6 +26,7 @@ from zentoria_infra.plan.document_model import (
     SharedFirewallDocument,
     Unknown,
 )
+from zentoria_infra.plan.listing import NOTHING_ELSE, Basis, changes_of, totals, unknown_of
 from zentoria_infra.plan.stages import AnyStage
 
 __all__ = [
@@ -46,24 +47,30 @@ __all__ = [
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def document(plan: Plan, stages: Sequence[AnyStage]) -> PlanDocument:
+def document(plan: Plan, stages: Sequence[AnyStage], basis: Basis = NOTHING_ELSE) -> PlanDocument:
     """The plan as a document.
 
     Args:
         plan: what to tell.
         stages: the stages made from it.
+        basis: where the inventory says things, and what was last applied.
     """
+    listing = changes_of(plan, stages, basis)
     steps: dict[int, list[str]] = {}
     for stage in stages:
         steps.setdefault(stage.vmid, []).append(stage.says())
     return PlanDocument(
         changes=not plan.empty,
+        totals=totals(listing),
+        listing=listing,
+        unknown=unknown_of(plan),
         summary={action.value: number for action, number in plan.counts().items()},
         problems=plan.problems,
         inside_not_run=plan.no_inside,
         firewall=SharedFirewallDocument(
             turn_on=plan.switch_on,
             datacenter=_firewall(plan.datacenter),
+            gained_flows=tuple(flow.says for flow in plan.gained),
             lost_flows=tuple(flow.says for flow in plan.cut),
             foreign=plan.foreign_rules,
         ),

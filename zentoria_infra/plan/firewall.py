@@ -106,11 +106,14 @@ def add_firewall(plan: Plan, world: World, desired: DesiredFirewall) -> Plan:
         )
     before = _with_others(there, wanted, containers)
     was = woken(before, wanted)
-    cut = () if world.no_inside else lost_flows(was, _after(before, wanted, containers), desired.parties)
+    shall_be = _after(before, wanted, containers)
+    cut = () if world.no_inside else lost_flows(was, shall_be, desired.parties)
+    gains = bool(datacenter.gained) or any(one.firewall.gained and one.action not in _FRESH for one in containers)
     found = dataclasses.replace(
         plan,
         containers=containers,
         cut=cut,
+        gained=lost_flows(shall_be, was, desired.parties) if gains else (),
         problems=tuple(problems),
         datacenter=datacenter,
         switch_on=shall and not is_on,
