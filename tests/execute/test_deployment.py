@@ -14,6 +14,7 @@ from zentoria_infra.inventory.load import load
 from zentoria_infra.plan.change import Action
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import require_possible
+from zentoria_infra.plan.stages import Configure, Resize
 from zentoria_infra.proxmox import Proxmox
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,6 +138,49 @@ def test_what_was_taken_over_between_plan_and_run_is_not_touched(node) -> None:
     result = found.run(stages)
     assert "not Zentoria's" in str(result.failed[0].error)
     assert node.root("GET", "/nodes/pve/lxc/410/config")["memory"] == 300
+
+
+def test_a_change_by_hand_between_plan_and_run_is_kept_and_told(node) -> None:
+    """The first change of a container goes with the digest of the look; no digest of ours is in its way."""
+    bring_up(node)
+    node.root("PUT", "/nodes/pve/lxc/410/config", memory=300)
+    found = deployment(node.client())
+    _, stages = found.plan()
+    node.root("PUT", "/nodes/pve/lxc/410/config", memory=310)
+    result = found.run(stages)
+    assert result.exit_code is ExitCode.FAILED
+    assert "change container 410" in str(result.failed[0].error)
+    assert "planned anew" in str(result.failed[0].error)
+    assert node.root("GET", "/nodes/pve/lxc/410/config")["memory"] == 310
+    again = deployment(node.client())
+    assert again.run(again.plan()[1]).exit_code is ExitCode.OK
+    assert deployment(node.client()).plan()[0].empty
+
+
+def test_the_digest_goes_with_the_first_change_only(node) -> None:
+    """A container with several stages that each change its configuration, and one whose first is a resize."""
+    inventory = load(
+        ROOT,
+        site="lab",
+        overrides={"containers": {"embeddings": {"resources": {"memory": 777, "rootfs": 99}},
+                                  "logs": {"resources": {"rootfs": 99}}}},
+    )  # fmt: skip
+    bring_up(node)
+    wanted = [c for c in desired_containers(inventory) if not c.features - {"nesting"}]
+    found = Deployment(node.client(), wanted, NoInside())
+    _, stages = found.plan()
+    digests = [(stage.id, bool(stage.digest)) for stage in stages if isinstance(stage, Configure | Resize)]
+    assert sorted(digests) == [
+        ("406:resize-rootfs", True), ("419:configure", True), ("419:resize-rootfs", False)
+    ]  # fmt: skip
+    node.root(
+        "PUT",
+        "/nodes/pve/lxc/406/config",
+        description=node.root("GET", "/nodes/pve/lxc/406/config")["description"] + "!\n",
+    )
+    result = found.run(stages)
+    assert [ended.stage.id for ended in result.failed] == ["406:resize-rootfs"]
+    assert Deployment(node.client(), wanted, NoInside()).plan()[1][0].vmid == 406
 
 
 def test_a_run_waits_for_a_create_that_a_killed_run_left(node) -> None:

@@ -244,7 +244,9 @@ class LossyNode:
             if self.writes > 1 and self.write == "DELETE" and self.carried_out:
                 return failure(403, "Permission check failed (/vms/404, VM.Allocate)")
             if self.writes == 1:
-                self.exists = self.carried_out
+                self.exists = self.carried_out or self.write == "PUT"
+                if self.write == "PUT" and self.carried_out:
+                    self.config = {**self.config, **seen.form, "digest": "y"}
                 return Reply(drop=True)
             self.exists = True
             return data(UPID)
@@ -311,15 +313,32 @@ def test_lost_answer_of_a_destroy(scripted_connection: Any, carried_out: bool, w
     assert node.writes == writes
 
 
-def test_lost_answer_of_a_config_change(scripted_connection: Any) -> None:
+@pytest.mark.parametrize(
+    ("digest", "carried_out", "writes"), [(None, True, 2), (None, False, 2), ("x", True, 1), ("x", False, 2)]
+)
+def test_lost_answer_of_a_config_change(
+    scripted_connection: Any, digest: str | None, carried_out: bool, writes: int
+) -> None:
+    node = LossyNode(carried_out=carried_out, write="PUT")
+    connection, _ = scripted_connection(node)
+    _writer(connection).set_config(404, {"memory": 1}, digest=digest)
+    assert node.writes == writes
+
+
+def test_lost_answer_of_a_config_change_while_somebody_else_changes_it(scripted_connection: Any) -> None:
     node = LossyNode(carried_out=True, write="PUT")
     connection, _ = scripted_connection(node)
+    node.config["memory"] = "2"
+
+    def answer(seen: Seen) -> Reply:
+        reply = node(seen)
+        node.config["memory"] = "2"
+        return reply
+
+    connection, _ = scripted_connection(answer)
     with pytest.raises(errors.LostAnswerError):
         _writer(connection).set_config(404, {"memory": 1}, digest="x")
     assert node.writes == 1
-    node.writes = 0
-    _writer(connection).set_config(404, {"memory": 1})
-    assert node.writes == 2
 
 
 def test_settle_waits_and_does_not_judge(scripted_connection: Any) -> None:

@@ -81,15 +81,18 @@ class Performer:
         match stage:
             case Create():
                 self._create(desired)
-            case Configure(changes=changes):
+            case Configure(changes=changes, digest=digest):
                 self._proxmox.write.set_config(
                     stage.vmid,
                     {change.key: change.sent for change in changes if change.after},
                     delete=[change.key for change in changes if not change.after],
+                    digest=digest or None,
                     node=desired.node,
                 )
-            case Resize(change=change):
-                self._proxmox.write.resize(stage.vmid, change.key, change.sent, node=desired.node)
+            case Resize(change=change, digest=digest):
+                self._proxmox.write.resize(
+                    stage.vmid, change.key, change.sent, digest=digest or None, node=desired.node
+                )
             case PctSet(changes=changes):
                 self._proxmox.pct.set(stage.vmid, **{change.key: change.sent for change in changes})
             case Start():

@@ -118,6 +118,7 @@ def _existing(desired: DesiredContainer, observed: ObservedContainer, world: Wor
         guest=check.report,
         guest_unknown=check.unknown,
         converge=not world.no_inside and (stopped or waiting or inside or blind),
+        digest=observed.digest,
     )
 
 

@@ -58,9 +58,16 @@ class Create(Stage):
 
 @dataclasses.dataclass(frozen=True)
 class Configure(Stage):
-    """Set options in one call."""
+    """Set options in one call.
+
+    Args:
+        changes: what to set.
+        digest: of the configuration that they were planned from, so that Proxmox refuses them when somebody changed
+            it since; empty where it is our own earlier stage that changed it.
+    """
 
     changes: tuple[AttributeChange, ...]
+    digest: str = ""
 
     verb = "configure"
 
@@ -71,9 +78,10 @@ class Configure(Stage):
 
 @dataclasses.dataclass(frozen=True)
 class Resize(Stage):
-    """Grow one volume."""
+    """Grow one volume. ``digest`` is as in :class:`Configure`."""
 
     change: AttributeChange
+    digest: str = ""
 
     verb = "resize"
 
@@ -335,12 +343,16 @@ def _container_stages(
     if plan.firewall.lost and plan.start:
         # It does not run: nothing is in use, and it shall not start with what it loses.
         stages.append(LoseFlows(*head("lose"), plan.firewall.lost, plan.through))
+    # Each change makes a new digest, so only the first one goes with that of the look.
+    digest = plan.digest if plan.action is not Action.REPLACE else ""
     configure = tuple(a for a in attributes if a.via is Via.CONFIG)
     if configure:
-        stages.append(Configure(*head("configure"), configure))
+        stages.append(Configure(*head("configure"), configure, digest))
+        digest = ""
     for change in attributes:
         if change.via is Via.RESIZE:
-            stages.append(Resize(*head(f"resize-{change.key}"), change))  # noqa: PERF401 -- head() reads the list
+            stages.append(Resize(*head(f"resize-{change.key}"), change, digest))
+            digest = ""
     by_pct = tuple(a for a in attributes if a.via is Via.PCT)
     if by_pct:
         stages.append(PctSet(*head("pct-set"), by_pct))

@@ -102,6 +102,9 @@ class Writer:
     ) -> None:
         """Change options, hot where Proxmox can, else pending until a restart.
 
+        After a lost answer it is sent again, where that is safe: with a digest, when the configuration is still the
+        one that the digest is of. Values that are there by then came with the lost call.
+
         Args:
             vmid: the container.
             params: option to new value.
@@ -113,9 +116,19 @@ class Writer:
             ModifiedError: the digest is old.
         """
         everything = {**params, "delete": ",".join(delete) or None, "digest": digest}
+        where = self._node(node)
         with self._gates.vmid(vmid):
             repeatable = digest is None and not any(_allocates(key, value) for key, value in params.items())
-            self._put_config(vmid, everything, self._node(node), repeatable=repeatable)
+            try:
+                self._put_config(vmid, everything, where, repeatable=repeatable)
+            except (errors.LostAnswerError, errors.TransientError):
+                there = self._look(vmid, where) if digest is not None else None
+                if there is None:
+                    raise
+                if there.digest == digest:
+                    self._put_config(vmid, everything, where, repeatable=False)
+                elif not _has(there, params, delete):
+                    raise
 
     def start(self, vmid: int, *, node: str | None = None, progress: tasks.Progress | None = None) -> None:
         """Start; nothing to do when it runs."""
@@ -154,17 +167,22 @@ class Writer:
         disk: str,
         size: str,
         *,
+        digest: str | None = None,
         node: str | None = None,
         progress: tasks.Progress | None = None,
     ) -> None:
-        """Grow ``disk`` ("rootfs", "mp0") to ``size`` ("20G") or by it ("+4G"). Proxmox never shrinks."""
-        repeat = Repeat.UNSENT if size.startswith("+") else Repeat.SAFE
+        """Grow ``disk`` ("rootfs", "mp0") to ``size`` ("20G") or by it ("+4G"). Proxmox never shrinks.
+
+        Raises:
+            ModifiedError: ``digest`` was given, and is not that of the configuration any more.
+        """
+        repeat = Repeat.UNSENT if size.startswith("+") or digest else Repeat.SAFE
         where = self._node(node)
 
         def once() -> None:
             path = "/nodes/{node}/lxc/{vmid}/resize"
             tried = f"resize {disk} of container {vmid} to {size}"
-            wanted = {"disk": disk, "size": size}
+            wanted = {"disk": disk, "size": size, "digest": digest}
             answer = self._call("PUT", path, wanted, repeat=repeat, tried=tried, node=where, vmid=vmid)
             self._await(answer, tried, where, progress)
 
@@ -393,6 +411,13 @@ def _allocates(key: str, value: Value) -> bool:
     """Whether setting an option makes a new volume (``storage:GiB``): twice would make two."""
     volume = str(value).removeprefix("volume=").partition(",")[0]
     return re.fullmatch(r"rootfs|mp\d+", key) is not None and re.fullmatch(r"[^:/]+:\d+(\.\d+)?", volume) is not None
+
+
+def _has(there: ContainerConfig, params: Mapping[str, Value], delete: Sequence[str]) -> bool:
+    """Whether a configuration is what a change makes of it, as far as that can be told without knowing its shapes."""
+    wanted = {key: str(int(value)) if isinstance(value, bool) else str(value) for key, value in params.items()}
+    same = all(there.values.get(key, "").strip() == value.strip() for key, value in wanted.items())
+    return same and not any(key in there.values for key in delete)
 
 
 def _same_description(params: Mapping[str, Value]) -> Callable[[ContainerConfig], bool]:
