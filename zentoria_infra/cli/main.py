@@ -12,6 +12,7 @@ import zentoria_infra
 from zentoria_infra.cli import (
     firewall_cmd,
     guest_cmd,
+    history_cmd,
     inventory_cmd,
     lab_cmd,
     output,
@@ -74,6 +75,9 @@ app.command("exec", context_settings={"ignore_unknown_options": True, "allow_int
 )
 app.command()(guest_cmd.logs)
 app.command()(inventory_cmd.validate)
+app.command()(history_cmd.history)
+app.command()(history_cmd.lock)
+app.command()(history_cmd.unlock)
 app.add_typer(firewall_cmd.firewall_app, name="firewall")
 app.add_typer(verify_cmd.verify_app, name="verify")
 app.add_typer(render_cmd.render_app, name="render")

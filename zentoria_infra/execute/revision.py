@@ -57,6 +57,15 @@ def commit_of(root: Path, revision: str) -> str:
     return _git(root, revision, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").decode().strip()
 
 
+def is_changed(root: Path) -> bool:
+    """Whether the inventory in the work tree differs from the last commit, new files among it.
+
+    Raises:
+        ZentoriaError: there is no git, or the folder is in no work tree.
+    """
+    return bool(_git(root, "HEAD", "--no-optional-locks", "status", "--porcelain", "--", *PARTS).strip())
+
+
 def _git(root: Path, revision: str, *arguments: str) -> bytes:
     tried = f"read revision {revision}"
     try:

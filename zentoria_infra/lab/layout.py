@@ -84,6 +84,11 @@ class LabLayout:
         return self.root / "secrets"
 
     @property
+    def state(self) -> Path:
+        """What sites remember on the node, which a real one keeps in /var/lib/zentoria (mode 0700)."""
+        return self.root / "state"
+
+    @property
     def control_socket(self) -> Path:
         """Unix socket on which the daemon serves the API to ``pct`` as root@pam, without a login."""
         return self.run / "control.sock"

@@ -1,4 +1,4 @@
-"""``pct`` (and ``conntrack``) behind the lab's sshd: one command in, at most one program run, no shell anywhere.
+"""``pct``, ``conntrack`` and ``zentoria-state`` behind the lab's sshd: one command, at most one program, no shell.
 
 sshd runs this file as its forced command with ``python3 -I -S -E``: it starts in 10 ms because it imports
 nothing but a few modules of the standard library, and nothing of ours. What ``pct`` says and how it ends is as
@@ -75,6 +75,8 @@ def parse(line: str) -> Parsed:
         raise PctError("only 'pct' may be run here, and no shell")
     if words[0] in ("conntrack", "/usr/sbin/conntrack"):
         return Parsed("conntrack", (), {}, words[1:])
+    if words[0] in ("zentoria-state", "/usr/local/sbin/zentoria-state"):
+        return Parsed("state", (), {}, words[1:])
     if words[0] not in ("pct", "/usr/sbin/pct", "/sbin/pct"):
         raise PctError(f"only 'pct' may be run here, not '{words[0][:60]}'")
     if len(words) < 2:
@@ -275,6 +277,14 @@ class Pct:
             print(said, file=sys.stderr)
             return code
         self._become(["nsenter", f"--net=/run/netns/{self._settings.values['netns']}", "--", "conntrack", *words])
+
+    # what sites remember
+
+    def _state(self, command: Parsed) -> int:
+        self._own_modules()
+        from zentoria_infra.node import state
+
+        return state.main(command.extra, self._settings.values["state"])
 
     # through the daemon
 

@@ -69,7 +69,7 @@ def write_files(layout: LabLayout, attach: Sequence[str]) -> Path:
     values = {
         "node": NODE, "pve": str(layout.pve), "guests": str(layout.guests), "netns": layout.netns,
         "socket": str(layout.control_socket), "files": str(files), "path": PATH,
-        "package": str(Path(pct.__file__).resolve().parents[2]),
+        "package": str(Path(pct.__file__).resolve().parents[2]), "state": str(layout.state),
     }  # fmt: skip
     write_secret(settings, pct.Settings.render(values, attach).encode())
     config = layout.secrets / "sshd_config"

@@ -261,7 +261,7 @@ class SshRunner:
         timeout: seconds for a command.
     """
 
-    def __init__(self, ssh: SshConnection, node: str, *, timeout: float = 60.0) -> None:
+    def __init__(self, ssh: SshConnection, node: str, *, timeout: float = 30.0) -> None:
         self._ssh = ssh
         self._timeout = timeout
         self.where = f"node {node}"
@@ -275,7 +275,7 @@ class SshRunner:
             StateError: it did not end in time.
         """
         try:
-            with self._ssh.channel(tried) as channel:
+            with self._ssh.channel(tried, spare=True) as channel:
                 self._ssh.begin(channel, shlex.join([PROGRAM, *argv]), tried)
                 result = _talk(PctSession(channel, self._ssh.target, tried, self._timeout), stdin)
         except GuestError as error:

@@ -125,8 +125,12 @@ class SshConnection:
     def channel(self, tried: str, *, spare: bool = False) -> Iterator[paramiko.Channel]:
         """A fresh channel, held against the limit until the block ends; closed then.
 
-        ``spare`` takes the place that is kept free for what is short and must not wait. When the connection turns out dead before a channel is open, a new one is made, once: nothing has been
+        When the connection turns out dead before a channel is open, a new one is made, once: nothing has been
         sent by then.
+
+        Args:
+            tried: what it is for, for error texts.
+            spare: take the place that is kept free for what is short and must not wait.
 
         Raises:
             UnreachableError: no connection, or a host key that is not the pinned one.
