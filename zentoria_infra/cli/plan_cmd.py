@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -9,8 +12,30 @@ import typer
 from zentoria_infra.cli import output
 from zentoria_infra.cli.applying import deployment_of
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, connect, inventory_of
-from zentoria_infra.errors import ExitCode
+from zentoria_infra.errors import ExitCode, ZentoriaError
 from zentoria_infra.plan import explain
+from zentoria_infra.plan.document import PlanDocument, document
+from zentoria_infra.plan.markdown import markdown
+
+CHANGES = 2
+"""With ``--detailed-exitcode``: there is something to do (as other tools have it: 0 nothing, 2 changes, 1 error)."""
+
+
+class Format(enum.StrEnum):
+    """How a plan is printed."""
+
+    TEXT = "text"
+    MD = "md"
+    JSON = "json"
+
+
+FormatOption = Annotated[
+    Format | None,
+    typer.Option("--format", help="`text`; `md` for a comment on a pull request; `json`, as `--json` prints it."),
+]
+DetailedOption = Annotated[
+    bool, typer.Option("--detailed-exitcode", help="Exit with 0 for no change, 2 for changes, 1 for any error.")
+]
 
 
 def plan(
@@ -18,15 +43,59 @@ def plan(
     root: RootOption = None,
     site: SiteOption = None,
     as_json: JsonOption = False,
+    form: FormatOption = None,
+    detailed: DetailedOption = False,
     everything: Annotated[bool, typer.Option("--all", help="Also name containers without a change.")] = False,
 ) -> None:
     """Show what `up` would change, container by container, and why. Changes nothing."""
-    inventory = inventory_of(context, root, site)
-    with connect(inventory.site) as proxmox:
-        found, stages = deployment_of(inventory, proxmox).plan()
-    if as_json:
-        output.document(explain.document(found, stages))
+    with detailed_exit(detailed):
+        chosen = format_of(form, as_json)
+        inventory = inventory_of(context, root, site)
+        with connect(inventory.site) as proxmox:
+            found, stages = deployment_of(inventory, proxmox).plan()
+        told = document(found, stages)
+        if chosen is Format.TEXT:
+            output.lines(explain.lines(found, stages, everything=everything))
+        else:
+            show(told, chosen)
+        leave(told, refused=bool(found.refused or found.problems), detailed=detailed)
+
+
+def format_of(form: Format | None, as_json: bool) -> Format:
+    """The format that was asked for."""
+    if as_json and form not in (None, Format.JSON):
+        raise typer.BadParameter("--json and --format say different things", param_hint="--format")
+    return Format.JSON if as_json else form or Format.TEXT
+
+
+def show(told: PlanDocument, form: Format) -> None:
+    """Print a document as JSON or Markdown."""
+    if form is Format.JSON:
+        output.document(told.model_dump(mode="json"))
     else:
-        output.lines(explain.lines(found, stages, everything=everything))
-    if found.refused or found.problems:
-        raise typer.Exit(ExitCode.REFUSED)
+        output.text(markdown(told))
+
+
+def leave(told: PlanDocument, *, refused: bool, detailed: bool) -> None:
+    """Leave with the code that says what was found; return where that is 0."""
+    if refused:
+        raise typer.Exit(ExitCode.FAILED if detailed else ExitCode.REFUSED)
+    if detailed and told.changes:
+        raise typer.Exit(CHANGES)
+
+
+@contextmanager
+def detailed_exit(detailed: bool) -> Iterator[None]:
+    """With ``--detailed-exitcode`` every error is 1: 2 must mean changes, and nothing else."""
+    try:
+        yield
+    except ZentoriaError as error:
+        if not detailed:
+            raise
+        output.problem(str(error))
+        raise typer.Exit(ExitCode.FAILED) from None
+    except OSError as error:
+        if not detailed or isinstance(error, BrokenPipeError):
+            raise
+        output.problem(f"this machine: {error.strerror or error}")
+        raise typer.Exit(ExitCode.FAILED) from None

@@ -1,0 +1,282 @@
+"""A plan as Markdown for a comment on a pull request: totals, what is disturbed, then each container folded. Pure.
+
+The text is GitHub Flavored Markdown, which Forgejo and GitLab read too. Whatever comes from the world or the inventory
+is put in code spans or escaped: it cannot break out of a table, a fence or a folded part, and nobody is mentioned.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from zentoria_infra.plan.document_model import Change, ContainerDocument, Disturbs, Kind, Origin, PlanDocument
+
+LIMIT = 65_000
+"""Bytes. GitHub takes 65,536 characters in a comment, GitLab 1,000,000; no character is less than a byte of UTF-8."""
+
+_RESERVED = 900
+"""Bytes kept for the note on what was left out."""
+_LONGEST = 240
+"""Characters of one value that are shown."""
+_MOST_NAMES = 12
+_WORDS = {
+    Disturbs.NONE: "nothing",
+    Disturbs.RELOAD: "reload of a service",
+    Disturbs.SERVICE: "restart of a service",
+    Disturbs.CONTAINER: "restart of the container",
+    Disturbs.REPLACEMENT: "**replacement of the container**",
+}
+_ORDER = list(Disturbs)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$^-])")
+_CALLS = re.compile(r"@|#\d|https?:|www\.", re.IGNORECASE)
+"""What a forge turns into a mention, a reference or a link."""
+
+
+def markdown(document: PlanDocument, *, limit: int = LIMIT, title: str = "Zentoria plan") -> str:
+    """The plan as Markdown of at most ``limit`` bytes; a note says what was left out for it.
+
+    Raises:
+        ValueError: less than 2,000 bytes: not even totals and the note would fit.
+    """
+    if limit < 2 * _RESERVED + 200:
+        raise ValueError(f"a limit of {limit} bytes leaves no room for a plan")
+    page = _Page(limit)
+    page.must(f"## {plain(title)}: {_headline(document)}\n\n{_totals(document)}")
+    page.rows("Problems", "", [f"- {plain(one)}" for one in document.problems], 6)
+    worst = sorted((c for c in document.listing if c.disturbs is not Disturbs.NONE), key=_badness)
+    table = "| container | change | disturbs | why |\n|---|---|---|---|\n"
+    page.rows("Disturbances", table, [_disturbance(one) for one in worst], 3)
+    drift = [_line(one, name=True) for one in document.listing if one.origin is Origin.DRIFT]
+    page.rows("Drift: changed outside Zentoria, and put back", "", drift, 6)
+    flows = [f"- gained: {code(one)}" for one in document.firewall.gained_flows]
+    flows += [f"- **lost**, open connections are cut: {code(one)}" for one in document.firewall.lost_flows]
+    page.rows("Flows", "", flows, 6)
+    seen = [
+        f"- {one.vmid or ''} {plain(one.container)}, {plain(one.what)}: {plain(one.why)}" for one in document.unknown
+    ]
+    page.rows("Unknown", "", seen, 8)
+    page.rows("Not Zentoria's, left as it is", "", [f"- {code(one)}" for one in document.firewall.foreign], 8)
+    by_vmid: dict[int, list[Change]] = {}
+    for change in document.listing:
+        by_vmid.setdefault(change.vmid, []).append(change)
+    containers = {one.vmid: one for one in document.containers}
+    for vmid, changes in by_vmid.items():
+        page.folded(_folds(changes, containers.get(vmid)), f"{vmid} {changes[0].container}" if vmid else "datacenter")
+    return page.text()
+
+
+def code(text: str, *, table: bool = False) -> str:
+    """Text as a code span on one line, whatever backticks, pipes or HTML are in it."""
+    line = _CONTROL.sub("\ufffd", text.replace("\r\n", "\n")).replace("\n", "⏎").replace("\t", " ")
+    if len(line) > _LONGEST:
+        line = f"{line[:_LONGEST]}…"
+    if not line.strip():
+        return "(nothing)"
+    ticks = "`" * (_longest_run(line) + 1)
+    padding = " " if line.startswith(("`", " ")) or line.endswith(("`", " ")) else ""
+    span = f"{ticks}{padding}{line}{padding}{ticks}"
+    # A table's cells are cut at pipes before code spans are looked for, and a backslash takes a pipe back.
+    return span.replace("|", r"\|") if table else span
+
+
+def plain(text: str) -> str:
+    """Text that is read as it stands; in a code span where a forge would make a mention or a link of it."""
+    if _CALLS.search(text):
+        return code(text, table=True) if "|" not in text else code(text)
+    line = _CONTROL.sub("\ufffd", text).replace("\n", " ").replace("\t", " ")
+    if len(line) > 2 * _LONGEST:
+        line = f"{line[: 2 * _LONGEST]}…"
+    return _SPECIAL.sub(r"\\\1", line)
+
+
+def fenced(text: str, language: str = "diff") -> str:
+    """Text as a fenced block that nothing in it can end."""
+    clean = _CONTROL.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n")).strip("\n")
+    ticks = "`" * max(3, _longest_run(clean) + 1)
+    return f"{ticks}{language}\n{clean}\n{ticks}"
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fold:
+    """One container: its title, the lines of its changes, and their diffs."""
+
+    title: str
+    lines: Sequence[tuple[str, str]]
+    end: str
+
+    def text(self, *, diffs: bool) -> str:
+        body = "\n\n".join(f"{line}\n\n{diff}" if diff and diffs else line for line, diff in self.lines)
+        tail = f"\n\n{self.end}" if self.end else ""
+        return f"<details><summary>{self.title}</summary>\n\n{body}{tail}\n\n</details>"
+
+
+class _Page:
+    """Collects parts as long as there is room."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[str] = []
+        self._used = 0
+        self._left: list[str] = []
+        self._no_diffs: list[str] = []
+        self._gone: list[str] = []
+
+    def must(self, text: str) -> None:
+        """Add what comes first, and is short."""
+        self._parts.append(text)
+        self._used += _size(text)
+
+    def _room(self) -> int:
+        return self._limit - _RESERVED - self._used
+
+    def rows(self, title: str, head: str, rows: Sequence[str], share: int) -> None:
+        """Add rows under a heading: those that fit in one ``share`` of the page."""
+        if not rows:
+            return
+        begin = f"### {title}\n\n{head}"
+        room = min(self._limit // share, self._room()) - _size(begin)
+        shown: list[str] = []
+        for row in rows:
+            room -= _size(row) - 1 if shown else _size(row)
+            if room < 0:
+                break
+            shown.append(row)
+        if shown:
+            self.must(begin + "\n".join(shown))
+        if len(shown) < len(rows):
+            self._left.append(f"{len(rows) - len(shown)} of {len(rows)} rows of “{title}”")
+
+    def folded(self, fold: _Fold, name: str) -> None:
+        """Add a folded part, without its diffs where there is no room for them."""
+        for diffs in (True, False):
+            text = fold.text(diffs=diffs)
+            if _size(text) <= self._room():
+                self.must(text)
+                if not diffs and any(diff for _, diff in fold.lines):
+                    self._no_diffs.append(name)
+                return
+        self._gone.append(name)
+
+    def text(self) -> str:
+        left = [*self._left]
+        left += [f"the diffs of {_names(self._no_diffs)}"] if self._no_diffs else []
+        left += [f"all changes of {_names(self._gone)}"] if self._gone else []
+        parts = list(self._parts)
+        if left:
+            words = "; ".join(left)
+            parts.append(f"> **Left out**, since a comment has its limit: {words}. `zentoria plan` shows everything.")
+        return "\n\n".join(parts) + "\n"
+
+
+def _size(text: str) -> int:
+    """Bytes, with the empty line after it."""
+    return len(text.encode("utf-8", "replace")) + 2
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(plain(name[:24]) for name in names[:_MOST_NAMES]) + more
+
+
+def _headline(document: PlanDocument) -> str:
+    totals = document.totals
+    if not document.changes and not document.problems:
+        return "no changes"
+    if not totals.changes:
+        return "cannot be carried out" if document.problems else "no changes, but something to look at"
+    return f"{_count(totals.changes, 'change')} in {_count(totals.containers, 'container')}"
+
+
+def _totals(document: PlanDocument) -> str:
+    totals = document.totals
+    worst = [
+        _count(totals.replacement, "change") + " by **replacing** the container" if totals.replacement else "",
+        f"{_count(totals.container, 'container restart')}" if totals.container else "",
+        f"{_count(totals.service, 'change')} with a restart of services" if totals.service else "",
+        f"{_count(totals.reload, 'change')} with a reload of services" if totals.reload else "",
+        f"{totals.none} that disturb nothing" if totals.none else "",
+    ]
+    origins = [
+        f"{totals.intent} asked for by the inventory" if totals.intent else "",
+        f"{totals.drift} drifted" if totals.drift else "",
+        f"{totals.unknown} of unknown origin" if totals.unknown else "",
+    ]
+    rows = ["; ".join(filter(None, worst)), "; ".join(filter(None, origins))]
+    rows.append(", ".join(f"{number} {plain(action)}" for action, number in list(document.summary.items())[:12]))
+    if document.inside_not_run:
+        rows.append(f"Not run inside the containers: {plain(document.inside_not_run)}")
+    return "\n".join(f"- {row}" for row in rows if row) or "- nothing to do"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")
+
+
+def _badness(change: Change) -> tuple[int, int]:
+    return -_ORDER.index(change.disturbs), change.vmid
+
+
+def _disturbance(change: Change) -> str:
+    units = f" ({', '.join(code(unit, table=True) for unit in change.units)})" if change.units else ""
+    blame = f" forced by {', '.join(code(key, table=True) for key in change.blames)}" if change.blames else ""
+    what = f"{change.action} {code(change.what, table=True)}"
+    where = f" {code(change.where, table=True)}" if change.where else ""
+    name = f"{change.vmid or ''} {plain(change.container)}".strip()
+    return f"| {name} | {what} | {_WORDS[change.disturbs]}{units}{blame} | {code(change.reason, table=True)}{where} |"
+
+
+def _line(change: Change, *, name: bool = False) -> str:
+    head = f"{change.vmid or ''} {plain(change.container)}: ".lstrip() if name else ""
+    words = [f"- {head}**{change.action}** {code(change.what)}"]
+    if change.before or change.after:
+        if change.action is Kind.CREATE and not change.before:
+            words.append(code(change.after))
+        else:
+            words.append(f"{code(change.before)} → {code(change.after)}")
+    words.append(f"— {plain(change.reason)}")
+    if change.unknown:
+        words.append(f"**unknown**: {plain(change.unknown)}")
+    if change.disturbs is not Disturbs.NONE:
+        words.append(f"· {_WORDS[change.disturbs]}" + "".join(f" {code(unit)}" for unit in change.units))
+    if change.blames:
+        words.append(f"· **forces the replacement**: {', '.join(map(code, change.blames))}")
+    if change.origin is Origin.DRIFT and not name:
+        words.append("· drift")
+    if change.where:
+        words.append(f"· {code(change.where)}")
+    return " ".join(words)
+
+
+def _folds(changes: Sequence[Change], container: ContainerDocument | None) -> _Fold:
+    first = changes[0]
+    worst = max((one.disturbs for one in changes), key=_ORDER.index)
+    action = f": {container.action}" if container is not None else ""
+    title = f"{first.vmid or ''} {first.container}{action}, {_count(len(changes), 'change')}".strip()
+    if worst is not Disturbs.NONE:
+        title += f", {_WORDS[worst].strip('*')}"
+    lines = [(_line(one), fenced(one.diff) if one.diff else "") for one in changes]
+    return _Fold(
+        html.escape(_CONTROL.sub("\ufffd", title[:_LONGEST]).replace("\n", " ")),
+        lines,
+        "\n".join(_end(changes, container)),
+    )
+
+
+def _end(changes: Iterable[Change], container: ContainerDocument | None) -> Iterator[str]:
+    if container is not None and container.volumes_lost:
+        yield f"**Destroys the data on** {', '.join(map(code, container.volumes_lost))}\n"
+    if container is not None and container.steps:
+        yield f"Steps: {' → '.join(map(code, container.steps))}\n"
+    needs = {(need.path, need.privilege) for change in changes for need in change.privileges}
+    by_path: dict[str, list[str]] = {}
+    for path, privilege in sorted(needs):
+        by_path.setdefault(path, []).append(privilege)
+    if by_path:
+        yield "Needs " + "; ".join(f"{code(' '.join(names))} on {code(path)}" for path, names in by_path.items())
