@@ -17,6 +17,7 @@ from zentoria_infra.plan.values import (
     parse_size,
     parse_tags,
     truth,
+    untrue,
 )
 
 DEFAULTS: Mapping[str, str] = {"onboot": "0", "protection": "0", "swap": "512", "memory": "512", "cpulimit": "0"}
@@ -26,7 +27,10 @@ _NET = re.compile(r"net\d+")
 _VOLUME = re.compile(r"(mp|unused)\d+")
 _UNALLOCATED = re.compile(r"[^:]+:\d+(\.\d+)?")
 """A volume as it is asked for, ``storage:GiB``: Proxmox keeps it so when adding it to a running container failed."""
+_MOUNT = re.compile(r"mp\d+")
+_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _FLAGS = frozenset({"onboot", "protection"})
+_NET_FLAGS = ("firewall", "link_down")
 _WORDS = frozenset({"nameserver", "searchdomain"})
 _AFTER_RESTART = frozenset({"nameserver", "searchdomain"})
 """Options that wait for a restart on a running container: Proxmox keeps them pending."""
@@ -151,7 +155,7 @@ def attribute_changes(desired: DesiredContainer, observed: ObservedContainer) ->
             yield _change(desired, key, seen, value, effect)
     for key, net in desired.nets.items():
         seen = there.get(key, "")
-        if _net(parse_properties(seen)) != _net(net):
+        if _net(parse_properties(seen), net) != _net(net, net):
             yield _change(desired, key, seen, format_properties(net))
     for key, seen in there.items():
         if _NET.fullmatch(key) and key not in desired.nets:
@@ -163,7 +167,7 @@ def attribute_changes(desired: DesiredContainer, observed: ObservedContainer) ->
 
 def _features(desired: DesiredContainer, there: Mapping[str, str]) -> Iterator[AttributeChange]:
     parsed = parse_properties(there.get("features", ""))
-    seen = frozenset(key for key, value in parsed.items() if value != "0")
+    seen = frozenset(key for key, value in parsed.items() if value and not untrue(value))
     if seen == desired.features:
         return
     via = Via.CONFIG if (seen ^ desired.features) <= {"nesting"} else Via.PCT
@@ -188,10 +192,16 @@ def _volumes(desired: DesiredContainer, there: Mapping[str, str]) -> Iterator[At
         if size < volume.size:
             grown = f"{volume.size // GIB}G"
             yield _change(desired, volume.key, parsed.get("size", "?"), grown, via=Via.RESIZE, value=grown)
-        if volume.path and (parsed.get("mp"), truth(parsed.get("backup", "0"))) != (volume.path, volume.backup):
+        mounted = parsed.get("mp", "").rstrip("/"), truth(parsed.get("backup", "0"))
+        if volume.path and mounted != (volume.path.rstrip("/"), volume.backup):
             parsed |= {"mp": volume.path, "backup": str(int(volume.backup))}
             text = format_properties(parsed, "volume")
             yield _change(desired, volume.key, seen, text, Effect.RESTART)
+    ours = {volume.key for volume in desired.volumes}
+    for key, seen in there.items():
+        if _MOUNT.fullmatch(key) and key not in ours:
+            # Proxmox keeps the volume as unusedN: nothing on it is lost.
+            yield _change(desired, key, seen, "", Effect.RESTART)
 
 
 def volume_text(volume: DesiredVolume) -> str:
@@ -208,23 +218,29 @@ def _plain(key: str, value: str) -> object:
     if key in _WORDS:
         return tuple(value.replace(",", " ").split())
     if key == "startup":
-        return parse_properties(value, "order")
+        return {name: number.lstrip("0") for name, number in parse_properties(value, "order").items()}
     if key == "description":
         return value.strip()
     if key in ("memory", "swap", "cores"):
-        return int(value) if value.isdigit() else value
+        return int(value) if value.isascii() and value.isdigit() else value
     if key == "cpulimit":
-        return float(value or "0")
+        return float(value or "0") if _NUMBER.fullmatch(value or "0") else value
+    if key == "hostname":
+        return value.lower()
     return value
 
 
-def _net(values: Mapping[str, str]) -> dict[str, str]:
+def _net(values: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+    """A NIC without what says nothing: defaults that are written out, and an address that Proxmox chose."""
     found = {"type": "veth", **values}
     if "hwaddr" in found:
         found["hwaddr"] = found["hwaddr"].upper()
-    if "firewall" in found:
-        found["firewall"] = "1" if truth(found["firewall"]) else "0"
-    return found
+        if "hwaddr" not in wanted:
+            del found["hwaddr"]
+    for flag in _NET_FLAGS:
+        if truth(found.pop(flag, "0")):
+            found[flag] = "1"
+    return {key: value for key, value in found.items() if value}
 
 
 def _change(

@@ -9,7 +9,7 @@ from zentoria_infra.firewall.changes import two_phases
 from zentoria_infra.firewall.steps import Step
 from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, LostFlow, Plan, Via
 from zentoria_infra.plan.desired import DesiredContainer
-from zentoria_infra.plan.values import format_tags
+from zentoria_infra.plan.values import format_tags, truth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -346,8 +346,8 @@ def _container_stages(
     # Each change makes a new digest, so only the first one goes with that of the look.
     digest = plan.digest if plan.action is not Action.REPLACE else ""
     configure = tuple(a for a in attributes if a.via is Via.CONFIG)
-    if configure:
-        stages.append(Configure(*head("configure"), configure, digest))
+    for name, changes in _calls(configure, protected=desired.protect):
+        stages.append(Configure(*head(name), changes, digest))
         digest = ""
     for change in attributes:
         if change.via is Via.RESIZE:
@@ -367,6 +367,29 @@ def _container_stages(
         )
         stages.append(Converge(*head("converge", *needed), plan.opening, plan.closing, plan.through))
     return stages
+
+
+def _calls(
+    changes: tuple[AttributeChange, ...], *, protected: bool
+) -> Iterator[tuple[str, tuple[AttributeChange, ...]]]:
+    """Changes in the calls that they take: Proxmox changes no drive of a protected container (behaviour 25).
+
+    Args:
+        changes: what to set.
+        protected: it shall be protected.
+    """
+    lifted = tuple(one for one in changes if one.key == "protection" and not truth(one.after))
+    set_now = tuple(one for one in changes if one.key == "protection" and truth(one.after))
+    drives = any(one.key.startswith(("mp", "rootfs")) for one in changes)
+    if drives and protected and not set_now:
+        yield "unprotect", (AttributeChange("protection", "1", "0"),)
+        yield "configure", changes
+        yield "protect", (AttributeChange("protection", "0", "1"),)
+    elif drives and lifted:
+        yield "unprotect", lifted
+        yield "configure", tuple(one for one in changes if one not in lifted)
+    elif changes:
+        yield "configure", changes
 
 
 def after_create(desired: DesiredContainer) -> tuple[AttributeChange, ...]:

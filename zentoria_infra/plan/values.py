@@ -60,3 +60,8 @@ def format_tags(tags: frozenset[str]) -> str:
 def truth(text: str) -> bool:
     """Read a boolean of Proxmox: ``1``, ``on``, ``yes``, ``true`` in any case are true."""
     return text.strip().lower() in ("1", "on", "yes", "true")
+
+
+def untrue(text: str) -> bool:
+    """Whether a boolean of Proxmox is one that says no: ``0``, ``off``, ``no``, ``false`` in any case."""
+    return text.strip().lower() in ("0", "off", "no", "false")
