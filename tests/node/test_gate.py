@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -207,6 +208,7 @@ def is_allowed(argv: Sequence[str]) -> bool:
     return False
 
 
+@hypothesis.settings(max_examples=1500)
 @given(LINES)
 def test_whatever_is_sent_only_what_is_allowed_runs(settings: gate.Settings, line: str) -> None:
     try:
@@ -227,7 +229,7 @@ def test_the_mark_is_that_of_the_plan_as_proxmox_writes_it() -> None:
 
 def test_the_state_program_has_no_options_that_the_gate_does_not_know() -> None:
     subparsers = next(action for action in state._parser()._actions if action.dest == "verb")
-    verbs = subparsers.choices
+    verbs: dict[str, argparse.ArgumentParser] = dict(subparsers.choices or {})  # type: ignore[call-overload]
     assert set(verbs) == gate._STATE_VERBS
     options = {text for parser in verbs.values() for action in parser._actions for text in action.option_strings}
     assert options == gate._STATE_OPTIONS
