@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
@@ -178,8 +179,8 @@ WORDS = st.sampled_from(
 PIECES = st.one_of(WORDS, st.text(max_size=8))
 PLAUSIBLE = st.sampled_from(
     [
-        ["pct", "exec", "404", "--"], ["pct", "exec"], ["pct", "set", "404", "--features"], ["pct", "status"],
-        ["conntrack", "-D", "-s"], ["conntrack", "-D", "-d", "10.10.40.4"], ["zentoria-state", "--site", "home"], [],
+        ["pct", "exec", "404", "--"], ["pct", "exec", "410", "--"], ["pct", "set", "404", "--features"], ["pct", "status"],
+        ["conntrack", "-D", "-s"], ["conntrack", "-D", "-s", "192.0.2.1"], ["conntrack", "-D", "-d", "10.10.40.4"], ["zentoria-state", "--site", "home"], [],
     ]
 )  # fmt: skip
 LINES = st.one_of(
