@@ -179,8 +179,9 @@ WORDS = st.sampled_from(
 PIECES = st.one_of(WORDS, st.text(max_size=8))
 PLAUSIBLE = st.sampled_from(
     [
-        ["pct", "exec", "404", "--"], ["pct", "exec", "410", "--"], ["pct", "set", "404", "--features"], ["pct", "status"],
-        ["conntrack", "-D", "-s"], ["conntrack", "-D", "-s", "192.0.2.1"], ["conntrack", "-D", "-d", "10.10.40.4"], ["zentoria-state", "--site", "home"], [],
+        ["pct", "exec", "404", "--"], ["pct", "exec", "410", "--"], ["pct", "set", "404", "--features"],
+        ["conntrack", "-D", "-s"], ["conntrack", "-D", "-s", "192.0.2.1"], ["conntrack", "-D", "-d", "10.10.40.4"],
+        ["pct", "status"], ["zentoria-state", "--site", "home"], [],
     ]
 )  # fmt: skip
 LINES = st.one_of(
@@ -230,7 +231,7 @@ def test_the_mark_is_that_of_the_plan_as_proxmox_writes_it() -> None:
 
 def test_the_state_program_has_no_options_that_the_gate_does_not_know() -> None:
     subparsers = next(action for action in state._parser()._actions if action.dest == "verb")
-    verbs: dict[str, argparse.ArgumentParser] = dict(subparsers.choices or {})  # type: ignore[call-overload]
+    verbs: dict[str, argparse.ArgumentParser] = dict(subparsers.choices or {})
     assert set(verbs) == gate._STATE_VERBS
     options = {text for parser in verbs.values() for action in parser._actions for text in action.option_strings}
     assert options == gate._STATE_OPTIONS
