@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, Effect, Plan
+from zentoria_infra.plan.change import Action, ContainerPlan, Plan
 from zentoria_infra.plan.document import document as whole
-from zentoria_infra.plan.stages import AnyStage
+from zentoria_infra.plan.document_model import Change, Disturbs, Kind, Origin
+from zentoria_infra.plan.listing import NOTHING_ELSE, Basis, changes_of
+from zentoria_infra.plan.stages import DATACENTER, AnyStage
 
 _SIGNS = {
     Action.REFUSE: "!",
@@ -20,44 +22,51 @@ _SIGNS = {
     Action.CONVERGE: "~",
     Action.NONE: "=",
 }
-_EFFECTS = {Effect.NONE: "", Effect.RESTART: "  (needs a restart)", Effect.REPLACE: "  (forces replacement)"}
+_EFFECTS = {Disturbs.CONTAINER: "  (needs a restart)", Disturbs.REPLACEMENT: "  (forces replacement)"}
+_FRESH = (Action.CREATE, Action.REPLACE)
+_DRIFT = "Drift: changed outside Zentoria, and put back by this run"
+_APART = frozenset({f"{DATACENTER}/firewall/switch", f"{DATACENTER}/connections"})
+"""Changes with lines of their own."""
+
+_TURNED_ON = (
+    "it is turned on: nodes are closed but for their management ports and the IP set `management`, and",
+    "other guests with a firewall of their own are filtered from then on",
+)
 
 _MOST_REASONS = 8
 
 
-def lines(plan: Plan, stages: Sequence[AnyStage], *, everything: bool = False) -> Iterator[str]:
-    """Yield the plan as lines of text.
+def lines(
+    plan: Plan, stages: Sequence[AnyStage], basis: Basis = NOTHING_ELSE, *, everything: bool = False
+) -> Iterator[str]:
+    """Yield the plan as lines of text; what has drifted comes in a section of its own, after what is asked for.
 
     Args:
         plan: what to explain.
         stages: the stages made from it.
+        basis: where the inventory says things, and what was last applied.
         everything: also name containers without a change.
     """
-    steps = _by_vmid(stages)
-    yield from _datacenter(plan, steps.get(0, []), everything=everything)
-    for container in plan:
-        if container.action is Action.NONE and not everything:
-            continue
-        yield f"{_SIGNS[container.action]} {container.vmid} {container.hostname}: {container.action}" + (
-            f" ({container.reason})" if container.reason else ""
-        )
-        yield from (f"    {_attribute(change)}" for change in container.attributes)
-        yield from (f"    firewall: {reason}" for reason in _reasons(container, everything=everything))
-        yield from (f"    {line}" for line in _inside(container))
-        if container.volumes and container.action is Action.REPLACE:
-            yield f"    destroys the data on {', '.join(container.volumes)}"
-        if container.vmid in steps:
-            yield f"    steps: {' → '.join(stage.says() for stage in steps[container.vmid])}"
+    changes = changes_of(plan, stages, basis)
+    text = _Text(plan, stages, everything=everything)
+    drifted = [one for one in changes if one.origin is Origin.DRIFT]
+    only_drifted = {one.vmid for one in drifted} - {one.vmid for one in changes if one.origin is not Origin.DRIFT}
+    others = {one.vmid for one in plan if everything or one.action is not Action.NONE} - only_drifted
+    yield from text.blocks([one for one in changes if one.origin is not Origin.DRIFT], others)
+    if drifted:
+        yield f"{_DRIFT}:"
+        yield from text.blocks(drifted)
     yield from (f"- {flow.says}: lost, and its open connections are cut" for flow in plan.cut)
-    yield from (f"? not Zentoria's, left as it is: {text}" for text in plan.foreign_rules)
+    yield from (f"+ {flow.says}: gained" for flow in plan.gained)
+    yield from (f"? not Zentoria's, left as it is: {line}" for line in plan.foreign_rules)
     yield from (f"! {problem}" for problem in plan.problems)
     if plan.no_inside:
         yield f"Not run inside the containers: {plan.no_inside}."
-    yield summary(plan)
+    yield summary(plan, len(drifted))
 
 
-def summary(plan: Plan) -> str:
-    """The totals in one line."""
+def summary(plan: Plan, drifted: int = 0) -> str:
+    """The totals in one line; ``drifted`` is the number of changes that somebody made outside."""
     if plan.empty and not plan.problems:
         count = len(plan.containers)
         return f"No changes: {count} container{'s are' if count != 1 else ' is'} as the inventory says."
@@ -66,56 +75,92 @@ def summary(plan: Plan) -> str:
     lost = len(plan.datacenter.lost) + sum(len(c.firewall.lost) for c in plan)
     if gained or lost:
         parts.append(f"firewall +{gained} -{lost}")
+    if drifted:
+        parts.append(f"{drifted} drifted")
     return f"Plan: {', '.join(parts)}."
 
 
-def document(plan: Plan, stages: Sequence[AnyStage]) -> dict[str, Any]:
+def document(plan: Plan, stages: Sequence[AnyStage], basis: Basis = NOTHING_ELSE) -> dict[str, Any]:
     """The plan as plain data for ``--json``."""
-    return whole(plan, stages).model_dump(mode="json")
+    return whole(plan, stages, basis).model_dump(mode="json")
 
 
-def _datacenter(plan: Plan, stages: Sequence[AnyStage], *, everything: bool) -> Iterator[str]:
-    if plan.datacenter.empty and not plan.switch_on:
-        return
-    yield "~ datacenter: firewall"
-    if plan.switch_on:
-        yield "    it is turned on: nodes are closed but for their management ports and the IP set `management`, and"
-        yield "    other guests with a firewall of their own are filtered from then on"
-    shown = _shortened(plan.datacenter.reasons, everything=everything)
-    yield from (f"    {reason}" for reason in shown)
-    yield f"    steps: {' → '.join(stage.says() for stage in stages)}"
+class _Text:
+    """Blocks of lines, one a container; the steps of each are told once."""
+
+    def __init__(self, plan: Plan, stages: Iterable[AnyStage], *, everything: bool) -> None:
+        self._plan = plan
+        self._everything = everything
+        self._steps: dict[int, list[str]] = {}
+        for stage in stages:
+            self._steps.setdefault(stage.vmid, []).append(stage.says())
+
+    def blocks(self, changes: Iterable[Change], others: Collection[int] = ()) -> Iterator[str]:
+        """Yield the blocks of the containers of some changes, and of ``others``."""
+        by_vmid: dict[int, list[Change]] = {}
+        for change in changes:
+            by_vmid.setdefault(change.vmid, []).append(change)
+        if 0 in by_vmid:
+            yield from self._datacenter(by_vmid[0])
+        for container in self._plan:
+            if container.vmid in by_vmid or container.vmid in others:
+                yield from self._container(container, by_vmid.get(container.vmid, []))
+
+    def _datacenter(self, changes: Sequence[Change]) -> Iterator[str]:
+        steps = self._steps.pop(0, [])
+        shown = [one.reason for one in changes if one.id not in _APART]
+        switched = any(one.id in _APART and one.action is Kind.START for one in changes)
+        if not shown and not switched:
+            return
+        yield "~ datacenter: firewall"
+        if switched:
+            yield from (f"    {line}" for line in _TURNED_ON)
+        yield from (f"    {reason}" for reason in self._shortened(shown))
+        if steps:
+            yield f"    steps: {' → '.join(steps)}"
+
+    def _container(self, container: ContainerPlan, changes: Sequence[Change]) -> Iterator[str]:
+        yield f"{_SIGNS[container.action]} {container.vmid} {container.hostname}: {container.action}" + (
+            f" ({container.reason})" if container.reason else ""
+        )
+        names = [(change.id.split("/")[1], change) for change in changes]
+        yield from (f"    {_attribute(change)}" for name, change in names if name == "config")
+        if container.action in _FRESH:
+            reasons = list(container.firewall.reasons) if self._everything else []
+        else:
+            reasons = [change.reason for name, change in names if name == "firewall"]
+        yield from (f"    firewall: {reason}" for reason in self._shortened(reasons))
+        yield from (f"    {line}" for name, change in names if name == "inside" for line in _inside(change))
+        if container.guest is None and container.guest_unknown and container.action not in _FRESH:
+            yield f"    inside: unknown, {container.guest_unknown}"
+        if container.volumes and container.action is Action.REPLACE:
+            yield f"    destroys the data on {', '.join(container.volumes)}"
+        steps = self._steps.pop(container.vmid, [])
+        if steps:
+            yield f"    steps: {' → '.join(steps)}"
+
+    def _shortened(self, reasons: Sequence[str]) -> Sequence[str]:
+        if self._everything or len(reasons) <= _MOST_REASONS:
+            return reasons
+        more = len(reasons) - _MOST_REASONS + 1
+        return [*reasons[: _MOST_REASONS - 1], f"and {more} more (`zentoria plan --all`)"]
 
 
-def _reasons(container: ContainerPlan, *, everything: bool) -> Sequence[str]:
-    """Why its firewall changes; of a new container everything does, and the steps say how many calls that is."""
-    if container.action in (Action.CREATE, Action.REPLACE) and not everything:
-        return ()
-    return _shortened(container.firewall.reasons, everything=everything)
-
-
-def _shortened(reasons: Sequence[str], *, everything: bool) -> Sequence[str]:
-    if everything or len(reasons) <= _MOST_REASONS:
-        return reasons
-    return [*reasons[: _MOST_REASONS - 1], f"and {len(reasons) - _MOST_REASONS + 1} more (`zentoria plan --all`)"]
-
-
-def _by_vmid(stages: Iterable[AnyStage]) -> dict[int, list[AnyStage]]:
-    found: dict[int, list[AnyStage]] = {}
-    for stage in stages:
-        found.setdefault(stage.vmid, []).append(stage)
-    return found
-
-
-def _attribute(change: AttributeChange) -> str:
+def _attribute(change: Change) -> str:
     where = f"  [{change.where}]" if change.where else ""
-    return f"{change.key}: {change.before or '(none)'} → {change.after or '(none)'}{_EFFECTS[change.effect]}{where}"
+    effect = _EFFECTS.get(change.disturbs, "")
+    return f"{change.what}: {change.before or '(none)'} → {change.after or '(none)'}{effect}{where}"
 
 
-def _inside(container: ContainerPlan) -> Iterator[str]:
-    if container.guest is None:
-        if container.guest_unknown and container.action not in (Action.CREATE, Action.REPLACE):
-            yield f"inside: unknown, {container.guest_unknown}"
+def _inside(change: Change) -> Iterator[str]:
+    if change.action is Kind.LOOK or change.id.count("/") == 1:
         return
-    for change in container.guest.changes:
-        yield f"inside: {change.id}" + (f": {change.detail}" if change.detail else "")
-        yield from (f"    {line}" for line in change.diff.splitlines())
+    name = change.id.split("/", 2)[2]
+    words = [f"inside: {name}: {change.reason}"]
+    if change.before.startswith("hmac ") or change.after.startswith("hmac "):
+        words.append(f"({change.before or 'nothing'} → {change.after.removeprefix('hmac ')})")
+    if change.units and not name.startswith("unit:"):
+        verb = "reloads" if change.disturbs is Disturbs.RELOAD else "restarts"
+        words.append(f"({verb} {', '.join(change.units)})")
+    yield " ".join(words)
+    yield from (f"    {line}" for line in change.diff.splitlines())
