@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from zentoria_infra.execute.reading import readers
-from zentoria_infra.firewall.config import Configuration, Datacenter, Guest, Nic
+from zentoria_infra.firewall.config import Configuration, Datacenter, Nic
 from zentoria_infra.firewall.identity import is_ours
 from zentoria_infra.plan.values import parse_properties
 from zentoria_infra.proxmox import firewall_records as fw
@@ -19,7 +19,14 @@ READS = 8
 def observe_firewall(
     observer: FirewallObserver, wanted: Configuration, configs: Mapping[int, Mapping[str, str]]
 ) -> Configuration:
-    """The firewall as it is.
+    """The firewall as it is; see :func:`read_firewall`."""
+    return read_firewall(observer, wanted, configs)[0]
+
+
+def read_firewall(
+    observer: FirewallObserver, wanted: Configuration, configs: Mapping[int, Mapping[str, str]]
+) -> tuple[Configuration, Mapping[str, str]]:
+    """The firewall as it is, and Proxmox's digests of the lists that it was read from.
 
     Calls: with objects of the datacenter five, and one a group of ours; else one. Three a container.
 
@@ -28,33 +35,49 @@ def observe_firewall(
         wanted: the compiled configuration: it says which IP sets are of interest, and what a container is called.
         configs: the configuration of each container that exists, by VMID.
 
+    Returns:
+        The configuration; and digests by the name of their list, as ``404/rules`` or ``datacenter/ipset/management``.
+        An empty list has none.
+
     Raises:
         ZentoriaError: it cannot be read; a PermissionDeniedError names the right that is lacking.
     """
     shared = wanted.datacenter
     names = {one.vmid: one for one in wanted.guests}
 
-    def guest(vmid: int) -> Guest:
+    def guest(vmid: int) -> fw.ObservedGuest:
         one = names[vmid]
         ipsets = [ipset.name for ipset in one.ipsets]
-        return observer.guest(vmid, one.name, nics(configs[vmid]), node=one.node, ipsets=ipsets).guest
+        return observer.guest(vmid, one.name, nics(configs[vmid]), node=one.node, ipsets=ipsets)
 
     with readers(READS, "firewall") as pool:
-        datacenter = pool.submit(_datacenter, observer, shared)
-        guests = tuple(pool.map(guest, sorted(set(configs) & set(names))))
-        return Configuration(datacenter.result(), wanted.nodes, guests)
+        asked = pool.submit(_datacenter, observer, shared)
+        found = tuple(pool.map(guest, sorted(set(configs) & set(names))))
+        datacenter = asked.result()
+    digests = dict(_digests("datacenter", datacenter.digests))
+    for one in found:
+        digests |= _digests(str(one.guest.vmid), one.digests)
+    return Configuration(datacenter.datacenter, wanted.nodes, tuple(one.guest for one in found)), digests
 
 
-def _datacenter(observer: FirewallObserver, wanted: Datacenter) -> Datacenter:
+def _digests(whose: str, digests: fw.Digests) -> Iterator[tuple[str, str]]:
+    lists = {"options": digests.options, "rules": digests.rules, "aliases": digests.aliases}
+    lists |= {f"ipset/{name}": digest for name, digest in digests.ipsets.items()}
+    lists |= {f"group/{name}": digest for name, digest in digests.groups.items()}
+    return ((f"{whose}/{name}", digest) for name, digest in sorted(lists.items()) if digest)
+
+
+def _datacenter(observer: FirewallObserver, wanted: Datacenter) -> fw.ObservedDatacenter:
     """The datacenter's options, and where objects of ours belong there, those too."""
     if not wanted.options:
-        return observer.datacenter(aliases=False).datacenter
+        return observer.datacenter(aliases=False)
     comments = observer.ipset_comments(fw.DATACENTER)
     names = {one.name for one in wanted.ipsets}
     ipsets = [name for name, comment in comments.items() if name in names or is_ours(comment)]
-    found = observer.datacenter(ipsets=ipsets, is_ours=is_ours).datacenter
-    named = tuple(dataclasses.replace(one, comment=comments.get(one.name, "")) for one in found.ipsets)
-    return dataclasses.replace(found, ipsets=named)
+    found = observer.datacenter(ipsets=ipsets, is_ours=is_ours)
+    sets = found.datacenter.ipsets
+    named = tuple(dataclasses.replace(one, comment=comments.get(one.name, "")) for one in sets)
+    return dataclasses.replace(found, datacenter=dataclasses.replace(found.datacenter, ipsets=named))
 
 
 def nics(config: Mapping[str, str]) -> tuple[Nic, ...]:

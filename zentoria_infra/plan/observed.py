@@ -64,3 +64,5 @@ class World:
     """The datacenter's firewall and that of our containers; None where it was not, or could not be, read."""
     firewall_unknown: str = "it was not looked at"
     """Why it is None."""
+    firewall_digests: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Proxmox's digests of the firewall's lists that were read, as ``404/rules`` or ``datacenter/ipset/management``."""
