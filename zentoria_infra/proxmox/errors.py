@@ -28,6 +28,7 @@ _MISSING = re.compile(
 )
 _RUNNING = re.compile(r"CT \d+ already running", re.IGNORECASE)
 _STOPPED = re.compile(r"(?:CT|VM) \d+ (?:is )?not running", re.IGNORECASE)
+_SIZED = re.compile(r"disk is already at specified size", re.IGNORECASE)
 _UNKNOWN_NODE = re.compile(r"hostname lookup '([^']+)' failed", re.IGNORECASE)
 _POOL = re.compile(r"^HTTPS?ConnectionPool\(.*?\): |^HTTPS?Connection\(host='[^']*', port=\d+\): ")
 """What urllib3 puts in front of why there is no connection."""
@@ -64,6 +65,10 @@ class AlreadyRunningError(ApiError):
 
 class NotRunningError(ApiError):
     """Stop, shutdown or reboot of a container that does not run."""
+
+
+class AlreadySizedError(ApiError):
+    """Resize of a volume to the size that it has."""
 
 
 class TransientError(UnreachableError):
@@ -168,6 +173,8 @@ def _kind(text: str) -> tuple[type[ApiError], str]:
         return AlreadyRunningError, ""
     if _STOPPED.search(text):
         return NotRunningError, ""
+    if _SIZED.search(text):
+        return AlreadySizedError, ""
     if _EXISTS.search(text):
         return AlreadyExistsError, "look at what has that id, and choose another or remove it by hand"
     if _MISSING.search(text):

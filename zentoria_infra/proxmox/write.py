@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -171,23 +172,21 @@ class Writer:
         node: str | None = None,
         progress: tasks.Progress | None = None,
     ) -> None:
-        """Grow ``disk`` ("rootfs", "mp0") to ``size`` ("20G") or by it ("+4G"). Proxmox never shrinks.
+        """Grow ``disk`` ("rootfs", "mp0") to ``size`` ("20G"; nothing to do when it has it) or by it ("+4G").
+
+        Proxmox never shrinks. After a lost answer it is asked for a size again, but not to grow by one, and not with
+        a digest: the first call has changed that.
 
         Raises:
             ModifiedError: ``digest`` was given, and is not that of the configuration any more.
         """
-        repeat = Repeat.UNSENT if size.startswith("+") or digest else Repeat.SAFE
         where = self._node(node)
-
-        def once() -> None:
-            path = "/nodes/{node}/lxc/{vmid}/resize"
-            tried = f"resize {disk} of container {vmid} to {size}"
-            wanted = {"disk": disk, "size": size, "digest": digest}
-            answer = self._call("PUT", path, wanted, repeat=repeat, tried=tried, node=where, vmid=vmid)
-            self._await(answer, tried, where, progress)
-
-        with self._gates.vmid(vmid):
-            self._locked(once)
+        call = ("PUT", "/nodes/{node}/lxc/{vmid}/resize", {"disk": disk, "size": size, "digest": digest})
+        has_it = () if size.startswith("+") else (errors.AlreadySizedError,)
+        done = () if digest else has_it
+        tried = f"resize {disk} of container {vmid} to {size}"
+        with self._gates.vmid(vmid), contextlib.suppress(*has_it):
+            self._locked(lambda: self._lost_and_found(vmid, where, call, tried, progress, done=done))
 
     def destroy(
         self,

@@ -121,7 +121,7 @@ def _resize(call: Call) -> object:
     if size < before:
         raise internal("unable to shrink disk size")
     if size == before:
-        return None
+        raise internal("disk is already at specified size")
 
     def work(log: Log) -> None:
         with node.locks.guest(vmid):

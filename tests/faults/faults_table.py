@@ -1,0 +1,45 @@
+"""The table of what happened, for the end of the test run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from faults_kinds import FAULTS, LEGEND, Fault
+
+_SHORT = {"again": "ok", "error": "err", "n-a": "-", "FAILS": "FAIL"}
+
+
+class Table:
+    """Cells by endpoint, fault and server."""
+
+    def __init__(self) -> None:
+        self._cells: dict[str, dict[str, dict[str, str]]] = {}
+        self._reasons: set[str] = set()
+
+    def add(self, row: str, fault: Fault, server: str, seen: str, reason: str = "") -> None:
+        """One cell."""
+        self._cells.setdefault(row, {}).setdefault(fault.title, {})[server] = _SHORT[seen]
+        if reason:
+            self._reasons.add(reason)
+
+    def lines(self) -> Iterator[str]:
+        """The table; endpoints that differ in nothing but whose firewall it is are one row."""
+        if not self._cells:
+            return
+        rows: dict[tuple[str, tuple[str, ...]], None] = {}
+        for title, cells in self._cells.items():
+            values = tuple("/".join(dict.fromkeys(cells.get(one.title, {}).values())) or "?" for one in FAULTS)
+            rows[_short(title), values] = None
+        width = max(len(title) for title, _ in rows)
+        yield f"{'':{width}} " + " ".join(f"{one.title:>6}" for one in FAULTS)
+        for title, values in rows:
+            yield f"{title:{width}} " + " ".join(f"{one:>6}" for one in values)
+        yield "ok: done in the same run, where it is safe; err: a clear error; then the next run completes it. "
+        yield f"-: {', '.join(sorted(self._reasons))}. Faults:"
+        yield from LEGEND
+
+
+def _short(title: str) -> str:
+    for base in ("/nodes/{node}/lxc/{vmid}/firewall", "/cluster/firewall", "/nodes/{node}/firewall"):
+        title = title.replace(f" {base}/", " {firewall}/")
+    return title.replace("/nodes/{node}/lxc/{vmid}", "{guest}").replace("/nodes/{node}", "{node}")

@@ -1,0 +1,188 @@
+"""Every endpoint that Zentoria calls, and every fault: sent again where that is safe, else told clearly.
+
+The endpoints are those of :data:`~zentoria_infra.proxmox.endpoints.ENDPOINTS`, which are all that a connection sends;
+what is expected follows from what an endpoint is and what the client does after a lost answer, never cell by cell.
+After each fault the next run must complete, and nothing be there twice.
+"""
+
+from __future__ import annotations
+
+import traceback
+
+import pytest
+from faults_exercisers import Case, Exerciser, Lost, admin, guests, reading
+from faults_firewall import firewall
+from faults_kinds import (
+    DENIED,
+    DIGEST,
+    DROP,
+    ENDLESS,
+    EXPIRED,
+    FAULTS,
+    LOCK,
+    LOCK_STAYS,
+    NO_NODE,
+    NO_NODE_STAYS,
+    NO_QUORUM,
+    READ_ONLY,
+    RESET,
+    SILENCE,
+    SILENCE_AFTER,
+    TASK_ERROR,
+    TASK_LOCK,
+    UNAUTHORIZED,
+    Fault,
+    How,
+)
+from faults_proxy import LOG
+from faults_table import Table
+from faults_worlds import CANARY, World
+
+from zentoria_infra.errors import ApiError, AuthError, PermissionDeniedError, TaskError, ZentoriaError
+from zentoria_infra.proxmox import errors, tasks
+from zentoria_infra.proxmox.endpoints import ENDPOINTS, ApiCall, require
+
+pytestmark = pytest.mark.slow
+
+EXERCISERS = (*reading(), *guests(), *firewall(), *admin())
+
+AGAIN, ERROR, EITHER = "again", "error", "either"
+
+KINDS: dict[Fault, type[ZentoriaError]] = {
+    UNAUTHORIZED: AuthError,
+    DENIED: PermissionDeniedError,
+    LOCK_STAYS: errors.LockBusyError,
+    DIGEST: errors.ModifiedError,
+    NO_NODE_STAYS: errors.NotSentError,
+    SILENCE: errors.AnswerTimeoutError,
+    SILENCE_AFTER: errors.AnswerTimeoutError,
+    DROP: errors.LostAnswerError,
+    RESET: errors.LostAnswerError,
+    TASK_ERROR: TaskError,
+    ENDLESS: tasks.TaskTimeoutError,
+    NO_QUORUM: ApiError,
+    READ_ONLY: ApiError,
+}
+"""What an error must be."""
+
+AFTER_LOSS: dict[Lost, dict[Fault, str]] = {
+    Lost.REPEATED: {DROP: AGAIN, RESET: AGAIN, SILENCE: ERROR, SILENCE_AFTER: EITHER},
+    Lost.LOOKED: {DROP: AGAIN, RESET: AGAIN, SILENCE: AGAIN, SILENCE_AFTER: AGAIN},
+    Lost.FOUND: {DROP: AGAIN, RESET: AGAIN, SILENCE: ERROR, SILENCE_AFTER: EITHER},
+    Lost.CHECKED: {DROP: ERROR, RESET: AGAIN, SILENCE: ERROR, SILENCE_AFTER: AGAIN},
+    Lost.TOLD: {DROP: ERROR, RESET: ERROR, SILENCE: ERROR, SILENCE_AFTER: ERROR},
+}
+
+
+def expected(call: ApiCall, exerciser: Exerciser, fault: Fault) -> str:
+    """How it must end."""
+    if fault in (LOCK, NO_NODE, EXPIRED, TASK_LOCK):
+        return AGAIN  # certainly not carried out
+    if fault is DIGEST:
+        return AGAIN if call.template.endswith("/{pos}") else ERROR  # rules are found anew
+    return AFTER_LOSS[exerciser.lost].get(fault, ERROR)
+
+
+def why_not(call: ApiCall, fault: Fault, with_digest: bool) -> str:
+    """Why a fault cannot be; empty where it can."""
+    if fault.how in (How.TASK, How.ENDLESS) and not call.task:
+        return "it starts no task"
+    if fault is DIGEST and not with_digest:
+        return "it sends no digest"
+    if fault is EXPIRED and call.template == "/access/ticket":
+        return "it has no ticket yet"
+    return ""
+
+
+def test_no_endpoint_is_forgotten() -> None:
+    """An endpoint without an operation here fails this test: whoever adds one to the table writes it."""
+    missing = {(one.verb, one.template) for one in ENDPOINTS} - {one.key for one in EXERCISERS}
+    assert not missing, f"nothing in tests/faults/ calls {sorted(missing)}"
+    for one in EXERCISERS:
+        require(one.verb, one.template)
+    titles = [one.title for one in EXERCISERS]
+    assert len(set(titles)) == len(titles)
+
+
+@pytest.mark.parametrize("exerciser", EXERCISERS, ids=lambda one: one.title)
+def test_every_fault(exerciser: Exerciser, world: World, faults_table: Table) -> None:
+    call = require(*exerciser.key)
+    # Without a fault first: that it is called at all, and works, and whether it sends a digest.
+    clean = Case(world, world.by_token, next(world.number))
+    exerciser.prepare(clean)
+    world.proxy.forget()
+    value = exerciser.act(clean)
+    exerciser.check(clean)
+    assert world.proxy.calls[exerciser.key], f"the operation does not call it, but {dict(world.proxy.calls)}"
+    with_digest = exerciser.key in world.proxy.with_digest
+    wrong: list[str] = []
+    for fault in FAULTS:
+        if reason := why_not(call, fault, with_digest):
+            faults_table.add(exerciser.title, fault, world.backend.name, "n-a", reason)
+            continue
+        try:
+            seen = one_fault(exerciser, fault, world, type(value))
+        except Exception as error:
+            seen = "FAILS"
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            wrong.append(f"{fault.title}: {type(error).__name__}: {error} ({where.filename}:{where.lineno})")
+        finally:
+            world.proxy.disarm()
+        faults_table.add(exerciser.title, fault, world.backend.name, seen)
+    assert not wrong, f"{exerciser.title}, {world.backend.name}:\n" + "\n".join(wrong)
+
+
+def one_fault(exerciser: Exerciser, fault: Fault, world: World, kind: type[object]) -> str:
+    """Spoil, look, and let the next run complete it; say how it ended."""
+    call = require(*exerciser.key)
+    client = world.by_ticket if fault.ticket else world.hasty if fault.how is How.ENDLESS else world.by_token
+    case = Case(world, client, next(world.number))
+    exerciser.prepare(case)
+    world.proxy.forget()
+    secret = world.secrets[call.template == "/access/ticket"]
+    armed = world.proxy.arm(call, fault, secret if fault is UNAUTHORIZED else "")
+    seen = AGAIN
+    try:
+        value = exerciser.act(case)
+    except ZentoriaError as error:
+        seen = ERROR
+        check_error(error, call, exerciser, fault, case)
+    else:
+        assert type(value) is kind
+    assert armed.hits, "the fault was not met"
+    world.proxy.disarm()
+    wanted = expected(call, exerciser, fault)
+    assert wanted in (seen, EITHER), f"{wanted} was expected, and it ended with {seen}"
+    if seen == AGAIN:
+        exerciser.check(case)
+        if fault is EXPIRED:
+            assert world.proxy.calls["POST", "/access/ticket"] == 1
+        return seen
+    case.client = world.by_token
+    (exerciser.again or exerciser.act)(case)
+    exerciser.check(case)
+    return seen
+
+
+def check_error(error: ZentoriaError, call: ApiCall, exerciser: Exerciser, fault: Fault, case: Case) -> None:
+    """It is of the right kind, says what was tried on what, what came back and what to do, and no secret."""
+    kind = KINDS[fault]
+    assert isinstance(error, kind), f"{kind.__name__} was expected, and it is {type(error).__name__}: {error}"
+    assert error.tried, "nothing was tried"
+    assert error.on or "node" in error.tried, f"on what? {error}"
+    assert error.got, "nothing came back"
+    assert error.todo, f"nothing to do: {error}"
+    assert exerciser.names(case) in str(error), f"{exerciser.names(case)} is not named: {error}"
+    text = "".join(traceback.format_exception(error)) + repr(vars(error))
+    for secret in (*case.world.secrets, CANARY):
+        if secret != "testpass":  # a word of the lab's own folders
+            assert secret not in text, f"a secret is told: {error}"
+    if fault is DENIED and call.needs:
+        assert any(need.privilege in str(error) for need in call.needs), f"which right? {error}"
+    if fault in (NO_QUORUM, READ_ONLY):
+        assert "quorum" in error.todo
+    if fault is TASK_ERROR:
+        assert fault.text in error.got
+        assert all(line in error.got for line in LOG)
+    if fault is ENDLESS:
+        assert "UPID:" in error.got
