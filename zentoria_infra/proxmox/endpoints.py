@@ -182,7 +182,28 @@ def _admin() -> Iterator[ApiCall]:
     """What ``zentoria bootstrap`` makes."""
     yield ApiCall("POST", "/access/ticket", "log in with a password", used=Used.ADMIN)
     yield ApiCall("POST", "/pools", "make the pool", _POOL_ADMIN, used=Used.ADMIN)
-    yield ApiCall("PUT", "/pools", "add members to the pool", _POOL_ADMIN, repeatable=False, used=Used.ADMIN)
+    yield ApiCall("PUT", "/pools", "add members to the pool", _POOL_ADMIN, repeatable=False, used=Used.NEVER)
+    yield ApiCall("DELETE", "/pools", "remove the pool", _POOL_ADMIN, used=Used.ADMIN)
+    roles = _on("/access", "Sys.Modify")
+    yield ApiCall("GET", "/access/roles", "roles that are there", used=Used.ADMIN)
+    yield ApiCall("POST", "/access/roles", "make a role", roles, used=Used.ADMIN)
+    yield ApiCall("PUT", "/access/roles/{roleid}", "give a role its privileges", roles, used=Used.ADMIN)
+    yield ApiCall("DELETE", "/access/roles/{roleid}", "remove a role", roles, used=Used.ADMIN)
+    users = (*_on("/access/realm/{realm}", "Realm.AllocateUser"), *_on("/access/groups", "User.Modify"))
+    change = _on("/access/groups", "User.Modify")
+    tokens = "/access/users/{userid}/token"
+    yield ApiCall("GET", "/access/users", "users that are there", shows=change, used=Used.ADMIN)
+    yield ApiCall("POST", "/access/users", "make the user", users, used=Used.ADMIN)
+    yield ApiCall("DELETE", "/access/users/{userid}", "remove the user", users, used=Used.ADMIN)
+    yield ApiCall("GET", tokens, "tokens of the user", change, used=Used.ADMIN)
+    yield ApiCall("POST", tokens + "/{tokenid}", "make the token", change, repeatable=False, used=Used.ADMIN)
+    yield ApiCall("PUT", tokens + "/{tokenid}", "separate the token's rights", change, used=Used.ADMIN)
+    yield ApiCall("DELETE", tokens + "/{tokenid}", "remove the token", change, used=Used.ADMIN)
+    grants = _on("{path}", "Permissions.Modify")
+    yield ApiCall("GET", "/access/acl", "rights that are there", shows=grants, used=Used.ADMIN)
+    yield ApiCall("PUT", "/access/acl", "give and take rights", grants, used=Used.ADMIN)
+    zone = _on("/sdn/zones/{zone}/{vnet}", "SDN.Audit")
+    yield ApiCall("GET", "/cluster/sdn/vnets", "zones of bridges that are vnets", shows=zone, used=Used.ADMIN)
 
 
 ENDPOINTS: tuple[ApiCall, ...] = (
