@@ -11,7 +11,7 @@ from zentoria_infra.errors import AuthError, GuestError, UnreachableError
 from zentoria_infra.execute.artifacts.cache import BlobCache
 from zentoria_infra.execute.materials import Materials
 from zentoria_infra.guest import bundle, protocol
-from zentoria_infra.guest.roles.compile import compile_guest
+from zentoria_infra.guest.roles.compile import compile_with_places
 from zentoria_infra.guest.secrets import new_password
 from zentoria_infra.guest.state import GuestReport, GuestState
 from zentoria_infra.inventory.model import Inventory
@@ -38,7 +38,7 @@ class GuestsInside:
         self._nonce = f"{time.time_ns():x}"
         self._forced = frozenset(forced)
         self._making = threading.Lock()
-        self._states: dict[int, GuestState] = {}
+        self._states: dict[int, tuple[GuestState, Mapping[str, str]]] = {}
 
     @property
     def missing(self) -> str:
@@ -76,11 +76,19 @@ class GuestsInside:
     def state(self, vmid: int) -> GuestState:
         """The desired state of one guest. Makes passwords, certificates and releases where there are none."""
         with self._making:
-            if vmid not in self._states:
-                nonce = self._nonce if vmid in self._forced else ""
-                container = self._inventory.by_vmid(vmid)
-                self._states[vmid] = compile_guest(self._inventory, container, self._materials, nonce=nonce)
-            return self._states[vmid]
+            return self._compiled(vmid)[0]
+
+    def places(self, vmid: int) -> Mapping[str, str]:
+        """file:line:column of what asks for each resource of a guest's state, by id."""
+        with self._making:
+            return self._compiled(vmid)[1]
+
+    def _compiled(self, vmid: int) -> tuple[GuestState, Mapping[str, str]]:
+        if vmid not in self._states:
+            nonce = self._nonce if vmid in self._forced else ""
+            container = self._inventory.by_vmid(vmid)
+            self._states[vmid] = compile_with_places(self._inventory, container, self._materials, nonce=nonce)
+        return self._states[vmid]
 
     @property
     def key(self) -> bytes:

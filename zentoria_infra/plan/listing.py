@@ -39,6 +39,8 @@ class Basis:
     places: Mapping[int, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     pool: str = ""
     origins: Origins = dataclasses.field(default_factory=Origins)
+    unread: str = ""
+    """Why the record of what was last applied could not be read; empty where it could, or there is none."""
 
     def said_at(self, vmid: int, *names: str) -> str:
         """Where the inventory says what a change wants: of the first name that has a place of its own."""
@@ -73,9 +75,11 @@ def changes_of(plan: Plan, stages: Sequence[AnyStage], basis: Basis = NOTHING_EL
     return tuple(_unique(found))
 
 
-def unknown_of(plan: Plan) -> tuple[Unknown, ...]:
+def unknown_of(plan: Plan, basis: Basis = NOTHING_ELSE) -> tuple[Unknown, ...]:
     """What could not be looked at, and why."""
     found: list[Unknown] = []
+    if basis.unread:
+        found.append(Unknown(vmid=0, container=DATACENTER, what="what was last applied", why=basis.unread))
     if plan.no_inside:
         found.append(Unknown(vmid=0, container=DATACENTER, what="inside of the containers", why=plan.no_inside))
     found += (

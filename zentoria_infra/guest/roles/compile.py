@@ -33,6 +33,17 @@ ROLES: Mapping[str, Role] = {
 
 
 def compile_guest(inventory: Inventory, container: Container, materials: Materials, *, nonce: str = "") -> GuestState:
+    """The state of one guest, as :func:`compile_with_places` makes it.
+
+    Raises:
+        ZentoriaError: the inventory cannot be used for a role, or materials cannot be made.
+    """
+    return compile_with_places(inventory, container, materials, nonce=nonce)[0]
+
+
+def compile_with_places(
+    inventory: Inventory, container: Container, materials: Materials, *, nonce: str = ""
+) -> tuple[GuestState, Mapping[str, str]]:
     """The state of one guest: its base, and the services that have a role, in the order in which they are declared.
 
     Args:
@@ -40,6 +51,9 @@ def compile_guest(inventory: Inventory, container: Container, materials: Materia
         container: one of its containers.
         materials: passwords, certificates, releases; asked for what the container's roles need and nothing else.
         nonce: a new value deploys services anew even when nothing changed.
+
+    Returns:
+        The state, and file:line:column of what asks for each of its resources, by id.
 
     Raises:
         ZentoriaError: the inventory cannot be used for a role, or materials cannot be made.
@@ -56,7 +70,13 @@ def compile_guest(inventory: Inventory, container: Container, materials: Materia
             got=f"two of its services want the same thing: {', '.join(repeated)}",
             todo="let one service of each component be in a container",
         )
-    return GuestState(vmid=container.vmid, hostname=container.hostname, resources=resources)
+    places = {"packages": inventory.where(container, "services")}
+    places |= {f"volume:{one.path}": inventory.where(container, f"volumes.{one.name}") for one in container.volumes}
+    for (_, service), fragment in zip(chosen, fragments[1:], strict=True):
+        where = inventory.where(container, f"services.{service.name}")
+        places |= {one.id: where for one in (*fragment.before, *fragment.users, *fragment.main)}
+    state = GuestState(vmid=container.vmid, hostname=container.hostname, resources=resources)
+    return state, {one.id: places.get(one.id, inventory.where(container)) for one in resources}
 
 
 def unbuilt(container: Container) -> tuple[str, ...]:
