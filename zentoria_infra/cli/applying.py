@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from zentoria_infra.cli import output, progress
-from zentoria_infra.cli.context import complete_container, connect, node_title
+from zentoria_infra.cli.context import complete_container, node_title
+from zentoria_infra.cli.site_run import site_run
 from zentoria_infra.errors import ExitCode, RefusedError
-from zentoria_infra.execute import engine
+from zentoria_infra.execute import engine, history
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.events import Listener
 from zentoria_infra.execute.inside import GuestsInside
@@ -23,10 +21,10 @@ from zentoria_infra.execute.perform_firewall import package_sources
 from zentoria_infra.inventory.model import Inventory, Site
 from zentoria_infra.plan import explain
 from zentoria_infra.plan.change import Plan
+from zentoria_infra.plan.document import document
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import Allow, lost, require_possible
 from zentoria_infra.plan.proof import proven_firewall
-from zentoria_infra.plan.stages import AnyStage
 from zentoria_infra.proxmox.client import Proxmox
 
 NamesArgument = Annotated[
@@ -98,48 +96,27 @@ def apply(
     yes: bool,
     as_json: bool,
     allow: Collection[Allow],
+    wait: float = 0.0,
 ) -> None:
     """Plan for some containers or all, show it, ask, and carry it out."""
-    begun = time.monotonic()
-    with connect(inventory.site) as proxmox:
-        output.status(f"Looking at {node_title(inventory.site)} ...", quiet=as_json)
+    output.status(f"Looking at {node_title(inventory.site)} ...", quiet=as_json)
+    with site_run(inventory, wait=wait) as at_work:
+        proxmox = at_work.proxmox
         deployment = deployment_of(inventory, proxmox, forced)
         found, stages = deployment.plan(only, wait=True)
+        told = document(found, stages).model_dump(mode="json")
         if as_json:
-            output.json_line({"event": "plan", **explain.document(found, stages)})
+            output.json_line({"event": "plan", **told})
         else:
             output.lines(explain.lines(found, stages))
         require_possible(found, allow, restarts=inventory.site.limits.restarts, of=len(inventory.containers))
         deployment.require_inside(stages)
-        if stages and not yes:
+        if stages:
             output.confirm(_question(found, inventory.site), yes)
+            at_work.lock.planned(history.planned(told), told)
         with progress.shown(stages, as_json=as_json) as listen:
-            result = run(deployment_of(inventory, proxmox, forced, listen), stages)
-        finish(result, proxmox, as_json=as_json, begun=begun, plan=found, url=_where(inventory))
-
-
-def run(deployment: Deployment, stages: Sequence[AnyStage]) -> engine.Result:
-    """Carry out stages; Ctrl-C stops them in order."""
-    with _interruptible() as stop:
-        return deployment.run(stages, stop)
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """The first Ctrl-C sets the event, the second ends the program at once; the next run goes on either way."""
-    stop = threading.Event()
-
-    def interrupted(number: int, frame: Any) -> None:
-        if stop.is_set():
-            output.leave(ExitCode.INTERRUPTED)
-        stop.set()
-        output.note("stopping: what is at work ends first (Ctrl-C again leaves at once; both are safe)")
-
-    before = signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
+            result = at_work.carry_out(deployment_of(inventory, proxmox, forced, listen), stages)
+        finish(result, proxmox, as_json=as_json, begun=at_work.begun, plan=found, url=_where(inventory))
 
 
 def finish(

@@ -6,6 +6,7 @@ import typer
 
 from zentoria_infra.cli.applying import AllowOption, NamesArgument, apply, vmids
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, inventory_of
+from zentoria_infra.cli.site_run import WaitOption
 
 
 def redeploy(
@@ -15,8 +16,9 @@ def redeploy(
     site: SiteOption = None,
     as_json: JsonOption = False,
     allow: AllowOption = None,
+    wait: WaitOption = 0,
 ) -> None:
     """Bring some containers to their state and switch their services to a fresh release behind a health gate."""
     inventory = inventory_of(context, root, site)
     wanted = frozenset(vmids(inventory, names))
-    apply(inventory, wanted, wanted, yes=True, as_json=as_json, allow=allow or ())
+    apply(inventory, wanted, wanted, yes=True, as_json=as_json, allow=allow or (), wait=wait)

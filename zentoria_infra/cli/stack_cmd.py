@@ -8,17 +8,17 @@ from typing import Annotated
 import typer
 
 from zentoria_infra.cli import output, progress
-from zentoria_infra.cli.applying import AllowOption, apply, deployment_of, finish, run, vmids
+from zentoria_infra.cli.applying import AllowOption, apply, deployment_of, finish, vmids
 from zentoria_infra.cli.context import (
     JsonOption,
     RootOption,
     SiteOption,
     YesOption,
     complete_container,
-    connect,
     inventory_of,
     node_title,
 )
+from zentoria_infra.cli.site_run import WaitOption, site_run
 from zentoria_infra.plan.stages import AnyStage, Destroy
 
 
@@ -29,10 +29,11 @@ def up(
     yes: YesOption = False,
     as_json: JsonOption = False,
     allow: AllowOption = None,
+    wait: WaitOption = 0,
 ) -> None:
     """Bring the whole stack to the state of the inventory: plan, ask, execute. A second run changes nothing."""
     inventory = inventory_of(context, root, site)
-    apply(inventory, None, frozenset(), yes=yes, as_json=as_json, allow=allow or ())
+    apply(inventory, None, frozenset(), yes=yes, as_json=as_json, allow=allow or (), wait=wait)
 
 
 def down(
@@ -45,11 +46,13 @@ def down(
     site: SiteOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
+    wait: WaitOption = 0,
 ) -> None:
     """Destroy the stack's containers with their volumes. Asks first; refuses when one of them is protected."""
     inventory = inventory_of(context, root, site)
     only = frozenset(vmids(inventory, names)) if names else None
-    with connect(inventory.site) as proxmox:
+    with site_run(inventory, wait=wait) as at_work:
+        proxmox = at_work.proxmox
         stages, left = deployment_of(inventory, proxmox).removal(only)
         for vmid in left:
             output.note(f"container {vmid} is not Zentoria's: left as it is")
@@ -64,8 +67,7 @@ def down(
         what = f"{count} container{'' if count == 1 else 's'}" if count else "Zentoria's firewall objects"
         output.confirm(f"Destroy {what} on {node_title(inventory.site)}{lost}?", yes)
         with progress.shown(stages, as_json=as_json) as listen:
-            deployment = deployment_of(inventory, proxmox, listen=listen)
-            result = run(deployment, stages)
+            result = at_work.carry_out(deployment_of(inventory, proxmox, listen=listen), stages)
         finish(result, proxmox, as_json=as_json, left=left)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from zentoria_infra.errors import PermissionDeniedError, RefusedError, ZentoriaError
-from zentoria_infra.execute import engine, perform, world
+from zentoria_infra.execute import engine, perform, rights, world
 from zentoria_infra.execute.events import Listener
-from zentoria_infra.execute.firewall_observe import observe_firewall
+from zentoria_infra.execute.firewall_observe import observe_firewall, read_firewall
 from zentoria_infra.execute.perform import Converger, Performer
 from zentoria_infra.execute.perform_firewall import NO_PROXY, FirewallPerformer, Sources
 from zentoria_infra.firewall import changes
@@ -70,11 +70,33 @@ class Deployment:
         self._firewall = firewall
         self._sources = sources
         self._management = tuple(management)
+        self._planned_from: World | None = None
 
     @property
     def desired(self) -> tuple[DesiredContainer, ...]:
         """The containers of the inventory, in start order."""
         return self._desired
+
+    @property
+    def inside(self) -> Inside:
+        """The inside of the containers."""
+        return self._inside
+
+    @property
+    def planned_from(self) -> World:
+        """What the last plan was made from.
+
+        Raises:
+            RuntimeError: none was made.
+        """
+        if self._planned_from is None:
+            raise RuntimeError("nothing was planned yet")
+        return self._planned_from
+
+    @property
+    def firewall(self) -> DesiredFirewall | None:
+        """The firewall as it shall be; None where it is left alone."""
+        return self._firewall
 
     def observe(self, only: Collection[int] | None = None) -> World:
         """Read what is there. ``only`` limits it to some containers."""
@@ -99,8 +121,21 @@ class Deployment:
             plan = add_firewall(made, seen, self._firewall)
             if only is not None and plan.datacenter.gained:
                 # What all containers share will change: what that means for the others is looked at as well.
-                plan = add_firewall(made, self._with_firewall(seen, self._desired, self._seen(None)), self._firewall)
-        return plan, build_stages(plan, wanted)
+                seen = self._with_firewall(seen, self._desired, self._seen(None))
+                plan = add_firewall(made, seen, self._firewall)
+        self._planned_from = seen
+        stages = build_stages(plan, wanted)
+        return self._with_rights(plan, stages), stages
+
+    def _with_rights(self, plan: Plan, stages: Sequence[AnyStage]) -> Plan:
+        """The plan, and as problems what we may not do of it; or not even see, where something looks like another's."""
+        if not stages and not plan.refused:
+            return plan
+        held = self._proxmox.observe.permissions()
+        missing = rights.missing_to_look(held, self._desired, firewall=self._firewall is not None)
+        missing += rights.missing_rights(held, stages, self._desired)
+        lacks = (f"{self._proxmox.who} lacks {one}: `zentoria bootstrap` gives it" for one in missing)
+        return dataclasses.replace(plan, problems=(*plan.problems, *lacks))
 
     def run(self, stages: Sequence[AnyStage], stop: threading.Event | None = None) -> engine.Result:
         """Carry out stages."""
@@ -116,7 +151,7 @@ class Deployment:
             The stages, and the VMIDs that are left alone since they are not ours.
 
         Raises:
-            RefusedError: one of them is protected; nothing was changed.
+            RefusedError: one of them is protected, or we lack a right; nothing was changed.
         """
         stages: list[AnyStage] = []
         left: list[int] = []
@@ -141,6 +176,9 @@ class Deployment:
             stages.append(Destroy(one.vmid, one.name, f"{one.vmid}:destroy", ()))
         if only is None and not left:
             stages += self._objects_removal(tuple(stage.id for stage in stages))
+        if stages:
+            missing = rights.missing_rights(self._proxmox.observe.permissions(), stages, self._desired)
+            rights.require_rights(missing, self._proxmox.who)
         return tuple(stages), tuple(left)
 
     def _objects_removal(self, after: tuple[str, ...]) -> list[AnyStage]:
@@ -161,10 +199,10 @@ class Deployment:
             if (observed := found_in.containers.get(one.vmid)) is not None and world.is_ours(one, observed)
         }
         try:
-            found = observe_firewall(self._proxmox.firewall, self._firewall.compiled.configuration, ours)
+            found, digests = read_firewall(self._proxmox.firewall, self._firewall.compiled.configuration, ours)
         except ZentoriaError as error:
             return dataclasses.replace(seen, firewall_unknown=str(error))
-        return dataclasses.replace(seen, firewall=found)
+        return dataclasses.replace(seen, firewall=found, firewall_digests=digests)
 
     def require_ours(self, vmid: int) -> None:
         """Refuse to go into a container that is not ours.

@@ -56,6 +56,11 @@ class Proxmox:
         return f"Proxmox({self.endpoint.where}, node {self.endpoint.node})"
 
     @property
+    def who(self) -> str:
+        """Who we are there: a token's full id, or a user."""
+        return self._credentials.who
+
+    @property
     def has_ssh(self) -> bool:
         """Whether commands can be run inside containers."""
         return self._pct is not None and self._inside
