@@ -24,85 +24,77 @@ _SHARED = 0
 
 
 def basis(
-    inventory: Inventory, deployment: Deployment, state: SiteState | None, only: Collection[int] | None = None
+    inventory: Inventory,
+    deployment: Deployment,
+    content: bytes | None,
+    only: Collection[int] | None = None,
+    *,
+    unread: str = "",
 ) -> Basis:
     """What a listing looks at besides the plan.
 
     Args:
         inventory: says where everything is asked for.
         deployment: what shall be.
-        state: holds the record; None where nothing is remembered: the origin of all changes is unknown then.
+        content: the document ``applied`` of the site's memory; None when there is none: origins are unknown then.
         only: VMIDs that are planned; None means all.
+        unread: why the document could not be read; empty where it could.
+
+    Raises:
+        ZentoriaError: the site's key or what guests shall be cannot be made.
     """
     places = dict(_places(inventory, deployment.firewall.compiled if deployment.firewall else None))
     pool = inventory.site.proxmox.pool
     inside = deployment.inside if isinstance(deployment.inside, GuestsInside) else None
     wanted = [one for one in deployment.desired if only is None or one.vmid in only]
-    if inside is not None and not inside.missing:
+    if inside is None:
+        return Basis(places, pool, unread=unread)
+    if not inside.missing:
         for one in wanted:
             found = {f"inside/{key}": place for key, place in inside.places(one.vmid).items()}
             places[one.vmid] = {**places.get(one.vmid, {}), **found}
-    if state is None or inside is None:
-        return Basis(places, pool)
-    now = _now(wanted, deployment, inside)
+    return Basis(places, pool, Origins(applied.parse(content), _now(wanted, deployment, inside)), unread)
+
+
+def recorded(state: SiteState) -> tuple[bytes | None, str]:
+    """Read the document for a plan, which is worth having without it.
+
+    Returns:
+        The document, None when there is none; and why it could not be read, empty when it could.
+    """
     try:
-        return Basis(places, pool, Origins(applied.parse(state.get(applied.NAME)), now))
+        return state.get(applied.NAME), ""
     except ZentoriaError as error:
-        return Basis(places, pool, Origins(None, now), unread=str(error).splitlines()[0])
+        return None, str(error).splitlines()[0]
 
 
-def write(state: SiteState, seen: Basis, plan: Plan, result: Result | None) -> str:
-    """Note what a run has applied: of the containers that ended well, and of those that had nothing to do.
+def after(seen: Basis, plan: Plan, result: Result | None) -> bytes:
+    """The document after a run: anew for the containers that ended well, and for those that had nothing to do.
 
     Args:
-        state: holds the record.
         seen: from :func:`basis`, for the same plan.
         plan: what was carried out.
         result: how it ended; None when there was nothing to do.
-
-    Returns:
-        Why it could not be written, in words for the user; empty when it was.
     """
     bad = {one.stage.vmid for one in result.ended if one.status is not Status.DONE} if result else set()
     good = {one.vmid for one in plan if one.action not in (Action.REFUSE, Action.WAIT)} - bad
-    whole = set(seen.origins.now) - {_SHARED} == {one.vmid for one in plan} and not plan.problems
+    whole = set(seen.places) - {_SHARED} == {one.vmid for one in plan}
     if whole and _SHARED not in bad:
         good.add(_SHARED)
     now = {vmid: seen.origins.now[vmid] for vmid in good if vmid in seen.origins.now}
-    before = seen.origins.applied
-    after = (before or Applied()).with_these(now)
-    return "" if after == before else _put(state, after)
+    return (seen.origins.applied or Applied()).with_these(now).dump()
 
 
-def forget(state: SiteState, result: Result) -> str:
-    """Note which containers a run has destroyed: they have not drifted, they were taken down.
+def after_removal(content: bytes | None, result: Result) -> bytes:
+    """The document after containers were destroyed on purpose: they have not drifted, they were taken down.
 
-    Returns:
-        Why it could not be written, in words for the user; empty when it was.
+    Args:
+        content: the document before.
+        result: how the removal ended.
     """
     gone = {one.stage.vmid for one in result.ended if isinstance(one.stage, Destroy) and one.status is Status.DONE}
-    try:
-        before = applied.parse(state.get(applied.NAME))
-    except ZentoriaError as error:
-        return _unwritten(error)
-    if before is None or not gone & before.containers.keys():
-        return ""
-    after = before.with_these({}, gone)
-    if set(after.containers) <= {_SHARED}:
-        after = Applied()
-    return _put(state, after)
-
-
-def _put(state: SiteState, record: Applied) -> str:
-    try:
-        state.put(applied.NAME, record.dump())
-    except ZentoriaError as error:
-        return _unwritten(error)
-    return ""
-
-
-def _unwritten(error: ZentoriaError) -> str:
-    return f"what was applied could not be noted, so the next plan cannot tell drift: {error}"
+    left = (applied.parse(content) or Applied()).with_these({}, gone)
+    return (left if set(left.containers) - {_SHARED} else Applied()).dump()
 
 
 def _now(wanted: Iterable[DesiredContainer], deployment: Deployment, inside: GuestsInside) -> dict[int, Digests]:
