@@ -69,6 +69,7 @@ def test_the_lock_is_held_meanwhile_and_the_history_has_it_all(state: ProgramSta
         assert history.outcome_of(only_run(state)) == "running"
         lock.planned(history.planned({"summary": {"create": 2}, "containers": []}), {"summary": {}})
         lock.put("applied", b"after")
+        assert (lock.get("applied"), lock.get("none"), state.get("applied")) == (b"after", None, b"before")
         lock.ended({"outcome": "failed"})
     assert state.holder() is None
     assert state.get("applied") == b"after"

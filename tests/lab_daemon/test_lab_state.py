@@ -150,13 +150,18 @@ def test_a_client_that_was_killed_is_taken_over_at_once(lab: LabCommand, site: S
 
 def test_the_history_as_a_table_and_one_run_in_detail(lab: LabCommand, state: SiteState) -> None:
     assert zentoria(lab, "history").stderr == "No runs yet, as node pve remembers.\n"
+    change = {
+        "id": "404/config/memory", "vmid": 404, "container": "db", "action": "update", "what": "memory",
+        "reason": "the inventory says so", "before": "512", "after": "1024\x1b", "disturbs": "container",
+        "origin": "drift", "where": "x.yaml:3:1",
+    }  # fmt: skip
     plan = {
-        "summary": {"create": 1, "no change": 2},
+        "changes": True, "summary": {"create": 1, "no change": 2}, "listing": [change],
         "containers": [
-            {"vmid": 404, "name": "db", "action": "create", "reason": "missing", "steps": ["create", "start"]},
-            {"vmid": 403, "name": "cache", "action": "no change", "reason": "", "steps": []},
+            {"vmid": 404, "name": "db", "node": "pve", "action": "create", "reason": "missing"},
+            {"vmid": 403, "name": "cache", "node": "pve", "action": "no change", "reason": ""},
         ],
-    }
+    }  # fmt: skip
     with held(
         state, "zentoria up --yes", record={"version": "1.2", "inventory": {"commit": "0123456789abcdef"}}
     ) as one:
@@ -176,11 +181,15 @@ def test_the_history_as_a_table_and_one_run_in_detail(lab: LabCommand, state: Si
     assert f"Run {one.id}: zentoria up --yes\n" in detail
     assert "inventory     commit 0123456789ab\n" in detail
     assert "failed        db: start: no ?[31mmemory\n" in detail
-    assert "  404 db: create: missing\n    steps: create, start\n" in detail
+    assert (
+        "  404 db: create: missing\n    update memory: 512 -> 1024?; disturbs: container; drift (x.yaml:3:1)\n"
+    ) in detail
     assert "cache" not in detail
     assert "not kept any more" not in detail
     document = json.loads(zentoria(lab, "history", one.id, "--json").stdout)
     assert (document["outcome"], document["plan_document"]) == ("failed", plan)
+    state.note(one.id, {}, [1])
+    assert "of another version" in zentoria(lab, "history", one.id).stdout
     assert "no run begins so" in str(zentoria(lab, "history", "0" * 12, code=1).exception)
     zentoria(lab, "history", "db; rm", code=2)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import rich.console
 import rich.table
 import typer
+from pydantic import ValidationError
 
 from zentoria_infra.cli import output
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, YesOption, connect, inventory_of
@@ -17,6 +18,8 @@ from zentoria_infra.errors import RefusedError, ZentoriaError
 from zentoria_infra.execute.history import RunRecord, outcome_of, record_of
 from zentoria_infra.execute.run_lock import described, printable, shown_time
 from zentoria_infra.execute.site_state import Holder, Run, Runs, SiteState, site_state
+from zentoria_infra.plan.change import Action
+from zentoria_infra.plan.document_model import Disturbs, Origin, PlanDocument
 
 _ANY = 1_000
 """Enough runs to look for one whose id begins so."""
@@ -195,22 +198,36 @@ def _detail(run: Run, plan: Any) -> Iterator[str]:
 
 
 def _plan(plan: Any) -> Iterator[str]:
-    """What it was about to do. Plans of other versions are shown as far as they are alike."""
-    containers = plan.get("containers", ()) if isinstance(plan, Mapping) else ()
-    for one in containers if isinstance(containers, list) else ():
-        if not isinstance(one, Mapping) or one.get("action") == "no change":
-            continue
-        yield ""
-        yield printable(f"  {one.get('vmid')} {one.get('name')}: {one.get('action')}: {one.get('reason')}")
-        steps = one.get("steps", ())
-        if isinstance(steps, list) and steps:
-            yield printable(f"    steps: {', '.join(str(step) for step in steps)}")
+    """What it was about to do."""
+    try:
+        document = PlanDocument.model_validate(plan)
+    except ValidationError:
+        yield "  Its plan is of another version, which this one cannot show: see it with --json."
+        return
+    yield ""
+    if shared := [*_changes(document, 0)]:
+        yield "  datacenter"
+        yield from shared
+    for one in document.containers:
+        if one.action != Action.NONE:
+            yield printable(f"  {one.vmid} {one.name}: {one.action}: {one.reason}")
+            yield from _changes(document, one.vmid)
+
+
+def _changes(document: PlanDocument, vmid: int) -> Iterator[str]:
+    for one in document.listing:
+        if one.vmid == vmid:
+            values = f"{one.before or 'nothing'} -> {one.after or 'nothing'}" if one.before or one.after else one.reason
+            drift = "; drift" if one.origin is Origin.DRIFT else ""
+            disturbs = f"; disturbs: {one.disturbs}" if one.disturbs is not Disturbs.NONE else ""
+            at = f" ({one.where})" if one.where else ""
+            yield printable(f"    {one.action} {one.what}: {values}{disturbs}{drift}{at}")
 
 
 def _totals(record: RunRecord) -> str:
     if record.plan is None:
         return ""
-    changed = [f"{action} {number}" for action, number in record.plan.totals.items() if action != "no change"]
+    changed = [f"{action} {number}" for action, number in record.plan.totals.items() if action != Action.NONE]
     return ", ".join(changed) or "no change"
 
 

@@ -48,7 +48,7 @@ class Lease:
 
 
 class RunLock:
-    """A lock that is held. Made by :func:`held`.
+    """A lock that is held. Made by :func:`held`. It is the :class:`Documents` of its site as well, in fewer trips.
 
     Attributes:
         id: the run's id, under which it is in the history.
@@ -117,6 +117,14 @@ class RunLock:
             record: as :func:`zentoria_infra.execute.history.ended` makes it.
         """
         self._outcome.update(record)
+
+    def get(self, name: str) -> bytes | None:
+        """A document: as it is to be written, or as it came with the lock, or else as it is now."""
+        if name in self._writes:
+            return self._writes[name]
+        if name not in self.documents:
+            self.documents[name] = self._state.get(name)
+        return self.documents[name]
 
     def put(self, name: str, content: bytes) -> None:
         """Write a document when the lock is given back, unless it is what came with the lock."""

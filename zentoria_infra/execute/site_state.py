@@ -30,15 +30,26 @@ from zentoria_infra.proxmox.node_state import (
 )
 from zentoria_infra.proxmox.pct import ExecResult
 
-__all__ = ["Begun", "HeldError", "Holder", "Run", "Runs", "SiteState", "StateError", "local_state", "site_state"]
+__all__ = [
+    "Begun",
+    "Documents",
+    "HeldError",
+    "Holder",
+    "Run",
+    "Runs",
+    "SiteState",
+    "StateError",
+    "local_state",
+    "site_state",
+]
 
 HERE = "this machine"
 
 
-class SiteState(Protocol):
-    """The memory of one site. Safe from several threads and processes; every call may be made again if it failed.
+class Documents(Protocol):
+    """Documents of one site, by name. Safe from several threads.
 
-    All methods raise StateError where it cannot be read or written; UnreachableError where the node could not be
+    All methods raise StateError where they cannot be read or written; UnreachableError where the node could not be
     reached over SSH, AuthError when it does not accept the key; ValueError for names and ids that are none.
     """
 
@@ -54,6 +65,10 @@ class SiteState(Protocol):
     def put(self, name: str, content: bytes) -> None:
         """Write a document of at most 16 MiB: after a crash there is the old or the new, never a part."""
         ...
+
+
+class SiteState(Documents, Protocol):
+    """The memory of one site. Safe from several threads and processes; every call may be made again if it failed."""
 
     def begin(
         self, run: str, record: Mapping[str, Any], *, lease: float, instead: str = "", documents: Sequence[str] = ()

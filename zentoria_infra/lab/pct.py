@@ -281,6 +281,8 @@ class Pct:
     # what sites remember
 
     def _state(self, command: Parsed) -> int:
+        if "state" not in self._settings.values:
+            raise PctError("no zentoria-state may be run here before the lab was taken down and up again")
         self._own_modules()
         from zentoria_infra.node import state
 
