@@ -13,6 +13,8 @@ from zentoria_infra.cli import output
 from zentoria_infra.cli.applying import deployment_of
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, connect, inventory_of
 from zentoria_infra.errors import ExitCode, ZentoriaError
+from zentoria_infra.execute.applied_record import basis, recorded
+from zentoria_infra.execute.site_state import site_state
 from zentoria_infra.plan import explain
 from zentoria_infra.plan.document import PlanDocument, document
 from zentoria_infra.plan.markdown import markdown
@@ -52,10 +54,13 @@ def plan(
         chosen = format_of(form, as_json)
         inventory = inventory_of(context, root, site)
         with connect(inventory.site) as proxmox:
-            found, stages = deployment_of(inventory, proxmox).plan()
-        told = document(found, stages)
+            deployment = deployment_of(inventory, proxmox)
+            found, stages = deployment.plan()
+            content, unread = recorded(site_state(inventory.site, proxmox, lambda text: None))
+            seen = basis(inventory, deployment, found, content, unread=unread)
+        told = document(found, stages, seen)
         if chosen is Format.TEXT:
-            output.lines(explain.lines(found, stages, everything=everything))
+            output.lines(explain.lines(found, stages, seen, everything=everything))
         else:
             show(told, chosen)
         leave(told, refused=bool(found.refused or found.problems), detailed=detailed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.execute.deployment import Deployment
@@ -11,12 +11,10 @@ from zentoria_infra.execute.events import Status
 from zentoria_infra.execute.inside import GuestsInside
 from zentoria_infra.execute.site_state import SiteState
 from zentoria_infra.firewall.intent import Compiled
-from zentoria_infra.guest.state import GuestState
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan import applied
 from zentoria_infra.plan.applied import Applied, Digests, Origins
 from zentoria_infra.plan.change import Action, Plan
-from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.listing import Basis
 from zentoria_infra.plan.stages import Destroy
 
@@ -24,36 +22,36 @@ _SHARED = 0
 
 
 def basis(
-    inventory: Inventory,
-    deployment: Deployment,
-    content: bytes | None,
-    only: Collection[int] | None = None,
-    *,
-    unread: str = "",
+    inventory: Inventory, deployment: Deployment, plan: Plan, content: bytes | None, *, unread: str = ""
 ) -> Basis:
     """What a listing looks at besides the plan.
+
+    What guests shall be is made only of those that were looked into: their states are made then already.
 
     Args:
         inventory: says where everything is asked for.
         deployment: what shall be.
+        plan: that is to be listed.
         content: the document ``applied`` of the site's memory; None when there is none: origins are unknown then.
-        only: VMIDs that are planned; None means all.
         unread: why the document could not be read; empty where it could.
 
     Raises:
-        ZentoriaError: the site's key or what guests shall be cannot be made.
+        ZentoriaError: the site's key cannot be made.
     """
     places = dict(_places(inventory, deployment.firewall.compiled if deployment.firewall else None))
     pool = inventory.site.proxmox.pool
     inside = deployment.inside if isinstance(deployment.inside, GuestsInside) else None
-    wanted = [one for one in deployment.desired if only is None or one.vmid in only]
     if inside is None:
         return Basis(places, pool, unread=unread)
-    if not inside.missing:
-        for one in wanted:
-            found = {f"inside/{key}": place for key, place in inside.places(one.vmid).items()}
-            places[one.vmid] = {**places.get(one.vmid, {}), **found}
-    return Basis(places, pool, Origins(applied.parse(content), _now(wanted, deployment, inside)), unread)
+    looked = {one.vmid for one in plan if one.guest is not None}
+    for vmid in looked:
+        found = {f"inside/{key}": place for key, place in inside.places(vmid).items()}
+        places[vmid] = {**places.get(vmid, {}), **found}
+    before = applied.parse(content)
+    if before is None:
+        return Basis(places, pool, unread=unread)
+    now = _now(deployment, {one.vmid for one in plan}, inside, looked)
+    return Basis(places, pool, Origins(before, now), unread)
 
 
 def recorded(state: SiteState) -> tuple[bytes | None, str]:
@@ -68,21 +66,34 @@ def recorded(state: SiteState) -> tuple[bytes | None, str]:
         return None, str(error).splitlines()[0]
 
 
-def after(seen: Basis, plan: Plan, result: Result | None) -> bytes:
+def after(deployment: Deployment, plan: Plan, result: Result | None, content: bytes | None) -> bytes:
     """The document after a run: anew for the containers that ended well, and for those that had nothing to do.
 
     Args:
-        seen: from :func:`basis`, for the same plan.
+        deployment: what shall be.
         plan: what was carried out.
         result: how it ended; None when there was nothing to do.
+        content: the document before.
     """
+    before = applied.parse(content) or Applied()
+    if not isinstance(deployment.inside, GuestsInside):
+        return before.dump()
     bad = {one.stage.vmid for one in result.ended if one.status is not Status.DONE} if result else set()
     good = {one.vmid for one in plan if one.action not in (Action.REFUSE, Action.WAIT)} - bad
-    whole = set(seen.places) - {_SHARED} == {one.vmid for one in plan}
-    if whole and _SHARED not in bad:
-        good.add(_SHARED)
-    now = {vmid: seen.origins.now[vmid] for vmid in good if vmid in seen.origins.now}
-    return (seen.origins.applied or Applied()).with_these(now).dump()
+    without = bool(deployment.inside.missing)
+    now = _now(deployment, good, deployment.inside, set() if without else good)
+    if without:  # who goes inside knows more, and it stays
+        now = {
+            vmid: {**{key: one for key, one in before.containers.get(vmid, {}).items() if _is_inside(key)}, **values}
+            for vmid, values in now.items()
+        }
+    if _SHARED in bad or len(plan.containers) < len(deployment.desired):
+        now.pop(_SHARED, None)
+    return before.with_these(now).dump()
+
+
+def _is_inside(name: str) -> bool:
+    return name.startswith("inside/")
 
 
 def after_removal(content: bytes | None, result: Result) -> bytes:
@@ -97,16 +108,20 @@ def after_removal(content: bytes | None, result: Result) -> bytes:
     return (left if set(left.containers) - {_SHARED} else Applied()).dump()
 
 
-def _now(wanted: Iterable[DesiredContainer], deployment: Deployment, inside: GuestsInside) -> dict[int, Digests]:
+def _now(
+    deployment: Deployment, vmids: Collection[int], inside: GuestsInside, looked: Collection[int]
+) -> dict[int, Digests]:
+    """Digests of what some containers shall be, and of what all share; with the inside of those of ``looked``."""
     key = inside.key
     firewall = deployment.firewall.compiled.configuration if deployment.firewall else None
     found: dict[int, Digests] = {}
     if firewall is not None:
         found[_SHARED] = applied.digests(applied.shared_values(firewall), _SHARED, key)
-    for one in wanted:
-        guest = firewall.guest(one.vmid) if firewall is not None else None
-        state: GuestState | None = inside.state(one.vmid) if not inside.missing else None
-        found[one.vmid] = applied.digests(applied.container_values(one, guest, state), one.vmid, key)
+    for one in deployment.desired:
+        if one.vmid in vmids:
+            guest = firewall.guest(one.vmid) if firewall is not None else None
+            state = inside.state(one.vmid) if one.vmid in looked else None
+            found[one.vmid] = applied.digests(applied.container_values(one, guest, state), one.vmid, key)
     return found
 
 
