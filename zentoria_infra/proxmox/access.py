@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from zentoria_infra.errors import ApiError
-from zentoria_infra.proxmox import errors, records
+from zentoria_infra.proxmox import records
 from zentoria_infra.proxmox.connection import Connection, Repeat
 from zentoria_infra.proxmox.secret import Secret
 
+_EXISTS = re.compile(r"already exists", re.IGNORECASE)
+_GONE = re.compile(r"does not exist|no such (?:user|token|role|pool)", re.IGNORECASE)
 _NOT_THERE = 501
 """What a server without SDN answers (Method not implemented)."""
 
@@ -201,11 +204,13 @@ class Access:
     def _make(self, template: str, params: Mapping[str, str], tried: str) -> None:
         try:
             self._call("POST", template, params, repeat=Repeat.SAFE, tried=tried)
-        except errors.AlreadyExistsError:
-            return
+        except ApiError as error:
+            if not _EXISTS.search(error.got):
+                raise
 
     def _drop(self, template: str, tried: str, params: Mapping[str, str] | None = None, **path: str) -> None:
         try:
             self._call("DELETE", template, params, repeat=Repeat.SAFE, tried=tried, **path)
-        except errors.MissingError:
-            return
+        except ApiError as error:
+            if not _GONE.search(error.got):
+                raise

@@ -1,0 +1,362 @@
+"""What Zentoria needs on a Proxmox server: pool, roles, user, token and rights, with the least privilege that does.
+
+The privileges come from the table of endpoints that Zentoria calls. There is a role for each kind of path, so that none
+of them gives more than what is asked for there: Sys.Modify, say, is for ``/`` alone, and does not propagate.
+
+The token has privilege separation: what it may do is what both user and token were given, so both are. The user has no
+password and cannot log in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from zentoria_infra.errors import RefusedError
+from zentoria_infra.execute import private_file
+from zentoria_infra.inventory.model import Inventory, Site
+from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.privileges import ZONE
+from zentoria_infra.proxmox.access import Access, Grant, UserInfo
+from zentoria_infra.proxmox.endpoints import ENDPOINTS, Used
+
+ROLE = "Zentoria"
+STORAGE = f"{ROLE}Storage"
+TEMPLATE = f"{ROLE}Template"
+NETWORK = f"{ROLE}Network"
+NODE = f"{ROLE}Node"
+FIREWALL = f"{ROLE}Firewall"
+FIREWALL_READ = f"{ROLE}FirewallAudit"
+
+_PLACES = {
+    "/vms/{vmid}": ROLE,
+    "/pool/{poolid}": ROLE,
+    "/storage/{storage}": STORAGE,
+    "/storage/{template}": TEMPLATE,
+    "/sdn/zones/{zone}/{bridge}": NETWORK,
+    "/nodes/{node}": NODE,
+    "/": FIREWALL,
+}
+"""Which role a path's privileges are in."""
+
+
+def roles() -> dict[str, frozenset[str]]:
+    """The roles and their privileges, from the endpoints that the site's token calls."""
+    found: dict[str, set[str]] = {FIREWALL_READ: set()}
+    for call in ENDPOINTS:
+        if call.used in (Used.ALWAYS, Used.DATACENTER):
+            for need in (*call.needs, *call.shows):
+                found.setdefault(_PLACES[need.path], set()).add(need.privilege)
+        if call.used is Used.ALWAYS:
+            found[FIREWALL_READ] |= {need.privilege for need in call.needs if need.path == "/"}
+    return {name: frozenset(privileges) for name, privileges in sorted(found.items())}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What shall be there.
+
+    Args:
+        site: the site's id.
+        pool: its pool; empty without one.
+        user: ``user@realm``.
+        token: the token's name.
+        roles: privileges by role.
+        places: path, role, and whether it holds for what is below.
+    """
+
+    site: str
+    pool: str
+    user: str
+    token: str
+    roles: tuple[tuple[str, frozenset[str]], ...]
+    places: tuple[tuple[str, str, bool], ...]
+
+    @property
+    def full_token(self) -> str:
+        """``user@realm!token``."""
+        return f"{self.user}!{self.token}"
+
+    @property
+    def comment(self) -> str:
+        """What tells in Proxmox whose it is."""
+        return f"Zentoria, site {self.site}"
+
+    @property
+    def grants(self) -> tuple[Grant, ...]:
+        """The rights, of the user and of the token: with privilege separation both need them."""
+        return tuple(
+            Grant(path, role, kind, who, propagate)
+            for path, role, propagate in self.places
+            for kind, who in (("user", self.user), ("token", self.full_token))
+        )
+
+
+def wanted(inventory: Inventory, zones: Callable[[str], str] = lambda bridge: ZONE) -> Wanted:
+    """What a site needs.
+
+    Args:
+        inventory: with the site.
+        zones: the SDN zone of a bridge.
+    """
+    site, containers = inventory.site, desired_containers(inventory)
+    user, _, token = site.proxmox.token_id.partition("!")
+    storages = {site.storages.rootfs, site.storages.volumes}
+    storages |= {volume.storage for one in containers for volume in (one.rootfs, *one.volumes)}
+    templates = {one.ostemplate.partition(":")[0] for one in containers} | {site.template.partition(":")[0]}
+    bridges = {net["bridge"] for one in containers for net in one.nets.values() if net.get("bridge")}
+    nodes = {site.proxmox.node, *(one.node for one in containers)}
+    firewall = FIREWALL if site.firewall.objects == "datacenter" else FIREWALL_READ
+    guests = [f"/pool/{site.proxmox.pool}"] if site.proxmox.pool else [f"/vms/{one.vmid}" for one in containers]
+    places = [
+        *((path, ROLE, True) for path in guests),
+        *((f"/storage/{name}", STORAGE, True) for name in sorted(storages)),
+        *((f"/storage/{name}", TEMPLATE, True) for name in sorted(templates - storages)),
+        *((f"/sdn/zones/{zones(name)}/{name}", NETWORK, True) for name in sorted(bridges)),
+        *((f"/nodes/{name}", NODE, False) for name in sorted(nodes)),
+        ("/", firewall, False),
+    ]
+    used = {role for _, role, _ in places}
+    needed = tuple((name, privileges) for name, privileges in roles().items() if name in used)
+    return Wanted(site.id, site.proxmox.pool, user, token, needed, tuple(places))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to be done.
+
+    Args:
+        kind: ``pool``, ``role``, ``user``, ``token`` or ``grant``.
+        verb: ``make``, ``change``, ``give``, ``remove`` or ``take``.
+        name: of the object; of a grant its path.
+        says: in words.
+        privileges: of a role.
+        grant: of a grant.
+    """
+
+    kind: str
+    verb: str
+    name: str
+    says: str
+    privileges: frozenset[str] = frozenset()
+    grant: Grant | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is there, as far as it matters."""
+
+    pools: frozenset[str]
+    roles: dict[str, frozenset[str]]
+    user: UserInfo | None
+    grants: frozenset[Grant]
+
+
+def look(access: Access, what: Wanted) -> Seen:
+    """Read what is there: five calls."""
+    return Seen(
+        frozenset(access.pools()),
+        {role.name: role.privileges for role in access.roles().values()},
+        access.user(what.user),
+        frozenset(access.grants()),
+    )
+
+
+def steps(what: Wanted, seen: Seen, *, new_secret: bool = False) -> tuple[Step, ...]:
+    """What is to be done; none when all is there. Pure.
+
+    Args:
+        what: what shall be there.
+        seen: what is there.
+        new_secret: make the token anew, since its secret is lost.
+    """
+    found: list[Step] = []
+    if what.pool and what.pool not in seen.pools:
+        found.append(Step("pool", "make", what.pool, f"make pool {what.pool}"))
+    for name, privileges in what.roles:
+        listed = " ".join(sorted(privileges))
+        if name not in seen.roles:
+            found.append(Step("role", "make", name, f"make role {name}: {listed}", privileges))
+        elif seen.roles[name] != privileges:
+            more = _differs(seen.roles[name], privileges)
+            found.append(Step("role", "change", name, f"change role {name}: {more}", privileges))
+    if seen.user is None:
+        found.append(Step("user", "make", what.user, f"make user {what.user}, without a password"))
+    there = {one.name: one for one in seen.user.tokens} if seen.user else {}
+    token = there.get(what.token)
+    kept = seen.grants
+    if token is not None and new_secret:
+        found.append(Step("token", "remove", what.full_token, f"remove token {what.full_token}, whose secret is lost"))
+        kept = frozenset(one for one in kept if one.who != what.full_token)
+    if token is None or new_secret:
+        says = f"make token {what.full_token}, with privilege separation"
+        found.append(Step("token", "make", what.full_token, says))
+    for grant in what.grants:
+        if grant not in kept:
+            whole = "" if grant.propagate else " (of itself, not below)"
+            says = f"give {grant.kind} {grant.who} the role {grant.role} on {grant.path}{whole}"
+            found.append(Step("grant", "give", grant.path, says, grant=grant))
+    if token is not None and not token.privsep and not new_secret:
+        # Last: until its own rights are there, it would have none.
+        says = f"give token {what.full_token} privilege separation"
+        found.append(Step("token", "change", what.full_token, says))
+    return tuple(found)
+
+
+def _differs(before: frozenset[str], after: frozenset[str]) -> str:
+    return " ".join(
+        [*(f"+{name}" for name in sorted(after - before)), *(f"-{name}" for name in sorted(before - after))]
+    )
+
+
+def carry_out(access: Access, what: Wanted, todo: Iterable[Step], files: SiteFiles) -> None:
+    """Carry out steps, and remember what was made. Ended in the middle, the next run goes on.
+
+    Raises:
+        ZentoriaError: a step did not work.
+    """
+    for step in todo:
+        _one(access, what, step, files)
+        files.remember(step)
+
+
+def _one(access: Access, what: Wanted, step: Step, files: SiteFiles) -> None:
+    match step.kind, step.verb:
+        case "pool", "make":
+            access.create_pool(step.name, what.comment)
+        case "pool", "remove":
+            access.delete_pool(step.name)
+        case "role", "make":
+            access.create_role(step.name, step.privileges)
+        case "role", "change":
+            access.set_role(step.name, step.privileges)
+        case "role", "remove":
+            access.delete_role(step.name)
+        case "user", "make":
+            access.create_user(step.name, what.comment)
+        case "user", "remove":
+            access.delete_user(step.name)
+        case "token", "make":
+            files.keep_token(access.create_token(what.user, what.token, what.comment).reveal())
+        case "token", "change":
+            access.separate_token(what.user, what.token)
+        case "token", "remove":
+            access.delete_token(what.user, what.token)
+        case "grant", "give":
+            assert step.grant is not None  # noqa: S101 - a step of this kind has one
+            access.grant(step.grant)
+        case "grant", "take":
+            assert step.grant is not None  # noqa: S101 - a step of this kind has one
+            access.revoke(step.grant)
+
+
+def removal(what: Wanted, seen: Seen, made: Sequence[Step]) -> tuple[Step, ...]:
+    """Steps that undo what was made, as far as it is still there; what was there before stays. Pure.
+
+    A role that others were given meanwhile stays as well.
+
+    Args:
+        what: what the site needs.
+        seen: what is there.
+        made: steps that were carried out here, from :meth:`SiteFiles.made`.
+    """
+    found: list[Step] = []
+    keys = {(one.kind, one.name) for one in made}
+    grants = {one.grant for one in made if one.grant is not None}
+    users = {what.user, what.full_token}
+    for grant in sorted(grants & seen.grants):
+        says = f"take the role {grant.role} on {grant.path} from {grant.kind} {grant.who}"
+        found.append(Step("grant", "take", grant.path, says, grant=grant))
+    tokens = {one.name for one in seen.user.tokens} if seen.user else set()
+    if ("token", what.full_token) in keys and what.token in tokens:
+        found.append(Step("token", "remove", what.full_token, f"remove token {what.full_token}"))
+    if ("user", what.user) in keys and seen.user is not None:
+        found.append(Step("user", "remove", what.user, f"remove user {what.user}"))
+    left = {one.role for one in seen.grants - grants if one.who not in users or ("user", what.user) not in keys}
+    ours = sorted(name for kind, name in keys if kind == "role" and name in seen.roles and name not in left)
+    found.extend(Step("role", "remove", name, f"remove role {name}") for name in ours)
+    if ("pool", what.pool) in keys and what.pool in seen.pools:
+        found.append(Step("pool", "remove", what.pool, f"remove pool {what.pool}"))
+    return tuple(found)
+
+
+class SiteFiles:
+    """What bootstrap keeps of a site on this machine: the token's secret, the SSH key, and what it made.
+
+    Args:
+        site: the site.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.folder = site.secrets_path.parent
+        self.token = site.proxmox.token_secret_file or self.folder / "token"
+        """The token's secret, 0600."""
+        self.key = site.proxmox.ssh.key_file or self.folder / "ssh_key"
+        """The private half of the restricted SSH key, 0600."""
+        self.record = self.folder / "bootstrap.json"
+
+    @property
+    def has_token(self) -> bool:
+        """Whether the token's secret is here."""
+        return self.token.is_file()
+
+    def keep_token(self, secret: str) -> None:
+        """Write the token's secret."""
+        with private_file.locked(self.folder):
+            if self.token.parent != self.folder:
+                self.token.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_file.write(self.token, f"{secret}\n".encode())
+
+    def made(self) -> tuple[Step, ...]:
+        """What was made by runs from here and not removed since.
+
+        Raises:
+            RefusedError: the record cannot be read.
+        """
+        content = private_file.read(self.record) if self.record.exists() else None
+        if content is None:
+            return ()
+        try:
+            return tuple(_from_json(one) for one in json.loads(content)["made"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RefusedError(
+                "read what bootstrap made",
+                on=str(self.record),
+                got=f"it is damaged ({error})",
+                todo="remove by hand what is named Zentoria under Datacenter > Permissions, then that file",
+            ) from None
+
+    def remember(self, step: Step) -> None:
+        """Note a step that was carried out."""
+        before = self.made()
+        key = (step.kind, step.name, step.grant)
+        kept = [one for one in before if (one.kind, one.name, one.grant) != key or step.verb == "change"]
+        if step.verb in ("make", "give"):
+            kept.append(step)
+        with private_file.locked(self.folder):
+            if kept:
+                private_file.write(
+                    self.record, json.dumps({"made": [_to_json(one) for one in kept]}, indent=1).encode()
+                )
+            else:
+                self.record.unlink(missing_ok=True)
+
+    def forget_token(self) -> None:
+        """Remove the token's secret."""
+        self.token.unlink(missing_ok=True)
+
+
+def _to_json(step: Step) -> dict[str, object]:
+    grant = step.grant
+    values = [grant.path, grant.role, grant.kind, grant.who, grant.propagate] if grant else None
+    return {"kind": step.kind, "verb": step.verb, "name": step.name, "says": step.says, "grant": values}
+
+
+def _from_json(raw: dict[str, object]) -> Step:
+    values = raw["grant"]
+    grant = None
+    if isinstance(values, list):
+        path, role, kind, who, propagate = values
+        grant = Grant(str(path), str(role), str(kind), str(who), bool(propagate))
+    return Step(str(raw["kind"]), str(raw["verb"]), str(raw["name"]), str(raw["says"]), grant=grant)
