@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def _stages(desired: dict[int, DesiredContainer], node: Any) -> list[AnyStage]:
     """Every kind of stage that goes through the API: 401 is made, 404 is stopped, 410 runs, 406 is destroyed."""
     net = node.root("GET", "/nodes/pve/lxc/410/config")["net0"]
 
-    def one(kind: type, vmid: int, name: str, *more: object) -> AnyStage:
+    def one(kind: Callable[..., AnyStage], vmid: int, name: str, *more: object) -> AnyStage:
         return kind(vmid, desired[vmid].name if vmid else "datacenter", f"{vmid}:{name}", (), *more)
 
     return [
