@@ -260,9 +260,11 @@ def _rules(note: _Noting, where: Where, there: tuple[Rule, ...], wanted: tuple[R
 
 def _without_copies(note: _Noting, where: Where, ours: list[Rule], wanted: tuple[Rule, ...]) -> list[Rule]:
     """Of rules with one identity one stays, the right one if it is there: else none could be told from the others."""
-    for rule in list(ours):
-        copies = [one for one in ours if _key(one) == _key(rule)]
-        for copy in sorted(copies, key=lambda one: one in wanted)[:-1]:
+    same: dict[tuple[str, str], list[Rule]] = {}
+    for rule in ours:
+        same.setdefault(_key(rule), []).append(rule)
+    for copies in same.values():
+        for copy in sorted(copies, key=lambda one: one in wanted)[:-1] if len(copies) > 1 else ():
             ours.remove(copy)
             note.gained.append(DropRule(where, copy, exact=True))
             note.reasons.append(f"{rule_text(copy)} is there more than once")

@@ -138,14 +138,14 @@ class Guest:
 class Configuration:
     """Everything that decides about a guest's packets."""
 
-    datacenter: Datacenter = Datacenter()
+    datacenter: Datacenter = dataclasses.field(default_factory=Datacenter)
     nodes: tuple[Node, ...] = ()
     guests: tuple[Guest, ...] = ()
     """By VMID."""
+    _by_vmid: dict[int, Guest] = dataclasses.field(init=False, repr=False, compare=False, default_factory=dict)
 
     def guest(self, vmid: int) -> Guest:
         """The guest with that VMID. Raises KeyError."""
-        for guest in self.guests:
-            if guest.vmid == vmid:
-                return guest
-        raise KeyError(vmid)
+        if not self._by_vmid:  # made at the first question
+            self._by_vmid.update((guest.vmid, guest) for guest in reversed(self.guests))
+        return self._by_vmid[vmid]

@@ -30,7 +30,7 @@ def check(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
         yield from _ports(inventory, container)
         yield from _volumes(inventory, container)
         yield from _secrets(inventory, container)
-        yield from _egress(inventory, container)
+    yield from _egress(inventory)
     yield from _order(inventory)
     yield from check_flows(inventory, broken)
     yield from check_assertions(inventory, broken)
@@ -109,10 +109,11 @@ def _home(inventory: Inventory, address: ipaddress.IPv4Address) -> str:
     return f"; it is in network '{own[0]}'" if own else ", and outside every other"
 
 
-def _egress(inventory: Inventory, container: Container) -> Iterator[Problem]:
+def _egress(inventory: Inventory) -> Iterator[Problem]:
     """Addresses in ``egress`` that are none, or a container's: from container to container lead flows."""
     owners = {str(other.address): other.name for other in inventory.containers}
-    for path, entry in egress_of(container):
+    entries = ((container, *found) for container in inventory.containers for found in egress_of(container))
+    for container, path, entry in entries:
         for number, host in enumerate(entry.to):
             at = inventory.position(container, f"{path}.to.{number}")
             if host in owners:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from zentoria_infra.inventory.flows import (
     ExpandedFlow,
@@ -28,11 +28,12 @@ def check_flows(inventory: Inventory, broken: frozenset[str]) -> Iterator[Proble
     yield from _ends(inventory, broken)
     yield from _rows(inventory)
     yield from _overlaps(inventory)
+    names = {container.name for container in inventory.containers}
     for container in inventory.containers:
         for service in container.services:
             for number, need in enumerate(service.needs):
                 at = inventory.position(container, f"services.{service.name}.needs.{number}")
-                yield from _target(inventory, broken, container, need, at)
+                yield from _target(inventory, names, broken, container, need, at)
     yield from _flows_exposed(inventory)
     yield from _compare(inventory, broken)
 
@@ -98,14 +99,13 @@ def _one_covers(one: Flow, other: Flow) -> bool:
 
 
 def _target(
-    inventory: Inventory, broken: frozenset[str], container: Container, need: Need, at: Position
+    inventory: Inventory, names: Set[str], broken: frozenset[str], container: Container, need: Need, at: Position
 ) -> Iterator[Problem]:
     """A need's container, service and ports must exist."""
     if need.container == ALL:
         if need.service_name:
             yield problem(at, "'all' takes no service: write 'all', and say which ports with 'exposes'")
         return
-    names = {other.name for other in inventory.containers}
     if need.container not in names:
         if need.container not in broken:
             yield problem(at, f"there is no container '{need.container}'{nearest(need.container, names)}")

@@ -6,7 +6,7 @@ The firewall is compiled from :func:`expand_flows`; the validator compares that 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from zentoria_infra.inventory.network_model import ALL
@@ -105,22 +105,19 @@ def expand_needs(inventory: Inventory) -> tuple[ExpandedNeed, ...]:
     A need without ``ports`` and ``exposes`` means every port of the target that is more than metrics. Targets that
     do not exist are passed over (the validator names them).
     """
+    by_name: dict[str, list[Container]] = {}
+    for container in inventory.containers:
+        by_name.setdefault(container.name, []).append(container)
     return tuple(
         ExpandedNeed(container.name, target.name, protocol, first, last, service.name, at)
         for container in inventory.containers
         for service in container.services
         for number, need in enumerate(service.needs)
         for at in [inventory.position(container, f"services.{service.name}.needs.{number}")]
-        for target in targets(inventory.containers, container, need)
+        for target in (inventory.containers if need.service == ALL else by_name.get(need.container, ()))
+        if target.name != container.name
         for protocol, first, last in need_intervals(target, need)
     )
-
-
-def targets(containers: Sequence[Container], container: Container, need: Need) -> Iterator[Container]:
-    """Other containers that a need means."""
-    for target in containers:
-        if target.name != container.name and (need.service == ALL or need.container == target.name):
-            yield target
 
 
 def need_intervals(target: Container, need: Need) -> list[tuple[str, int, int]]:

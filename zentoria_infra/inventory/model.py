@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 from zentoria_infra.inventory.assertion_model import Assertion
@@ -324,20 +324,25 @@ class Inventory(Model):
     containers: tuple[Container, ...]
     positions: Any = Field(default=NoPositions(), exclude=True, repr=False)
     """A :class:`Positions`."""
+    _index: tuple[tuple[Container, ...], dict[str | int, Container]] | None = PrivateAttr(default=None)
 
     def by_vmid(self, vmid: int) -> Container:
         """The container with that VMID. Raises KeyError."""
-        for container in self.containers:
-            if container.vmid == vmid:
-                return container
-        raise KeyError(vmid)
+        return self._known()[vmid]
 
     def by_name(self, name: str) -> Container:
         """The container called so: ``db``, ``zentoria-db`` (its hostname) or ``404``. Raises KeyError."""
-        for container in self.containers:
-            if name in (container.name, container.hostname, str(container.vmid)):
-                return container
-        raise KeyError(name)
+        return self._known()[name]
+
+    def _known(self) -> dict[str | int, Container]:
+        """Containers by all that they are called, made at the first question."""
+        if self._index is None or self._index[0] is not self.containers:  # a copy may have other containers
+            found: dict[str | int, Container] = {}
+            for one in self.containers:
+                for key in (one.vmid, one.name, one.hostname, str(one.vmid)):
+                    found.setdefault(key, one)
+            self._index = (self.containers, found)
+        return self._index[1]
 
     def network(self, name: str) -> Network:
         """The network of that name. Raises KeyError."""

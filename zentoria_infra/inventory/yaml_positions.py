@@ -18,7 +18,7 @@ from ruamel.yaml.reader import ReaderError
 
 from zentoria_infra.inventory.problems import Position, Problem, problem
 
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 24
 
 Scalar = str | int | float | bool | None

@@ -80,7 +80,7 @@ def unsafe_steps(
     one after the other, since a flow needs both of its ends.
     """
     steps = list(_in_order(plan, {guest.vmid for guest in there.guests}))
-    if not steps:
+    if not steps or not there.guests:  # without a container there is nobody to whom something could be opened
         return ()
     passed = list(states(there, steps))
     state = passed[-1]

@@ -45,9 +45,8 @@ class DesiredFirewall:
         opening: list[Step] = []
         closing: list[Step] = []
         name = self.compiled.configuration.guest(vmid).name
-        for guest in self.opened.configuration.guests:
-            if guest.vmid != vmid and guest.vmid not in self._ways.get(name, ()):
-                continue
+        for one in sorted({vmid, *self._ways.get(name, ())}):
+            guest = self.opened.configuration.guest(one)
             closed = self.compiled.configuration.guest(guest.vmid)
             others = [rule for rule in guest.rules if _opening_of(rule.comment) not in ("", name)]
             opened = dataclasses.replace(
@@ -75,7 +74,14 @@ class DesiredFirewall:
 
     def through(self, vmid: int) -> tuple[LostFlow, ...]:
         """What one container may reach while its package sources are open, and not otherwise."""
-        return tuple(flow for flow in self.openings if flow.source_vmid == vmid)
+        return self._through.get(vmid, ())
+
+    @cached_property
+    def _through(self) -> Mapping[int, tuple[LostFlow, ...]]:
+        found: dict[int, list[LostFlow]] = {}
+        for flow in self.openings:
+            found.setdefault(flow.source_vmid, []).append(flow)
+        return {vmid: tuple(flows) for vmid, flows in found.items()}
 
 
 def add_firewall(plan: Plan, world: World, desired: DesiredFirewall) -> Plan:
