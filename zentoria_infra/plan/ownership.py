@@ -43,6 +43,11 @@ def owner(description_text: str, site_id: str, vmid: int) -> Owner:
     return Owner.OURS if found is not None and found["id"] == mark(site_id, vmid) else Owner.FOREIGN
 
 
+def marks(description_text: str) -> tuple[str, ...]:
+    """The lines of a description that say whose it is."""
+    return tuple(found[0].rstrip() for found in _MARK.finditer(description_text))
+
+
 def why_foreign(description_text: str, tags: str, site_id: str, vmid: int) -> str:
     """Say in the user's words why a container does not count as ours."""
     found = _MARK.search(description_text)

@@ -1,0 +1,95 @@
+"""What the inventory wants inside a guest, as a hash without any secret: made without keys, network, wheels or files.
+
+Passwords are in it by their path alone, releases by the sources that they would be built from, and a supplied
+certificate not at all. So two recipes are equal when the inventory, the templates and the services are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from zentoria_infra.execute.artifacts.wheels import tree_hash
+from zentoria_infra.execute.materials import SERVICES
+from zentoria_infra.guest.roles.compile import compile_guest
+from zentoria_infra.guest.roles.materials import ServerCertificate
+from zentoria_infra.guest.secrets import Generator
+from zentoria_infra.guest.state import Wheel
+from zentoria_infra.inventory.model import Inventory
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceRelease:
+    """A release that is not built: its version is the hash of its sources."""
+
+    distribution: str
+    version: str
+    wheels: tuple[Wheel, ...] = ()
+    requirements: str = ""
+
+
+class NamedSecrets:
+    """In place of each secret stands its path."""
+
+    def get_or_create(self, path: str, generator: Generator) -> SecretStr:
+        """The path between angle brackets."""
+        return SecretStr(f"<{path}>")
+
+
+class SourceMaterials:
+    """Materials of a recipe. Nothing is made, fetched or written.
+
+    Args:
+        root: the project folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._releases: dict[str, SourceRelease] = {}
+        self.secrets = NamedSecrets()
+
+    def release(self, directory: str) -> SourceRelease:
+        """The sources of ``services/<directory>``."""
+        if directory not in self._releases:
+            folder = self._root / SERVICES / directory
+            version = tree_hash(folder) if folder.is_dir() else "no sources"
+            self._releases[directory] = SourceRelease(f"zentoria-{directory}", version)
+        return self._releases[directory]
+
+    def file(self, url: str, sha256: str) -> str:
+        """The hash that the file must have."""
+        return sha256
+
+    def certificate(self, names: Sequence[str]) -> ServerCertificate:
+        """The names that the certificate must have."""
+        return ServerCertificate(f"<certificate of {', '.join(names)}>\n", SecretStr("<key>\n"))
+
+
+def recipes(inventory: Inventory, vmids: Iterable[int]) -> Mapping[int, str]:
+    """The hashes of what is wanted inside some containers, by VMID.
+
+    Raises:
+        ZentoriaError: the inventory cannot be used for a role.
+    """
+    site = inventory.site.model_copy(update={"proxy": bare_url(inventory.site.proxy)})
+    bare = inventory.model_copy(update={"site": site})
+    materials = SourceMaterials(inventory.root)
+    wanted = set(vmids)
+    return {
+        one.vmid: hashlib.sha256(compile_guest(bare, one, materials).model_dump_json().encode()).hexdigest()
+        for one in bare.containers
+        if one.vmid in wanted
+    }
+
+
+def bare_url(url: str | None) -> str | None:
+    """A URL without the user and password that may be in it."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
