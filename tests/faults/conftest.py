@@ -36,13 +36,11 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 
 @pytest.fixture(scope="session", params=["lab", "fakepve"])
-def world(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, pki: Pki, fakepve_cafile: str
-) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, pki: Pki) -> Iterator[World]:
     """A server behind the proxy."""
     if request.param == "lab":
         made = World(LabBackend(tmp_path_factory.mktemp("faults-lab")), pki)
     else:
-        made = World(FakePveBackend(fakepve_cafile), pki)
+        made = World(FakePveBackend(), pki)
     yield made
     made.close()

@@ -8,12 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from faults_worlds import CANARY, NODE, POOL, SHARED, TEMPLATE, Client, World
+from faults_worlds import NODE, POOL, SHARED, TEMPLATE, Client, World
 
 from zentoria_infra.proxmox import errors, tasks
-from zentoria_infra.proxmox import firewall_records as fw
-from zentoria_infra.proxmox.connection import Password
-from zentoria_infra.proxmox.secret import Secret
 
 
 class Lost(enum.Enum):
@@ -284,40 +281,4 @@ def guests() -> Iterator[Exerciser]:
     yield Exerciser("DELETE", GUEST, gone, own_container, destroy_again, is_gone, lost=Lost.LOOKED, names=number)
 
 
-def log_in(case: Case) -> None:
-    client = case.world.client(Password("root@pam", Secret(case.world.backend.password)))
-    try:
-        client.observe.version()
-    finally:
-        client.connection.close()
-
-
-def pool_is_there(case: Case) -> None:
-    found = [one["poolid"] for one in case.world.root("GET", "/pools")]
-    assert found.count(f"p{case.number}") == 1
-
-
-def add_to_pool_again(case: Case) -> None:
-    found = case.client.observe.pool(POOL)
-    assert found is not None
-    if case.number not in found.guests:
-        case.client.write.add_to_pool(POOL, [case.number])
-
-
-def is_in_pool(case: Case) -> None:
-    members = case.world.root("GET", f"/pools/{POOL}")["members"]
-    assert [one.get("vmid") for one in members].count(case.number) == 1
-
-
-def admin() -> Iterator[Exerciser]:
-    """What ``zentoria bootstrap`` calls."""
-    yield Exerciser("POST", "/access/ticket", log_in)
-    make: Step = lambda case: case.client.write.create_pool(f"p{case.number}")  # noqa: E731
-    yield Exerciser("POST", "/pools", make, check=pool_is_there, names=lambda case: f"p{case.number}")
-    join: Step = lambda case: case.client.write.add_to_pool(POOL, [case.number])  # noqa: E731
-    yield Exerciser(
-        "PUT", "/pools", join, own_container, add_to_pool_again, is_in_pool, lost=Lost.TOLD, names=lambda case: POOL
-    )
-
-
-__all__ = ["CANARY", "Case", "Exerciser", "Lost", "admin", "fw", "guests", "nothing", "reading"]
+__all__ = ["Case", "Exerciser", "Lost", "Step", "guests", "nothing", "reading"]

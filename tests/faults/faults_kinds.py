@@ -60,16 +60,17 @@ TASK_ERROR = Fault("task", How.TASK, text="startup for container '1' failed")
 TASK_LOCK = Fault("t.lock", How.TASK, text="can't lock file '/run/lock/lxc/pve-config-1.lock' - got timeout")
 ENDLESS = Fault("t.long", How.ENDLESS, carried_out=True, stays=True)
 NO_QUORUM = Fault("quorum", status=500, text="cluster not ready - no quorum?", stays=True)
-READ_ONLY = Fault("r/o", status=500, text="cfs-lock 'domain-zentoria' error: no quorum!", stays=True)
+"""For a container; what else is kept in the cluster's file system says :data:`NO_QUORUM_SHARED`."""
+NO_QUORUM_SHARED = "cfs-lock 'domain-zentoria' error: no quorum!"
 
 FAULTS = (
     UNAUTHORIZED, EXPIRED, DENIED, LOCK, LOCK_STAYS, DIGEST, NO_NODE, NO_NODE_STAYS, SILENCE, SILENCE_AFTER, DROP,
-    RESET, TASK_ERROR, TASK_LOCK, ENDLESS, NO_QUORUM, READ_ONLY,
+    RESET, TASK_ERROR, TASK_LOCK, ENDLESS, NO_QUORUM,
 )  # fmt: skip
 
 LEGEND = (
     "401 token refused; ticket expired; 403 right lacking; lock busy once / lock.. busy for good; digest changed; 595",
-    "node not reached once / 595.. for good; time no answer; reset connection; * carried out all the same, and the",
-    "reset comes in the body of the answer; task fails; t.lock task finds a lock; t.long task does not end; quorum",
-    "lost, as writes say it; r/o as the cluster's file system says it.",
+    "node not reached once / 595.. for good; time no answer; reset connection (*: carried out all the same, and the",
+    "reset comes in the body of the answer); task fails; t.lock task finds a lock; t.long task does not end; quorum",
+    "lost.",
 )

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import requests
-from faults_kinds import Fault, How
+from faults_kinds import NO_QUORUM, NO_QUORUM_SHARED, Fault, How
 from requests.adapters import HTTPAdapter
 
 from zentoria_infra.proxmox.endpoints import ENDPOINTS, ApiCall
@@ -201,10 +201,9 @@ def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
             elif fault.how is How.TASK:
                 found = re.search(r"/lxc/(\d+)", path) or re.search(r"vmid=(\d+)", self.body.decode())
                 number = found[1] if found else "1"
-                armed.upids.add(
-                    upid
-                    := f"UPID:{path.split('/')[2]}:00000F{armed.hits:02X}:00000001:6B034859:vzfake:{number}:root@pam:"
-                )
+                pid = f"{armed.hits:08X}"
+                upid = f"UPID:{path.split('/')[2]}:{pid}:00000001:6B034859:vzfake:{number}:root@pam:"
+                armed.upids.add(upid)
                 self._give(_data(upid))
             elif fault.how is How.ENDLESS:
                 answer = self._forward()
@@ -278,6 +277,8 @@ def _refusal(armed: Armed) -> Answer:
     fault = armed.fault
     need = next((f"{one.path}, {one.privilege}" for one in armed.call.needs), "/, Sys.Modify")
     text = fault.text.replace("{right}", need)
+    if fault is NO_QUORUM and "{vmid}" not in armed.call.template:
+        text = NO_QUORUM_SHARED
     if fault.status in (401, 595):
         return Answer(fault.status, f"{text} {armed.canary}".strip(), b"")
     body = json.dumps({"data": None, "message": f"{text}\n"}).encode()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import http.client
 import itertools
-import ssl
+import json
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
-import requests
+from aiohttp import web
 from fakepve import FakePve, settle
 from faults_proxy import FaultyProxy, ImpatientAdapter
 
@@ -58,25 +58,29 @@ def _soon(seconds: float) -> None:
 class Root:
     """Somebody who goes past the proxy, and to whom all must work."""
 
-    def __init__(self, url: str, token: str, verify: bool | str) -> None:
-        self._url = url
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.verify = verify
-        self._session.headers["Authorization"] = f"PVEAPIToken={token}"
+    def __init__(self, url: str, token: str) -> None:
+        parts = urlsplit(url)
+        self._base = parts.path
+        self._connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=30)
+        self._headers = {"Authorization": f"PVEAPIToken={token}", "Content-Type": "application/x-www-form-urlencoded"}
 
     def __call__(self, method: str, path: str, /, **data: object) -> Any:
-        place = "params" if method in ("GET", "DELETE") else "data"
-        answer = self._session.request(method, self._url + path, timeout=30, **{place: data})  # type: ignore[arg-type]
-        assert answer.status_code == 200, (method, path, answer.status_code, answer.reason, answer.text)
-        value = answer.json()["data"]
+        form, target = urlencode(data), self._base + path
+        if method in ("GET", "DELETE"):
+            self._connection.request(method, f"{target}?{form}", headers=self._headers)
+        else:
+            self._connection.request(method, target, form, self._headers)
+        answer = self._connection.getresponse()
+        body = answer.read()
+        assert answer.status == 200, (method, path, answer.status, answer.reason, body)
+        value = json.loads(body)["data"]
         if isinstance(value, str) and value.startswith("UPID:"):
             while self("GET", f"/nodes/{NODE}/tasks/{quote(value)}/status")["status"] != "stopped":
                 time.sleep(0.002)
         return value
 
     def close(self) -> None:
-        self._session.close()
+        self._connection.close()
 
 
 class Backend(Protocol):
@@ -84,9 +88,10 @@ class Backend(Protocol):
 
     name: str
     url: str
-    ca_file: str | None
     token: tuple[str, str, str]
     password: str
+    has_access: bool
+    """Whether its lists of users, roles and rights show what was written."""
 
     def add_container(self, vmid: int) -> None: ...
 
@@ -97,8 +102,8 @@ class LabBackend:
     """Our lab's API, without guests."""
 
     name = "lab"
-    ca_file = None
     password = PASSWORD
+    has_access = True
 
     def __init__(self, folder: Path) -> None:
         self._lab = Lab(folder)
@@ -117,9 +122,9 @@ class FakePveBackend:
 
     name = "fakepve"
     password = CANARY + "-password"
+    has_access = False
 
-    def __init__(self, ca_file: str) -> None:
-        self.ca_file = ca_file
+    def __init__(self) -> None:
         self.token = ("root@pam", "test", CANARY + "-token")
         self.fake = FakePve(user="root@pam", password=self.password, host="127.0.0.1", port=0)
         self.fake.time_scale = 0
@@ -129,8 +134,14 @@ class FakePveBackend:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fakepve", daemon=True)
         self._thread.start()
-        self._run(self.fake.start(ca_file, ca_file.removesuffix(".crt") + ".key"))
-        self.url = f"{self.fake.url}/api2/json"
+        self._run(self._start())
+        self.url = f"http://127.0.0.1:{self.fake.runner.addresses[0][1]}/api2/json"
+
+    async def _start(self) -> None:
+        """As FakePve.start does it, without TLS: that is the proxy's."""
+        self.fake.runner = web.AppRunner(self.fake._build_app())
+        await self.fake.runner.setup()
+        await web.TCPSite(self.fake.runner, "127.0.0.1", 0).start()
 
     def _run(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
@@ -163,16 +174,13 @@ class World:
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.backend.url)
-        context = ssl.create_default_context(cafile=self.backend.ca_file) if self.backend.ca_file else None
 
         def upstream() -> http.client.HTTPConnection:
-            if context is None:
-                return http.client.HTTPConnection("127.0.0.1", parts.port, timeout=30)
-            return http.client.HTTPSConnection("127.0.0.1", parts.port, timeout=30, context=context)
+            return http.client.HTTPConnection("127.0.0.1", parts.port, timeout=30)
 
         self.proxy = FaultyProxy(upstream, self.pki.cert_file, self.pki.key_file)
         user, name, secret = self.backend.token
-        self.root = Root(self.backend.url, f"{user}!{name}={secret}", self.backend.ca_file or True)
+        self.root = Root(self.backend.url, f"{user}!{name}={secret}")
         token = ApiToken(user, name, Secret(secret))
         self.by_token = self.client(token)
         self.by_ticket = self.client(Password("root@pam", Secret(self.backend.password)))
