@@ -29,7 +29,7 @@ _WORDS = {
     Disturbs.REPLACEMENT: "**replacement of the container**",
 }
 _ORDER = list(Disturbs)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$^-])")
 _CALLS = re.compile(r"@|#\d|https?:|www\.", re.IGNORECASE)
 """What a forge turns into a mention, a reference or a link."""
