@@ -383,21 +383,23 @@ def test_answers_that_are_none_are_told(result: ExecResult, words: str) -> None:
 
 def test_the_record_of_an_end_counts_and_names() -> None:
     create, restart = Create(404, "db", "404:create", (), None), Restart(403, "cache", "403:restart", ())  # type: ignore[arg-type]
-    inside = Converge(404, "db", "404:converge", ())
+    inside, new = Converge(402, "queue", "402:converge", ()), Converge(404, "db", "404:converge", ())
     report = GuestReport(vmid=404, mode="apply", resources=(), restarted=("pg.service",), reloaded=("nginx.service",))
     error = ZentoriaError("restart container 403", got="no\n  much output", todo="x")
     result = Result(
         (
             Ended(create, Status.DONE),
+            Ended(new, Status.DONE, report=report),
             Ended(inside, Status.DONE, report=report),
             Ended(restart, Status.FAILED, error=error),
         )
     )
     found = history.RunRecord.model_validate(history.ended(result))
     assert found.outcome == "failed"
-    assert found.stages == {"done": 2, "failed": 1}
+    assert found.stages == {"done": 3, "failed": 1}
     assert [(one.container, one.error) for one in found.failures] == [("cache", "restart container 403: no")]
-    assert (found.made, found.restarted, found.reloaded) == (("db",), ("db: pg.service",), ("db: nginx.service",))
+    assert (found.made, found.destroyed) == (("db",), ())
+    assert (found.restarted, found.reloaded) == (("queue: pg.service",), ("queue: nginx.service",))
 
 
 def test_records_of_other_versions_are_read_as_far_as_they_go() -> None:

@@ -226,7 +226,7 @@ def _changes(document: PlanDocument, vmid: int) -> Iterator[str]:
 
 def _totals(record: RunRecord) -> str:
     if record.plan is None:
-        return ""
+        return "no change" if record.outcome == "ok" and not record.stages else ""
     changed = [f"{action} {number}" for action, number in record.plan.totals.items() if action != Action.NONE]
     return ", ".join(changed) or "no change"
 

@@ -157,8 +157,10 @@ def _containers(ended: Sequence[Ended], kind: type[Create | Destroy | Restart]) 
 
 
 def _units(ended: Sequence[Ended], what: Literal["restarted", "reloaded"]) -> tuple[str, ...]:
+    """Units of containers that were there before: in a new one, every unit starts for the first time."""
+    new = _containers(ended, Create)
     reports = [(one.stage.container, one.report) for one in ended if one.report is not None]
-    return tuple(f"{name}: {unit}" for name, report in reports for unit in getattr(report, what))
+    return tuple(f"{name}: {unit}" for name, report in reports if name not in new for unit in getattr(report, what))
 
 
 def _first_line(error: ZentoriaError | None) -> str:
