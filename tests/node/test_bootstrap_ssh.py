@@ -15,7 +15,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from zentoria_infra.errors import ApiError
+from zentoria_infra.errors import ApiError, AuthError
 from zentoria_infra.execute import bootstrap_ssh
 from zentoria_infra.execute.bootstrap_ssh import InstallError, NoShellError, Places
 from zentoria_infra.inventory.load import load
@@ -182,13 +182,13 @@ class TestOverSsh:
         key = node / "own" / "ssh_key"
         bootstrap_ssh.ensure_key(key, "zentoria")
         ours = SshTarget(sshd.host, sshd.host_key, port=sshd.port, key_file=key)
-        with pytest.raises(NoShellError, match=r"no root shell on the node for it: .*ssh_key: "):
-            bootstrap_ssh.require_root([ours])
-        root = bootstrap_ssh.require_root([ours, sshd])
+        with pytest.raises(AuthError, match=r"no root shell on the node to do it with: with .*ssh_key: "):
+            bootstrap_ssh.root_login([ours])
+        root = bootstrap_ssh.root_login([ours, sshd])
         bootstrap_ssh.install(root, inventory, bootstrap_ssh.public_line(key), places=places)
         root.close()
         with pytest.raises(NoShellError, match="only Zentoria's own commands may be run here"):
-            bootstrap_ssh.require_root([ours])
+            bootstrap_ssh.root_login([ours])
 
     def test_a_key_that_is_let_in_elsewhere_is_not_restricted(
         self, sshd: SshTarget, node: Path, places: Places, inventory: Inventory

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from zentoria_infra.errors import AuthError, InventoryError
+from zentoria_infra.execute.bootstrap import SiteFiles
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory, Site
 from zentoria_infra.lab import site_overlay
@@ -35,6 +38,16 @@ def complete_party(incomplete: str) -> list[str]:
     """Names of containers, and of who else can send or receive, that begin so."""
     others = ("gateway", "internet", "node", "stranger")
     return [*complete_container(incomplete), *(name for name in others if name.startswith(incomplete))]
+
+
+def complete_zone(incomplete: str) -> list[str]:
+    """Names of zones that begin so, for shell completion; read without checking anything."""
+    try:
+        zones = YAML(typ="safe").load(_nearest(Path.cwd()) / "zones.yaml")["zones"]
+        names = sorted(str(name) for name in zones)
+    except (OSError, YAMLError, LookupError, TypeError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_site(incomplete: str) -> list[str]:
@@ -113,6 +126,17 @@ def inventory_of(context: typer.Context, root: Path | None, site: str | None) ->
     return load(project_root(context, root), site=name, overlay_files=overlay)
 
 
+def inventory_offline(context: typer.Context, root: Path | None, site: str | None) -> Inventory:
+    """Read the inventory as it is on every machine: a lab's own values only where a lab is named, as ``lab:other``.
+
+    Raises:
+        InventoryError: it has errors; all of them are in it.
+    """
+    name, _, instance = site_name(context, site).partition(":")
+    overlay = site_overlay.for_site(name, instance) if instance else ()
+    return load(project_root(context, root), site=name, overlay_files=overlay)
+
+
 def layers_of(context: typer.Context, site: str | None) -> tuple[str, Sequence[Path]]:
     """The name of the chosen site, and the files that a running lab of that name lays over it."""
     name, _, instance = site_name(context, site).partition(":")
@@ -125,9 +149,19 @@ def connect(site: Site) -> Proxmox:
     Raises:
         AuthError: there is no token, or its file may be read by others.
     """
+    user, _, token_id = site.proxmox.token_id.partition("!")
+    return Proxmox(
+        endpoint_of(site),
+        ApiToken(user, token_id, _token(site)),
+        ssh_of(site),
+        creates_per_storage=site.parallel.creates,
+    )
+
+
+def endpoint_of(site: Site) -> Endpoint:
+    """Where a site's API is."""
     pve = site.proxmox
-    user, _, token_id = pve.token_id.partition("!")
-    endpoint = Endpoint(
+    return Endpoint(
         host=pve.host,
         node=pve.node,
         port=pve.port,
@@ -136,31 +170,36 @@ def connect(site: Site) -> Proxmox:
         connect_timeout=pve.connect_timeout,
         read_timeout=pve.read_timeout,
     )
-    ssh = None
-    if pve.ssh.host_key is not None:
-        ssh = SshTarget(
-            host=site.ssh_host,
-            host_key=pve.ssh.host_key,
-            port=pve.ssh.port,
-            user=pve.ssh.user,
-            key_file=pve.ssh.key_file,
-            inside=pve.ssh.inside,
-        )
-    return Proxmox(endpoint, ApiToken(user, token_id, _token(site)), ssh, creates_per_storage=site.parallel.creates)
+
+
+def ssh_of(site: Site) -> SshTarget | None:
+    """Where a site's SSH is; None when the site pins no host key. The key is the site's, else that of bootstrap."""
+    ssh = site.proxmox.ssh
+    if ssh.host_key is None:
+        return None
+    own = SiteFiles(site).key
+    return SshTarget(
+        host=site.ssh_host,
+        host_key=ssh.host_key,
+        port=ssh.port,
+        user=ssh.user,
+        key_file=ssh.key_file or (own if own.exists() else None),
+        inside=ssh.inside,
+    )
 
 
 def _token(site: Site) -> Secret:
     name = site.proxmox.token_id
     if found := os.environ.get("ZENTORIA_PVE_TOKEN"):
         return Secret(found.strip())
-    file = site.proxmox.token_secret_file
-    if file is None:
+    file = SiteFiles(site).token
+    if site.proxmox.token_secret_file is None and not file.exists():
         raise AuthError(
             f"log in as {name}",
             on=f"{site.proxmox.host}:{site.proxmox.port}",
             got="there is no token secret",
-            todo="set `proxmox.token_secret_file` in the site's file, or ZENTORIA_PVE_TOKEN; "
-            "for the lab: `zentoria lab up`",
+            todo="`zentoria bootstrap` makes one; or set `proxmox.token_secret_file` in the site's file, or "
+            "ZENTORIA_PVE_TOKEN; for the lab: `zentoria lab up`",
         )
     try:
         mode = stat.S_IMODE(file.stat().st_mode)

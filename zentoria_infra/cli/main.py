@@ -10,6 +10,7 @@ import typer.core
 
 import zentoria_infra
 from zentoria_infra.cli import (
+    bootstrap_cmd,
     firewall_cmd,
     guest_cmd,
     history_cmd,
@@ -65,7 +66,7 @@ def _begin(
     context.obj = Shared(root, site)
 
 
-app.command()(plan_cmd.plan)
+app.command(cls=plan_cmd.PlanCommand)(plan_cmd.plan)
 app.command()(stack_cmd.up)
 app.command()(stack_cmd.down)
 app.command()(guest_cmd.status)
@@ -74,6 +75,7 @@ app.command("exec", context_settings={"ignore_unknown_options": True, "allow_int
     guest_cmd.exec_
 )
 app.command()(guest_cmd.logs)
+app.command("bootstrap")(bootstrap_cmd.bootstrap_)
 app.command()(inventory_cmd.validate)
 app.command()(history_cmd.history)
 app.command()(history_cmd.lock)

@@ -9,6 +9,7 @@ password and cannot log in.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def wanted(inventory: Inventory, zones: Callable[[str], str] = lambda bridge: ZO
         *((f"/storage/{name}", STORAGE, True) for name in sorted(storages)),
         *((f"/storage/{name}", TEMPLATE, True) for name in sorted(templates - storages)),
         *((f"/sdn/zones/{zones(name)}/{name}", NETWORK, True) for name in sorted(bridges)),
-        *((f"/nodes/{name}", NODE, False) for name in sorted(nodes)),
+        *((f"/nodes/{name}", NODE, True) for name in sorted(nodes)),
         ("/", firewall, False),
     ]
     used = {role for _, role, _ in places}
@@ -127,7 +128,8 @@ class Step:
     """One thing to be done.
 
     Args:
-        kind: ``pool``, ``role``, ``user``, ``token`` or ``grant``.
+        kind: ``pool``, ``role``, ``user``, ``token``, ``separation`` (of a token's rights) or ``grant``; of what is on
+            this machine and by SSH, ``key`` and ``node``.
         verb: ``make``, ``change``, ``give``, ``remove`` or ``take``.
         name: of the object; of a grant its path.
         says: in words.
@@ -194,13 +196,15 @@ def steps(what: Wanted, seen: Seen, *, new_secret: bool = False) -> tuple[Step, 
         found.append(Step("token", "make", what.full_token, says))
     for grant in what.grants:
         if grant not in kept:
+            # One that reaches less far or farther was somebody else's; it is put right, and stays when ours go.
+            other = dataclasses.replace(grant, propagate=not grant.propagate) in kept
             whole = "" if grant.propagate else " (of itself, not below)"
             says = f"give {grant.kind} {grant.who} the role {grant.role} on {grant.path}{whole}"
-            found.append(Step("grant", "give", grant.path, says, grant=grant))
+            found.append(Step("grant", "change" if other else "give", grant.path, says, grant=grant))
     if token is not None and not token.privsep and not new_secret:
         # Last: until its own rights are there, it would have none.
         says = f"give token {what.full_token} privilege separation"
-        found.append(Step("token", "change", what.full_token, says))
+        found.append(Step("separation", "give", what.full_token, says))
     return tuple(found)
 
 
@@ -239,11 +243,11 @@ def _one(access: Access, what: Wanted, step: Step, files: SiteFiles) -> None:
             access.delete_user(step.name)
         case "token", "make":
             files.keep_token(access.create_token(what.user, what.token, what.comment).reveal())
-        case "token", "change":
-            access.separate_token(what.user, what.token)
+        case "separation", _:
+            access.separate_token(what.user, what.token, separate=step.verb == "give")
         case "token", "remove":
             access.delete_token(what.user, what.token)
-        case "grant", "give":
+        case "grant", "give" | "change":
             assert step.grant is not None  # noqa: S101 - a step of this kind has one
             access.grant(step.grant)
         case "grant", "take":
@@ -268,8 +272,12 @@ def removal(what: Wanted, seen: Seen, made: Sequence[Step]) -> tuple[Step, ...]:
     for grant in sorted(grants & seen.grants):
         says = f"take the role {grant.role} on {grant.path} from {grant.kind} {grant.who}"
         found.append(Step("grant", "take", grant.path, says, grant=grant))
-    tokens = {one.name for one in seen.user.tokens} if seen.user else set()
-    if ("token", what.full_token) in keys and what.token in tokens:
+    tokens = {one.name: one for one in seen.user.tokens} if seen.user else {}
+    token = tokens.get(what.token)
+    if ("separation", what.full_token) in keys and token is not None and token.privsep:
+        says = f"take privilege separation from token {what.full_token} again"
+        found.append(Step("separation", "take", what.full_token, says))
+    if ("token", what.full_token) in keys and token is not None:
         found.append(Step("token", "remove", what.full_token, f"remove token {what.full_token}"))
     if ("user", what.user) in keys and seen.user is not None:
         found.append(Step("user", "remove", what.user, f"remove user {what.user}"))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -185,42 +186,42 @@ def prove(target: SshTarget) -> None:
         )
 
 
-def as_root(targets: Iterable[SshTarget]) -> tuple[SshConnection | None, Sequence[str]]:
-    """The first login that runs programs, and why those before it do not. The caller closes it.
+def root_login(targets: Sequence[SshTarget]) -> SshConnection:
+    """The first login that runs programs. The caller closes it.
 
     Raises:
+        NoShellError: we are let in, and may run no program; says why not of each login.
+        AuthError: no login is let in.
         UnreachableError: the node's SSH cannot be reached.
     """
     why: list[str] = []
+    let_in = False
     for target in targets:
+        if target.key_file is None and not paramiko.Agent().get_keys():
+            why.append("the SSH agent has no key")
+            continue
         ssh = SshConnection(target)
-        key = target.key_file or "the SSH agent"
+        key = f"with {target.key_file}" if target.key_file else "with the SSH agent"
         try:
-            if _run(ssh, 'print("{}")', PYTHON) == {}:
-                return ssh, why
+            _run(ssh, 'print("{}")', PYTHON)
         except AuthError as error:
             why.append(f"{key}: {error.got}")
         except NoShellError as error:
+            let_in = True
             why.append(f"{key}: {error.got}")
+        except BaseException:
+            ssh.close()
+            raise
+        else:
+            return ssh
         ssh.close()
-    return None, why
-
-
-def require_root(targets: Sequence[SshTarget]) -> SshConnection:
-    """A login that runs programs.
-
-    Raises:
-        NoShellError: there is none; says why not of each.
-    """
-    ssh, why = as_root(targets)
-    if ssh is None:
-        raise NoShellError(
-            "put the SSH key on the node",
-            on=targets[0].where if targets else "",
-            got="there is no root shell on the node for it: " + "; ".join(why),
-            todo="load root's key into the SSH agent, or name it with --root-key",
-        )
-    return ssh
+    kind = NoShellError if let_in else AuthError
+    raise kind(
+        "put the SSH key on the node",
+        on=targets[0].where if targets else "",
+        got="there is no root shell on the node to do it with: " + "; ".join(why),
+        todo="load a key of root into the SSH agent, or name it with --root-key",
+    )
 
 
 def _program(name: str, places: Places) -> bytes:

@@ -178,10 +178,10 @@ class Access:
         )
         return Secret(str(answer["value"]))
 
-    def separate_token(self, user: str, token: str) -> None:
-        """Give a token privilege separation."""
+    def separate_token(self, user: str, token: str, *, separate: bool = True) -> None:
+        """Give a token privilege separation, or take it away."""
         path, tried = "/access/users/{userid}/token/{tokenid}", f"change token {user}!{token}"
-        self._call("PUT", path, {"privsep": True}, repeat=Repeat.SAFE, tried=tried, userid=user, tokenid=token)
+        self._call("PUT", path, {"privsep": separate}, repeat=Repeat.SAFE, tried=tried, userid=user, tokenid=token)
 
     def delete_token(self, user: str, token: str) -> None:
         """Remove a token, with its rights."""

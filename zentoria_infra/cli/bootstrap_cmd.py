@@ -1,0 +1,277 @@
+"""``zentoria bootstrap``: what an administrator lets Zentoria make, once, on a Proxmox server."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zentoria_infra.cli import output
+from zentoria_infra.cli.context import (
+    JsonOption,
+    RootOption,
+    SiteOption,
+    YesOption,
+    endpoint_of,
+    inventory_of,
+    node_title,
+    ssh_of,
+)
+from zentoria_infra.errors import AuthError, ExitCode, RefusedError, ZentoriaError
+from zentoria_infra.execute import bootstrap, bootstrap_ssh
+from zentoria_infra.execute.bootstrap import SiteFiles, Step, Wanted
+from zentoria_infra.execute.bootstrap_ssh import NoShellError
+from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.plan.privileges import ZONE
+from zentoria_infra.proxmox.access import Access
+from zentoria_infra.proxmox.connection import ApiToken, Connection, Credentials, Password
+from zentoria_infra.proxmox.observe import Observer
+from zentoria_infra.proxmox.secret import Secret
+from zentoria_infra.proxmox.ssh import SshConnection, SshTarget
+
+SECRET_VARIABLE = "ZENTORIA_PVE_ADMIN_SECRET"  # noqa: S105 - the variable's name
+"""Environment variable with the administrator's password or token secret."""
+
+
+def bootstrap_(
+    context: typer.Context,
+    root: RootOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+    yes: YesOption = False,
+    admin: Annotated[
+        str, typer.Option("--as", metavar="USER", help="The administrator: `root@pam`, or a token as `root@pam!name`.")
+    ] = "root@pam",
+    from_stdin: Annotated[
+        bool,
+        typer.Option(
+            "--secret-stdin",
+            help=f"Read the administrator's password or token secret from standard input (else ${SECRET_VARIABLE}, "
+            "else it is asked for).",
+        ),
+    ] = False,
+    root_key: Annotated[
+        Path | None,
+        typer.Option("--root-key", metavar="FILE", help="Private key for root's SSH on the node (else the SSH agent)."),
+    ] = None,
+    with_ssh: Annotated[
+        bool, typer.Option("--ssh/--no-ssh", help="Also put Zentoria's restricted SSH key on the node.")
+    ] = True,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
+    new_secret: Annotated[
+        bool, typer.Option("--new-secret", help="Make the token anew, when its secret is lost; the old one ends.")
+    ] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Undo what was made from this machine.")] = False,
+) -> None:
+    """Make pool, roles, user, token and SSH key for Zentoria on a Proxmox server, with the least rights that do."""
+    inventory = inventory_of(context, root, site)
+    files = SiteFiles(inventory.site)
+    with closing(Connection(endpoint_of(inventory.site), _administrator(inventory, admin, from_stdin))) as connection:
+        access = Access(connection)
+        zones = access.vnets()
+        what = bootstrap.wanted(inventory, lambda bridge: zones.get(bridge, ZONE))
+        seen = bootstrap.look(access, what)
+        if remove:
+            todo = bootstrap.removal(what, seen, files.made())
+            _require_empty(connection, inventory, todo)
+        else:
+            todo = bootstrap.steps(what, seen, new_secret=new_secret)
+        if not as_json:
+            output.lines(f"  {_MARKS[step.verb]} {step.says}" for step in todo)
+        if remove and todo and not dry:
+            output.confirm(f"Remove this from {node_title(inventory.site)}?", yes)
+        # SSH goes first when all is taken away: the record says what is left until the end.
+        ssh = _ssh(inventory, files, root_key, dry=dry, remove=True) if remove and with_ssh else {}
+        if not dry:
+            bootstrap.carry_out(access, what, todo, files)
+    if remove and not dry and any(step.kind == "token" for step in todo):
+        files.forget_token()
+    if not remove:
+        if not dry and files.has_token:
+            _prove(inventory, what, files)
+        ssh = _ssh(inventory, files, root_key, dry=dry, remove=False) if with_ssh else {}
+    _report(inventory, what, files, todo, ssh, as_json=as_json, dry=dry, remove=remove)
+
+
+_MARKS = {"make": "+", "give": "+", "change": "~", "remove": "-", "take": "-"}
+
+
+def _administrator(inventory: Inventory, name: str, from_stdin: bool) -> Credentials:
+    """Who does it, with a secret that was never on a command line."""
+    user, bang, token = name.partition("!")
+    what = f"the secret of {name}" if bang else f"the password of {name}"
+    where = node_title(inventory.site)
+    if from_stdin:
+        text = sys.stdin.readline().rstrip("\r\n")
+    elif (found := os.environ.get(SECRET_VARIABLE)) is not None:
+        text = found.strip()
+    elif sys.stdin.isatty():
+        text = typer.prompt(f"{what} on {where}", hide_input=True, err=True)
+    else:
+        text = ""
+    if not text:
+        raise AuthError(
+            f"log in as {name}",
+            on=where,
+            got=f"there is no secret: {what} was not given, and there is no terminal to ask on",
+            todo=f"give it on standard input with --secret-stdin, or in {SECRET_VARIABLE}",
+        )
+    return ApiToken(user, token, Secret(text)) if bang else Password(user, Secret(text))
+
+
+def _require_empty(connection: Connection, inventory: Inventory, todo: Sequence[Step]) -> None:
+    """A pool with containers cannot be removed: told before anything is taken away."""
+    pve = inventory.site.proxmox
+    if not any(step.kind == "pool" for step in todo):
+        return
+    pool = Observer(connection.reader(), pve.node).pool(pve.pool)
+    members = [*map(str, pool.guests), *pool.storages] if pool else []
+    if members:
+        raise RefusedError(
+            f"remove pool {pve.pool}",
+            on=node_title(inventory.site),
+            got=f"{', '.join(members)} are in it",
+            todo="remove the containers first (`zentoria down`); nothing was changed",
+        )
+
+
+def _prove(inventory: Inventory, what: Wanted, files: SiteFiles) -> None:
+    """Log in with the token, and see that it has every right."""
+    token = ApiToken(what.user, what.token, Secret(files.token.read_text().strip()))
+    with closing(Connection(endpoint_of(inventory.site), token)) as connection:
+        held = Observer(connection.reader(), inventory.site.proxmox.node).permissions()
+    privileges = dict(what.roles)
+    missing = [
+        f"{privilege} on {path}"
+        for path, role, _ in what.places
+        for privilege in sorted(privileges[role])
+        if not held.allows(path, privilege)
+    ]
+    if missing:
+        raise RefusedError(
+            f"use the token {what.full_token}",
+            on=node_title(inventory.site),
+            got=f"it still lacks {', '.join(missing)}",
+            todo="look for `NoAccess` or other roles of that user on these paths (Datacenter > Permissions)",
+        )
+
+
+def _ssh(inventory: Inventory, files: SiteFiles, root_key: Path | None, *, dry: bool, remove: bool) -> dict[str, Any]:
+    """The SSH part: what was changed, or why nothing could be."""
+    site = inventory.site
+    own = ssh_of(site)
+    made = {(step.kind, step.name) for step in files.made()}
+    if remove and ("node", site.ssh_host) not in made:
+        return {}
+    if own is None:
+        return {
+            "why_not": "the site pins no SSH host key: set `proxmox.ssh.host_key` to what `ssh-keygen -lf "
+            "/etc/ssh/ssh_host_ed25519_key.pub` says on the node's console, then run again"
+        }
+    try:
+        login = bootstrap_ssh.root_login(_root_targets(own, root_key))
+    except NoShellError as error:
+        return {"why_not": f"{error.got}. What is there is left as it is. To put Zentoria's key there: {error.todo}"}
+    except ZentoriaError as error:
+        return {"error": str(error), "code": int(error.exit_code)}
+    try:
+        return _install(login, inventory, files, own, dry=dry, remove=remove)
+    except ZentoriaError as error:
+        return {"error": str(error), "code": int(error.exit_code)}
+    finally:
+        login.close()
+
+
+def _root_targets(own: SshTarget, root_key: Path | None) -> list[SshTarget]:
+    def target(key: Path | None) -> SshTarget:
+        return SshTarget(own.host, own.host_key, port=own.port, user=own.user, key_file=key)
+
+    if root_key is not None:
+        return [target(root_key)]
+    return [target(None), *([target(own.key_file)] if own.key_file else [])]
+
+
+def _install(
+    login: SshConnection,
+    inventory: Inventory,
+    files: SiteFiles,
+    own: SshTarget,
+    *,
+    dry: bool,
+    remove: bool,
+) -> dict[str, Any]:
+    site = inventory.site
+    changed: list[str] = []
+    key, made = files.key, {(step.kind, step.name) for step in files.made()}
+    if not remove and not key.exists():
+        changed.append(f"a key pair in {key}")
+        if not dry and bootstrap_ssh.ensure_key(key, bootstrap_ssh.mark(site.id)):
+            files.remember(Step("key", "make", str(key), f"make an SSH key in {key}"))
+    public = bootstrap_ssh.public_line(key) if key.exists() else "ssh-ed25519 AAAA"
+    done = bootstrap_ssh.install(login, inventory, public, dry=dry, remove=remove)
+    changed += [f"{path} on {own.host}" for path in done.changed]
+    if not dry and remove:
+        files.remember(Step("node", "remove", site.ssh_host, ""))
+        if ("key", str(key)) in made:
+            key.unlink(missing_ok=True)
+            key.with_name(f"{key.name}.pub").unlink(missing_ok=True)
+            files.remember(Step("key", "remove", str(key), ""))
+            changed.append(f"a key pair in {key}")
+    elif not dry:
+        if done.changed:
+            files.remember(Step("node", "make", site.ssh_host, f"put the SSH key on {own.host}"))
+        bootstrap_ssh.prove(SshTarget(own.host, own.host_key, port=own.port, user=own.user, key_file=key))
+    return {"key": str(key), "changed": changed, "same": [f"{path} on {own.host}" for path in done.same]}
+
+
+def _report(
+    inventory: Inventory,
+    what: Wanted,
+    files: SiteFiles,
+    todo: Sequence[Step],
+    ssh: dict[str, Any],
+    *,
+    as_json: bool,
+    dry: bool,
+    remove: bool,
+) -> None:
+    here = files.has_token
+    if as_json:
+        output.document(
+            {
+                "site": inventory.site.id,
+                "dry_run": dry,
+                "remove": remove,
+                "steps": [{"kind": s.kind, "verb": s.verb, "name": s.name, "says": s.says} for s in todo],
+                "token": {"id": what.full_token, "file": str(files.token), "here": here},
+                "ssh": ssh,
+            }
+        )
+    else:
+        sign = "-" if remove else "+"
+        output.lines(f"  {sign} {text}" for text in ssh.get("changed", ()))
+        count = len(todo) + len(ssh.get("changed", ()))
+        title = node_title(inventory.site)
+        if dry:
+            output.note(f"{count} changes would be made on {title}; nothing was changed.")
+        elif count:
+            output.note(f"Done on {title}: {count} changes.")
+        else:
+            output.note(f"Nothing to do on {title}: all is {'gone' if remove else 'there'}.")
+        if here and not remove:
+            output.note(f"The secret of {what.full_token} is in {files.token}.")
+        if "why_not" in ssh:
+            output.note(f"SSH: nothing was installed on the node: {ssh['why_not']}.")
+    if not here and not dry and not remove:
+        output.note(
+            f"The secret of {what.full_token} is not on this machine: bring the file {files.token} here, or make the "
+            "token anew with --new-secret (the old secret ends then)."
+        )
+    if "error" in ssh:
+        output.problem(str(ssh["error"]))
+        raise typer.Exit(ExitCode(ssh["code"]))
