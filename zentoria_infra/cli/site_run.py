@@ -17,6 +17,7 @@ from zentoria_infra.cli.context import connect
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute import engine, history
 from zentoria_infra.execute.deployment import Deployment
+from zentoria_infra.execute.events import Listener
 from zentoria_infra.execute.run_lock import RunLock, held
 from zentoria_infra.execute.site_state import site_state
 from zentoria_infra.inventory.model import Inventory
@@ -42,7 +43,7 @@ class SiteRun:
     lock: RunLock
     begun: float
 
-    def carry_out(self, deployment: Deployment, stages: Sequence[AnyStage]) -> engine.Result:
+    def carry_out(self, deployment: Deployment, stages: Sequence[AnyStage], listen: Listener) -> engine.Result:
         """Run stages. Ctrl-C, or the loss of the lock, stops them in order: what is at work ends first.
 
         Raises:
@@ -51,7 +52,7 @@ class SiteRun:
         self.lock.require()
         with _interruptible() as stop:
             self.lock.watch(stop)
-            result = deployment.run(stages, stop)
+            result = deployment.run(stages, stop, listen)
         self.lock.ended(history.ended(result))
         if result.interrupted:
             self.lock.require()
