@@ -16,6 +16,7 @@ from zentoria_infra.cli import (
     history_cmd,
     inventory_cmd,
     lab_cmd,
+    observe_cmd,
     output,
     plan_cmd,
     redeploy_cmd,
@@ -67,6 +68,7 @@ def _begin(
 
 
 app.command(cls=plan_cmd.PlanCommand)(plan_cmd.plan)
+app.command()(observe_cmd.observe)
 app.command()(stack_cmd.up)
 app.command()(stack_cmd.down)
 app.command()(guest_cmd.status)

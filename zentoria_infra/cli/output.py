@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -24,6 +27,34 @@ def text(whole: str) -> None:
     """Print text that ends its own lines."""
     sys.stdout.write(whole)
     sys.stdout.flush()
+
+
+def save(file: str, content: bytes) -> None:
+    """Write a file at once and entirely: after a crash there is the old or the new one. ``-`` is standard output.
+
+    Raises:
+        OSError: it cannot be written; what was there is still there.
+    """
+    if file == "-":
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+        return
+    path = Path(file).resolve()  # a link stays one
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)  # a pipe or a device
+        return
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(descriptor, 0o644)
+            stream.write(content)
+            stream.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def document(value: Any) -> None:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+import typer.core
+import typer.exceptions
 
 from zentoria_infra.cli import output
 from zentoria_infra.cli.applying import deployment_of
-from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, connect, inventory_of
+from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, connect, inventory_of, inventory_offline
+from zentoria_infra.cli.observe_cmd import state_from
 from zentoria_infra.errors import ExitCode, ZentoriaError
 from zentoria_infra.execute.applied_record import basis, recorded
+from zentoria_infra.execute.binding import bound
+from zentoria_infra.execute.offline import plan_offline
 from zentoria_infra.execute.site_state import site_state
 from zentoria_infra.plan import explain
 from zentoria_infra.plan.document import PlanDocument, document
 from zentoria_infra.plan.markdown import markdown
+from zentoria_infra.plan.saved import dump_saved
 
 CHANGES = 2
 """With ``--detailed-exitcode``: there is something to do (as other tools have it: 0 nothing, 2 changes, 1 error)."""
@@ -29,6 +36,20 @@ class Format(enum.StrEnum):
     TEXT = "text"
     MD = "md"
     JSON = "json"
+
+
+class PlanCommand(typer.core.TyperCommand):
+    """Click leaves with 2 when a command line is wrong; with ``--detailed-exitcode``, 2 must mean changes."""
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **options: Any) -> Any:
+        """Read the command line."""
+        detailed = "--detailed-exitcode" in args
+        try:
+            return super().make_context(info_name, args, *more, **options)
+        except typer.exceptions.TyperException as error:
+            if detailed and hasattr(error, "exit_code"):
+                error.exit_code = ExitCode.FAILED
+            raise
 
 
 FormatOption = Annotated[
@@ -48,28 +69,65 @@ def plan(
     form: FormatOption = None,
     detailed: DetailedOption = False,
     everything: Annotated[bool, typer.Option("--all", help="Also name containers without a change.")] = False,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Save the plan, for `zentoria up FILE`; `-` prints it."),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask no node: plan from the inventory alone, without network and keys.")
+    ] = False,
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", metavar="FILE", help="With --offline: plan against what `zentoria observe` wrote."),
+    ] = None,
 ) -> None:
     """Show what `up` would change, container by container, and why. Changes nothing."""
     with detailed_exit(detailed):
-        chosen = format_of(form, as_json)
-        inventory = inventory_of(context, root, site)
-        with connect(inventory.site) as proxmox:
-            deployment = deployment_of(inventory, proxmox)
-            found, stages = deployment.plan()
-            content, unread = recorded(site_state(inventory.site, proxmox, lambda text: None))
-            seen = basis(inventory, deployment, found, content, unread=unread)
-        told = document(found, stages, seen)
-        if chosen is Format.TEXT:
+        chosen = format_of(form, as_json, detailed=detailed)
+        if offline and out is not None:
+            raise _misuse("only a plan that asked the node can be carried out", "--out", detailed=detailed)
+        if state is not None and not offline:
+            raise _misuse("a state file is for --offline", "--state", detailed=detailed)
+        saved = None
+        if offline:
+            observed = state_from(state) if state is not None else None
+            inventory = (inventory_of if observed is not None else inventory_offline)(context, root, site)
+            found, stages, seen = plan_offline(inventory, observed, str(state))
+            told = document(found, stages, seen)
+        else:
+            inventory = inventory_of(context, root, site)
+            with connect(inventory.site) as proxmox:
+                deployment = deployment_of(inventory, proxmox)
+                found, stages = deployment.plan()
+                content, unread = recorded(site_state(inventory.site, proxmox, lambda text: None))
+                seen = basis(inventory, deployment, found, content, unread=unread)
+                told = document(found, stages, seen)
+                saved = bound(inventory, deployment, told) if out is not None else None
+        if out == "-":
+            pass  # the file is what is printed
+        elif chosen is Format.TEXT:
             output.lines(explain.lines(found, stages, seen, everything=everything))
         else:
             show(told, chosen)
-        leave(told, refused=bool(found.refused or found.problems), detailed=detailed)
+        refused = bool(found.refused or found.problems)
+        if saved is not None and out is not None:
+            if refused:
+                output.note("not saved: it cannot be carried out as it is")
+            else:
+                output.save(out, dump_saved(saved))
+        leave(told, refused=refused, detailed=detailed)
 
 
-def format_of(form: Format | None, as_json: bool) -> Format:
+def _misuse(text: str, option: str, *, detailed: bool) -> typer.BadParameter:
+    error = typer.BadParameter(text, param_hint=option)
+    error.exit_code = ExitCode.FAILED if detailed else ExitCode.USAGE
+    return error
+
+
+def format_of(form: Format | None, as_json: bool, *, detailed: bool = False) -> Format:
     """The format that was asked for."""
     if as_json and form not in (None, Format.JSON):
-        raise typer.BadParameter("--json and --format say different things", param_hint="--format")
+        raise _misuse("--json and --format say different things", "--format", detailed=detailed)
     return Format.JSON if as_json else form or Format.TEXT
 
 

@@ -38,7 +38,7 @@ def basis(
     Raises:
         ZentoriaError: the site's key cannot be made.
     """
-    places = dict(_places(inventory, deployment.firewall.compiled if deployment.firewall else None))
+    places = dict(places_of(inventory, deployment.firewall.compiled if deployment.firewall else None))
     pool = inventory.site.proxmox.pool
     inside = deployment.inside if isinstance(deployment.inside, GuestsInside) else None
     if inside is None:
@@ -125,8 +125,8 @@ def _now(
     return found
 
 
-def _places(inventory: Inventory, compiled: Compiled | None) -> Mapping[int, Mapping[str, str]]:
-    """Where the inventory says things: containers by VMID, what firewalls hold by identity."""
+def places_of(inventory: Inventory, compiled: Compiled | None) -> Mapping[int, Mapping[str, str]]:
+    """Where the inventory says things, for a :class:`Basis`: containers by VMID, what firewalls hold by identity."""
     found: dict[int, dict[str, str]] = {one.vmid: {"": inventory.where(one)} for one in inventory.containers}
     shared = {"": inventory.where("zones", "flows")}
     if compiled is not None:

@@ -12,6 +12,8 @@ from pydantic.main import IncEx
 
 import zentoria_infra
 from zentoria_infra.errors import RefusedError
+from zentoria_infra.execute.deployment import Deployment
+from zentoria_infra.execute.inside import GuestsInside
 from zentoria_infra.execute.recipe import bare_url, recipes
 from zentoria_infra.guest.state import GuestReport, GuestState
 from zentoria_infra.inventory.model import Inventory
@@ -22,7 +24,7 @@ from zentoria_infra.plan.observed import World
 from zentoria_infra.plan.saved import GuestHashes, SavedPlan, sealed
 from zentoria_infra.plan.state_file import state_of
 
-__all__ = ["inventory_hash", "moved", "require_unmoved", "saved_plan_for"]
+__all__ = ["bound", "inventory_hash", "moved", "require_unmoved", "saved_plan_for"]
 
 _OF_THIS_MACHINE: Mapping[str, IncEx | bool] = {
     "proxmox": {"host", "port", "ca_file", "fingerprint", "token_id", "token_secret_file", "ssh", "connect_timeout",
@@ -52,6 +54,17 @@ class Keyed(Protocol):
     def state(self, vmid: int) -> GuestState:
         """The desired state of one guest."""
         ...
+
+
+class Unkeyed:
+    """Containers without an inside."""
+
+    missing = "they have no inside"
+    key = b""
+
+    def state(self, vmid: int) -> GuestState:
+        """Never asked: nobody looked inside. Raises KeyError."""
+        raise KeyError(vmid)
 
 
 def saved_plan_for(
@@ -90,6 +103,15 @@ def saved_plan_for(
             plan=plan,
         )
     )
+
+
+def bound(
+    inventory: Inventory, deployment: Deployment, plan: PlanDocument, *, only: Collection[int] | None = None
+) -> SavedPlan:
+    """The last plan of a deployment with everything that it was made from; see :func:`saved_plan_for`."""
+    inside = deployment.inside
+    keyed = inside if isinstance(inside, GuestsInside) else Unkeyed()
+    return saved_plan_for(inventory, deployment.desired, deployment.planned_from, plan, keyed, only=only)
 
 
 def require_unmoved(saved: SavedPlan, now: SavedPlan) -> None:

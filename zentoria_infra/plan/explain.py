@@ -60,6 +60,7 @@ def lines(
     yield from (f"+ {flow.says}: gained" for flow in plan.gained)
     yield from (f"? not Zentoria's, left as it is: {line}" for line in plan.foreign_rules)
     yield from (f"! {problem}" for problem in plan.problems)
+    yield from (f"? unknown: {one.what} ({one.why})" for one in basis.unknown)
     if plan.no_inside:
         yield f"Not run inside the containers: {plan.no_inside}."
     yield summary(plan, len(drifted))

@@ -41,6 +41,8 @@ class Basis:
     origins: Origins = dataclasses.field(default_factory=Origins)
     unread: str = ""
     """Why the record of what was last applied could not be read; empty where it could, or there is none."""
+    unknown: tuple[Unknown, ...] = ()
+    """What else could not be looked at."""
 
     def said_at(self, vmid: int, *names: str) -> str:
         """Where the inventory says what a change wants: of the first name that has a place of its own."""
@@ -87,7 +89,7 @@ def unknown_of(plan: Plan, basis: Basis = NOTHING_ELSE) -> tuple[Unknown, ...]:
         for one in plan
         if one.guest is None and one.guest_unknown and not plan.no_inside and one.action not in _FRESH
     )
-    return tuple(found)
+    return (*basis.unknown, *found)
 
 
 def totals(changes: Iterable[Change]) -> Totals:
