@@ -11,20 +11,21 @@ import typer
 from zentoria_infra.cli import output, progress
 from zentoria_infra.cli.context import complete_container, node_title
 from zentoria_infra.cli.site_run import site_run
-from zentoria_infra.errors import ExitCode, RefusedError
-from zentoria_infra.execute import engine, history
+from zentoria_infra.errors import ExitCode
+from zentoria_infra.execute import applied_record, engine, history
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.events import Listener
 from zentoria_infra.execute.inside import GuestsInside
 from zentoria_infra.execute.materials import ca_of
 from zentoria_infra.execute.perform_firewall import package_sources
 from zentoria_infra.inventory.model import Inventory, Site
-from zentoria_infra.plan import explain
+from zentoria_infra.plan import applied, explain
 from zentoria_infra.plan.change import Plan
 from zentoria_infra.plan.document import document
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import Allow, lost, require_possible
 from zentoria_infra.plan.proof import proven_firewall
+from zentoria_infra.plan.selection import Selection, explained, require_there
 from zentoria_infra.proxmox.client import Proxmox
 
 NamesArgument = Annotated[
@@ -43,24 +44,6 @@ AllowOption = Annotated[
         "restart at once than the site's `limits.restarts` (30 %).",
     ),
 ]
-
-
-def vmids(inventory: Inventory, names: Sequence[str]) -> list[int]:
-    """The VMIDs of containers by their names.
-
-    Raises:
-        RefusedError: a name is not in the inventory.
-    """
-    found = []
-    for name in names:
-        try:
-            found.append(inventory.by_name(name).vmid)
-        except KeyError:
-            known = ", ".join(container.name for container in inventory.containers)
-            raise RefusedError(
-                f"find the container {name!r}", got="the inventory has none of that name", todo=f"one of: {known}"
-            ) from None
-    return found
 
 
 def deployment_of(
@@ -90,33 +73,50 @@ def deployment_of(
 
 def apply(
     inventory: Inventory,
-    only: Collection[int] | None,
-    forced: Collection[int],
+    chosen: Selection | None,
+    forced: Collection[int] = (),
     *,
     yes: bool,
     as_json: bool,
     allow: Collection[Allow],
     wait: float = 0.0,
 ) -> None:
-    """Plan for some containers or all, show it, ask, and carry it out."""
+    """Plan for some containers or all, show it, ask, and carry it out.
+
+    Args:
+        inventory: of the site.
+        chosen: which containers; None means all.
+        forced: VMIDs whose services are deployed anew.
+        yes: do not ask.
+        as_json: tell in JSON lines.
+        allow: limits that may be exceeded.
+        wait: seconds to wait for another run to end.
+    """
     output.status(f"Looking at {node_title(inventory.site)} ...", quiet=as_json)
-    with site_run(inventory, wait=wait) as at_work:
-        proxmox = at_work.proxmox
-        deployment = deployment_of(inventory, proxmox, forced)
-        found, stages = deployment.plan(only, wait=True)
-        told = document(found, stages).model_dump(mode="json")
+    with site_run(inventory, wait=wait, documents=[applied.NAME]) as at_work:
+        deployment = deployment_of(inventory, at_work.proxmox, forced)
+        if chosen is not None:
+            if chosen.needs:
+                require_there(chosen, inventory, deployment.there())
+            if not as_json:
+                output.lines(explained(chosen, inventory))
+        found, stages = deployment.plan(chosen.vmids if chosen else None, wait=True)
+        before = at_work.lock.documents.get(applied.NAME)
+        basis = applied_record.basis(inventory, deployment, found, before)
+        told = document(found, stages, basis).model_dump(mode="json")
         if as_json:
             output.json_line({"event": "plan", **told})
         else:
-            output.lines(explain.lines(found, stages))
+            output.lines(explain.lines(found, stages, basis))
         require_possible(found, allow, restarts=inventory.site.limits.restarts, of=len(inventory.containers))
         deployment.require_inside(stages)
         if stages:
             output.confirm(_question(found, inventory.site), yes)
             at_work.lock.planned(history.planned(told), told)
         with progress.shown(stages, as_json=as_json) as listen:
-            result = at_work.carry_out(deployment_of(inventory, proxmox, forced, listen), stages)
-        finish(result, proxmox, as_json=as_json, begun=at_work.begun, plan=found, url=_where(inventory))
+            result = at_work.carry_out(deployment, stages, listen)
+        at_work.lock.put(applied.NAME, applied_record.after(deployment, found, result, before))
+        finish(result, at_work.proxmox, as_json=as_json, begun=at_work.begun, plan=found, url=_where(inventory))
 
 
 def finish(

@@ -10,7 +10,7 @@ import rich.table
 import typer
 
 from zentoria_infra.cli import output
-from zentoria_infra.cli.applying import deployment_of, vmids
+from zentoria_infra.cli.applying import deployment_of
 from zentoria_infra.cli.context import (
     JsonOption,
     RootOption,
@@ -22,6 +22,7 @@ from zentoria_infra.cli.context import (
 )
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute.status import ContainerStatus, read_status
+from zentoria_infra.plan.selection import vmids_of
 from zentoria_infra.proxmox.stream import PctSession
 
 PATIENCE = 7 * 24 * 3600
@@ -75,7 +76,7 @@ def exec_(
 ) -> None:
     """Run a command in a container as root and leave with its exit code; input is passed on when it is no terminal."""
     inventory = inventory_of(context, root, site)
-    (vmid,) = vmids(inventory, [name])
+    (vmid,) = vmids_of(inventory, [name])
     argv = command[1:] if command[0] == "--" else command
     if not argv:
         raise typer.BadParameter("which command? zentoria exec NAME -- COMMAND...")
@@ -101,7 +102,7 @@ def logs(
 ) -> None:
     """Show the journal of a container."""
     inventory = inventory_of(context, root, site)
-    (vmid,) = vmids(inventory, [name])
+    (vmid,) = vmids_of(inventory, [name])
     command = ["journalctl", "--no-pager", "--output=short-iso", f"--lines={count}"]
     command += [f"--unit={one}" for one in unit or ()]
     with connect(inventory.site) as proxmox:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from zentoria_infra.cli.applying import AllowOption, NamesArgument, apply, vmids
+from zentoria_infra.cli.applying import AllowOption, NamesArgument, apply
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, inventory_of
 from zentoria_infra.cli.site_run import WaitOption
+from zentoria_infra.plan.selection import Selection, vmids_of
 
 
 def redeploy(
@@ -20,5 +21,5 @@ def redeploy(
 ) -> None:
     """Bring some containers to their state and switch their services to a fresh release behind a health gate."""
     inventory = inventory_of(context, root, site)
-    wanted = frozenset(vmids(inventory, names))
-    apply(inventory, wanted, wanted, yes=True, as_json=as_json, allow=allow or (), wait=wait)
+    wanted = frozenset(vmids_of(inventory, names))
+    apply(inventory, Selection(wanted, {}), wanted, yes=True, as_json=as_json, allow=allow or (), wait=wait)

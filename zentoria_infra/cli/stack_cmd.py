@@ -8,22 +8,58 @@ from typing import Annotated
 import typer
 
 from zentoria_infra.cli import output, progress
-from zentoria_infra.cli.applying import AllowOption, apply, deployment_of, finish, vmids
+from zentoria_infra.cli.applying import AllowOption, apply, deployment_of, finish
 from zentoria_infra.cli.context import (
     JsonOption,
     RootOption,
     SiteOption,
     YesOption,
     complete_container,
+    complete_zone,
     inventory_of,
     node_title,
 )
 from zentoria_infra.cli.site_run import WaitOption, site_run
+from zentoria_infra.execute import applied_record
+from zentoria_infra.plan import applied
+from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.selection import select, vmids_of
 from zentoria_infra.plan.stages import AnyStage, Destroy
+
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="NAME|VMID",
+        help="Only this container; may be given several times.",
+        autocompletion=complete_container,
+    ),
+]
+ZoneOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--zone",
+        metavar="ZONE",
+        help="Only the containers of this zone; may be given several times.",
+        autocompletion=complete_zone,
+    ),
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="NAME|VMID",
+        help="Not this container; may be given several times.",
+        autocompletion=complete_container,
+    ),
+]
 
 
 def up(
     context: typer.Context,
+    only: OnlyOption = None,
+    zone: ZoneOption = None,
+    exclude: ExcludeOption = None,
     root: RootOption = None,
     site: SiteOption = None,
     yes: YesOption = False,
@@ -31,9 +67,11 @@ def up(
     allow: AllowOption = None,
     wait: WaitOption = 0,
 ) -> None:
-    """Bring the whole stack to the state of the inventory: plan, ask, execute. A second run changes nothing."""
+    """Bring the stack to the state of the inventory: plan, ask, execute. A second run changes nothing."""
     inventory = inventory_of(context, root, site)
-    apply(inventory, None, frozenset(), yes=yes, as_json=as_json, allow=allow or (), wait=wait)
+    needs = {one.vmid: one.needs for one in desired_containers(inventory)}
+    chosen = select(inventory, needs, only=only or (), zones=zone or (), exclude=exclude or ())
+    apply(inventory, chosen, yes=yes, as_json=as_json, allow=allow or (), wait=wait)
 
 
 def down(
@@ -50,10 +88,11 @@ def down(
 ) -> None:
     """Destroy the stack's containers with their volumes. Asks first; refuses when one of them is protected."""
     inventory = inventory_of(context, root, site)
-    only = frozenset(vmids(inventory, names)) if names else None
-    with site_run(inventory, wait=wait) as at_work:
+    only = frozenset(vmids_of(inventory, names)) if names else None
+    with site_run(inventory, wait=wait, documents=[applied.NAME]) as at_work:
         proxmox = at_work.proxmox
-        stages, left = deployment_of(inventory, proxmox).removal(only)
+        deployment = deployment_of(inventory, proxmox)
+        stages, left = deployment.removal(only)
         for vmid in left:
             output.note(f"container {vmid} is not Zentoria's: left as it is")
         if not stages:
@@ -67,7 +106,8 @@ def down(
         what = f"{count} container{'' if count == 1 else 's'}" if count else "Zentoria's firewall objects"
         output.confirm(f"Destroy {what} on {node_title(inventory.site)}{lost}?", yes)
         with progress.shown(stages, as_json=as_json) as listen:
-            result = at_work.carry_out(deployment_of(inventory, proxmox, listen=listen), stages)
+            result = at_work.carry_out(deployment, stages, listen)
+        at_work.lock.put(applied.NAME, applied_record.after_removal(at_work.lock.documents.get(applied.NAME), result))
         finish(result, proxmox, as_json=as_json, left=left)
 
 

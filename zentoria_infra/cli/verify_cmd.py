@@ -14,7 +14,6 @@ import rich.text
 import typer
 
 from zentoria_infra.cli import output
-from zentoria_infra.cli.applying import vmids
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, complete_container, connect, inventory_of
 from zentoria_infra.errors import ExitCode, RefusedError, ZentoriaError
 from zentoria_infra.execute.firewall_whole import observe_whole
@@ -28,6 +27,7 @@ from zentoria_infra.firewall.probe_reasons import reasons
 from zentoria_infra.firewall.probe_verdicts import Judged, Verdict
 from zentoria_infra.firewall.probes import Probe, ProbeKind
 from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.plan.selection import vmids_of
 from zentoria_infra.proxmox.client import Proxmox
 
 verify_app = typer.Typer(name="verify", help="Hold what is declared against reality.", no_args_is_help=True)
@@ -81,7 +81,7 @@ def firewall(
     Leaves with 0 when all is as declared, with 1 when something is not, or when a container could not take part.
     """
     inventory = inventory_of(context, root, site)
-    only = [inventory.by_vmid(vmid).name for vmid in vmids(inventory, names)] if names else None
+    only = [inventory.by_vmid(vmid).name for vmid in vmids_of(inventory, names)] if names else None
     compiled, parties = compile_firewall(inventory), parties_of(inventory)
     plan = probe_plan(inventory, compiled, parties, sample=sample, seed=seed, only=only)
     with connect(inventory.site) as proxmox:

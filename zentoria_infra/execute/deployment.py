@@ -105,6 +105,11 @@ class Deployment:
         seen = world.observe(self._proxmox.observe, wanted, look, no_inside=self._inside.missing)
         return self._with_firewall(seen, wanted, seen) if self._firewall is not None else seen
 
+    def there(self) -> frozenset[int]:
+        """VMIDs of the inventory's containers that exist, as far as we may see them."""
+        nodes = sorted({one.node for one in self._desired})
+        return frozenset(guest.vmid for node in nodes for guest in self._proxmox.observe.containers(node))
+
     def plan(self, only: Collection[int] | None = None, *, wait: bool = False) -> tuple[Plan, tuple[AnyStage, ...]]:
         """Make a plan and its stages.
 
@@ -137,12 +142,20 @@ class Deployment:
         lacks = (f"{self._proxmox.who} lacks {one}: `zentoria bootstrap` gives it" for one in missing)
         return dataclasses.replace(plan, problems=(*plan.problems, *lacks))
 
-    def run(self, stages: Sequence[AnyStage], stop: threading.Event | None = None) -> engine.Result:
-        """Carry out stages."""
+    def run(
+        self, stages: Sequence[AnyStage], stop: threading.Event | None = None, listen: Listener | None = None
+    ) -> engine.Result:
+        """Carry out stages.
+
+        Args:
+            stages: of a plan of this deployment.
+            stop: once set, no further stage begins.
+            listen: told of the progress, instead of whom the deployment was made with.
+        """
         nodes = {one.vmid: one.node for one in self._desired}
         firewall = FirewallPerformer(self._proxmox, nodes, self._sources, self._management)
         performer = Performer(self._proxmox, {one.vmid: one for one in self._desired}, self._inside, firewall)
-        return engine.run(stages, performer, self._listen, stop=stop)
+        return engine.run(stages, performer, listen or self._listen, stop=stop)
 
     def removal(self, only: Collection[int] | None = None) -> tuple[tuple[AnyStage, ...], tuple[int, ...]]:
         """Stages that destroy our containers; those that are not there need none.
