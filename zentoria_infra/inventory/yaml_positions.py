@@ -6,7 +6,7 @@ is huge, deeply nested or full of aliases costs no more than the limits below.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,42 +16,19 @@ from ruamel.yaml import events, nodes
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
+from zentoria_infra.inventory import yaml_fast
 from zentoria_infra.inventory.problems import Position, Problem, problem
+from zentoria_infra.inventory.yaml_nodes import Entry, Node, Scalar
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 24
 
-Scalar = str | int | float | bool | None
 PathStep = str | int
 
-
-@dataclasses.dataclass(slots=True)
-class Entry:
-    """One key of a mapping: where it stands, and its value."""
-
-    at: Position
-    node: Node
-
-
-@dataclasses.dataclass(slots=True)
-class Node:
-    """A value and where it stands: a mapping (dict of entries), a list of nodes, or a scalar."""
-
-    value: dict[str, Entry] | list[Node] | Scalar
-    at: Position
-
-    def plain(self) -> Any:
-        """Plain data: dict, tuple, str, int, float, bool, None."""
-        if isinstance(self.value, dict):
-            return {key: entry.node.plain() for key, entry in self.value.items()}
-        if isinstance(self.value, list):
-            return tuple(node.plain() for node in self.value)
-        return self.value
-
-    def get(self, key: str) -> Node | None:
-        """The value of a key; None when this is no mapping or has no such key."""
-        entry = self.value.get(key) if isinstance(self.value, dict) else None
-        return entry.node if entry else None
+__all__ = [
+    "MAX_BYTES", "MAX_DEPTH", "Entry", "Found", "Node", "PathStep", "SectionPositions", "find", "merge", "node_of",
+    "parse_yaml", "read_yaml",
+]  # fmt: skip
 
 
 class Unreadable(Exception):
@@ -95,6 +72,9 @@ def read_yaml(path: Path, label: str, problems: list[Problem]) -> Node | None:
 
 def parse_yaml(text: str, label: str, problems: list[Problem]) -> Node | None:
     """The mapping that a text holds, or None; what is wrong is added to ``problems``."""
+    fast = yaml_fast.read(text, label, plain_scalar, MAX_DEPTH)
+    if fast is not None and isinstance(fast.value, dict):
+        return fast
     try:
         node = _Builder(text, label, problems).document()
     except Unreadable as error:
@@ -104,6 +84,32 @@ def parse_yaml(text: str, label: str, problems: list[Problem]) -> Node | None:
         problems.append(problem(node.at, "the file must hold a mapping (key: value)"))
         return None
     return node
+
+
+_YAML = ruamel.yaml.YAML(typ="safe", pure=True)
+
+
+@functools.lru_cache(maxsize=8192)
+def plain_scalar(text: str) -> Scalar:
+    """The value of a scalar that has no quotes, as YAML 1.2 says.
+
+    Raises:
+        ValueError: a number has too many digits.
+    """
+    return _value(str(_YAML.resolver.resolve(nodes.ScalarNode, text, (True, False))), text)
+
+
+def _value(tag: str, text: str) -> Scalar:
+    kind = tag.rpartition(":")[2]
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text.lower() == "true"
+    if kind == "int":
+        return _integer(text)
+    if kind == "float":
+        return float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return text
 
 
 class _Builder:
@@ -202,25 +208,19 @@ class _Builder:
         if event.ctag is not None and not (event.implicit[0] or event.implicit[1]):
             raise Unreadable(problem(at, f"the tag {event.ctag} is not used here"))
         tag = str(self._resolve(nodes.ScalarNode, text, event.implicit))
-        kind = tag.rpartition(":")[2]
-        if kind == "null":
-            return None
-        if kind == "bool":
-            return text.lower() == "true"
-        if kind == "int":
-            return _integer(text, at)
-        if kind == "float":
-            return float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
-        return text
+        try:
+            return _value(tag, text)
+        except ValueError as error:
+            raise Unreadable(problem(at, str(error))) from None
 
 
-def _integer(text: str, at: Position) -> int:
+def _integer(text: str) -> int:
     """YAML 1.2's integers: decimal (leading zeros mean nothing), 0o octal, 0x hexadecimal, 0b binary."""
     digits = text.replace("_", "").lower()
     sign = -1 if digits.startswith("-") else 1
     digits = digits.lstrip("+-")
     if len(digits) > 40:
-        raise Unreadable(problem(at, "the number has too many digits"))
+        raise ValueError("the number has too many digits")
     base = {"0x": 16, "0o": 8, "0b": 2}.get(digits[:2], 10)
     return sign * int(digits if base == 10 else digits[2:], base)
 
