@@ -1,0 +1,343 @@
+"""``zentoria bootstrap`` against the lab's API, which is as strict about rights as the real server."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from zentoria_infra.cli import bootstrap_cmd, main
+from zentoria_infra.errors import ExitCode, PermissionDeniedError, ZentoriaError
+from zentoria_infra.execute import bootstrap
+from zentoria_infra.execute.bootstrap import SiteFiles
+from zentoria_infra.execute.deployment import Deployment
+from zentoria_infra.execute.rights import missing_rights, missing_to_look
+from zentoria_infra.guest.state import GuestReport
+from zentoria_infra.inventory.load import load
+from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.proof import proven_firewall
+from zentoria_infra.proxmox import ApiToken, Endpoint, Password, Proxmox, Secret
+from zentoria_infra.proxmox.access import Access, Grant
+from zentoria_infra.proxmox.connection import Connection
+from zentoria_infra.proxmox.endpoints import ENDPOINTS, Used
+
+ROOT = Path(__file__).resolve().parents[2]
+RIGHTS = Path(__file__).resolve().parents[3] / "shared" / "proxmox" / "rights.md"
+
+
+@pytest.fixture
+def inventory(node: Any, tmp_path: Path) -> Inventory:
+    """A site that the node knows nothing of."""
+    return _site(node, tmp_path)
+
+
+def _site(node: Any, tmp_path: Path, **more: Any) -> Inventory:
+    proxmox = {
+        "host": "127.0.0.1", "port": node.server.port, "ca_file": str(node.ca), "pool": "stack",
+        "token_id": "stack@pve!up", "ssh": {"host_key": None},
+    }  # fmt: skip
+    values = {"id": "home", "proxmox": proxmox, "secrets_file": str(tmp_path / "home" / "secrets.json")}
+    return load(ROOT, site="lab", overrides={**values, **more})
+
+
+@pytest.fixture
+def bare(node: Any) -> Any:
+    """The node without any role of ours."""
+    for row in node.root("GET", "/access/roles"):
+        if not row.get("special"):
+            node.root("DELETE", f"/access/roles/{row['roleid']}")
+    return node
+
+
+@pytest.fixture
+def admin(node: Any) -> Iterator[Access]:
+    endpoint = Endpoint("127.0.0.1", "pve", node.server.port, ca_file=node.ca)
+    with closing(Connection(endpoint, Password("root@pam", Secret("testpass")))) as connection:
+        yield Access(connection)
+
+
+def run(access: Access, inventory: Inventory, stop_after: int | None = None) -> list[str]:
+    """Bootstrap as the command does; what was done. ``stop_after`` steps it is killed."""
+    what = bootstrap.wanted(inventory)
+    todo = bootstrap.steps(what, bootstrap.look(access, what))
+    bootstrap.carry_out(access, what, itertools.islice(todo, stop_after), SiteFiles(inventory.site))
+    return [step.says for step in todo]
+
+
+def state_of(node: Any) -> dict[str, Any]:
+    """All that bootstrap could have changed."""
+    found = {path: node.root("GET", path) for path in ("/pools", "/access/roles", "/access/acl")}
+    found["/access/users"] = node.root("GET", "/access/users", full=1)
+    return dict(json.loads(json.dumps(found, sort_keys=True)))
+
+
+def client(node: Any, inventory: Inventory) -> Proxmox:
+    user, _, token = inventory.site.proxmox.token_id.partition("!")
+    secret = SiteFiles(inventory.site).token.read_text().strip()
+    endpoint = Endpoint("127.0.0.1", "pve", node.server.port, ca_file=node.ca)
+    return Proxmox(endpoint, ApiToken(user, token, Secret(secret)))
+
+
+class NoInside:
+    missing = "there is no SSH to the node"
+
+    def check(self, vmid: int) -> GuestReport:
+        raise AssertionError("nobody looks inside without SSH")
+
+    def apply(self, vmid: int, say: object) -> None:
+        raise AssertionError("nobody works inside without SSH")
+
+
+def test_from_nothing_to_a_token_that_can_do_all_and_no_more(bare: Any, admin: Access, inventory: Inventory) -> None:
+    did = run(admin, inventory)
+    assert did[0] == "make pool stack"
+    assert run(admin, inventory) == []
+    files = SiteFiles(inventory.site)
+    assert files.token.stat().st_mode & 0o777 == 0o600
+    assert files.record.stat().st_mode & 0o777 == 0o600
+    (token,) = bare.root("GET", "/access/users/stack@pve/token")
+    assert token["privsep"] == 1
+
+    desired = [one for one in desired_containers(inventory) if one.name in ("db", "backend", "redis")]
+    with closing(client(bare, inventory)) as proxmox:
+        deployment = Deployment(proxmox, desired, NoInside(), firewall=proven_firewall(inventory))
+        _, stages = deployment.plan()
+        stages = tuple(stage for stage in stages if type(stage).__name__ not in ("SwitchOn", "Converge"))
+        held = proxmox.observe.permissions()
+        assert missing_to_look(held, desired, firewall=True) == ()
+        assert missing_rights(held, stages, desired) == ()
+        result = deployment.run([_alone(stage, stages) for stage in stages])
+        assert result.exit_code is ExitCode.OK, [str(one.error) for one in result.failed]
+        for path in ("/", "/nodes/pve", "/storage/local", "/pool/stack", "/vms/404"):
+            mine = set(proxmox.observe.permissions().by_path.get(path, {}))
+            assert not mine & {
+                "Permissions.Modify",
+                "Sys.PowerMgmt",
+                "Sys.Console",
+                "User.Modify",
+                "Datastore.Allocate",
+            }
+        with pytest.raises(PermissionDeniedError):
+            proxmox.connect().call("POST", "/access/users", {"userid": "x@pve"})
+        assert "Sys.Modify" not in proxmox.observe.permissions().by_path["/nodes/pve"]
+
+
+def _alone(stage: Any, stages: Any) -> Any:
+    """A stage that waits for none that is left out."""
+    ids = {one.id for one in stages}
+    return dataclasses.replace(stage, after=tuple(one for one in stage.after if one in ids))
+
+
+def test_pool_rights_are_enough_with_objects_in_guests(bare: Any, admin: Access, tmp_path: Path) -> None:
+    inventory = _site(bare, tmp_path, firewall={"objects": "guest"})
+    run(admin, inventory)
+    with closing(client(bare, inventory)) as proxmox:
+        assert set(proxmox.observe.permissions().by_path["/"]) == {"Sys.Audit"}
+
+
+@pytest.mark.parametrize("stop_after", range(0, 26, 5))
+def test_a_run_that_was_killed_is_completed_by_the_next(
+    bare: Any, admin: Access, inventory: Inventory, stop_after: int
+) -> None:
+    before = state_of(bare)
+    run(admin, inventory, stop_after)
+    run(admin, inventory)
+    assert run(admin, inventory) == []
+    what = bootstrap.wanted(inventory)
+    todo = bootstrap.removal(what, bootstrap.look(admin, what), SiteFiles(inventory.site).made())
+    bootstrap.carry_out(admin, what, todo, SiteFiles(inventory.site))
+    assert state_of(bare) == before
+    assert SiteFiles(inventory.site).made() == ()
+    assert not SiteFiles(inventory.site).record.exists()
+
+
+def test_what_was_there_before_stays_when_ours_goes(node: Any, admin: Access, tmp_path: Path) -> None:
+    """The lab's own user, pool and token: with a role of our name that has too much, and rights that reach too far."""
+    inventory = _site(node, tmp_path, proxmox={"pool": "zentoria", "token_id": "zentoria@pve!up", **_where(node)})
+    node.root("PUT", "/access/roles/Zentoria", privs="VM.Audit,VM.Console")
+    did = run(admin, inventory)
+    assert any(re.match(r"change role Zentoria: .*\+VM\.Allocate.* -VM\.Console$", line) for line in did)
+    assert did[-1] == "give token zentoria@pve!up privilege separation"
+    assert run(admin, inventory) == []
+    assert not SiteFiles(inventory.site).has_token, "its secret is told once, when it is made"
+    what = bootstrap.wanted(inventory)
+    todo = bootstrap.removal(what, bootstrap.look(admin, what), SiteFiles(inventory.site).made())
+    bootstrap.carry_out(admin, what, todo, SiteFiles(inventory.site))
+    there = state_of(node)
+    assert [pool["poolid"] for pool in there["/pools"]] == ["zentoria"]
+    (user,) = (one for one in there["/access/users"] if one["userid"] == "zentoria@pve")
+    assert [(one["tokenid"], one["privsep"]) for one in user["tokens"]] == [("up", 0)]
+    assert "Zentoria" in {role["roleid"] for role in there["/access/roles"]}
+    assert {row["path"] for row in there["/access/acl"] if row["ugid"] == "zentoria@pve"} >= {"/pool/zentoria"}
+
+
+def _where(node: Any) -> dict[str, Any]:
+    return {"host": "127.0.0.1", "port": node.server.port, "ca_file": str(node.ca), "ssh": {"host_key": None}}
+
+
+def test_a_lost_secret_is_replaced_only_when_asked(bare: Any, admin: Access, inventory: Inventory) -> None:
+    run(admin, inventory)
+    files, what = SiteFiles(inventory.site), bootstrap.wanted(inventory)
+    old = files.token.read_text()
+    files.token.unlink()
+    assert run(admin, inventory) == []
+    todo = bootstrap.steps(what, bootstrap.look(admin, what), new_secret=True)
+    assert [step.verb for step in todo[:2]] == ["remove", "make"]
+    bootstrap.carry_out(admin, what, todo, files)
+    assert files.token.read_text() != old
+    assert run(admin, inventory) == []
+    with closing(client(bare, inventory)) as proxmox:
+        assert proxmox.observe.permissions().allows("/pool/stack", "VM.Allocate")
+
+
+def test_roles_that_others_have_got_stay(bare: Any, admin: Access, inventory: Inventory) -> None:
+    run(admin, inventory)
+    bare.root("POST", "/access/users", userid="other@pve")
+    bare.root("PUT", "/access/acl", path="/storage/local", roles="ZentoriaStorage", users="other@pve")
+    what = bootstrap.wanted(inventory)
+    todo = bootstrap.removal(what, bootstrap.look(admin, what), SiteFiles(inventory.site).made())
+    assert "remove role Zentoria" in [step.says for step in todo]
+    assert "remove role ZentoriaStorage" not in [step.says for step in todo]
+    bootstrap.carry_out(admin, what, todo, SiteFiles(inventory.site))
+    assert Grant("/storage/local", "ZentoriaStorage", "user", "other@pve") in admin.grants()
+
+
+def test_an_administrator_needs_what_the_table_says(bare: Any, inventory: Inventory) -> None:
+    """Not root: a user with just the rights that the table names for an administrator."""
+    needs = {need for call in ENDPOINTS if call.used is Used.ADMIN for need in (*call.needs, *call.shows)}
+    paths = {"{path}": "/", "/pool/{poolid}": "/pool", "/access/realm/{realm}": "/access/realm/pve",
+             "/sdn/zones/{zone}/{vnet}": "/sdn"}  # fmt: skip
+    bare.root("POST", "/access/users", userid="boss@pve", password="very-secret")
+    pools = next(call for call in ENDPOINTS if (call.verb, call.template) == ("GET", "/pools"))  # both call it
+    needs |= set(pools.shows)
+    for privilege in {need.privilege for need in needs}:
+        bare.root("POST", "/access/roles", roleid=f"Boss.{privilege}", privs=privilege)
+    granted = {(paths.get(need.path, need.path), need.privilege) for need in needs}
+    # What is deeper stands in the place of what is above: Permissions.Modify must be on every path itself.
+    granted |= {(path, "Permissions.Modify") for path, _ in granted}
+    for path, privilege in sorted(granted):
+        bare.root("PUT", "/access/acl", path=path, roles=f"Boss.{privilege}", users="boss@pve")
+    endpoint = Endpoint("127.0.0.1", "pve", bare.server.port, ca_file=bare.ca)
+    with closing(Connection(endpoint, Password("boss@pve", Secret("very-secret")))) as connection:
+        run(Access(connection), inventory)
+        assert run(Access(connection), inventory) == []
+
+
+@pytest.mark.skipif(not RIGHTS.exists(), reason=f"no reference data: {RIGHTS} is not there")
+def test_every_privilege_that_was_measured_is_given() -> None:
+    rows = [line.split("|")[1] for line in RIGHTS.read_text().splitlines() if line.startswith("| ")]
+    words = re.findall(r"(?:VM|Datastore|SDN|Pool|Sys)\.[A-Za-z.]+", " ".join(rows))
+    given = set().union(*bootstrap.roles().values())
+    assert len(words) > 10
+    assert set(words) <= given
+
+
+def test_each_privilege_is_given_only_where_it_is_asked_for(inventory: Inventory) -> None:
+    roles = dict(bootstrap.wanted(inventory).roles)
+    places = {path: (role, propagate) for path, role, propagate in bootstrap.wanted(inventory).places}
+    assert places["/"] == ("ZentoriaFirewall", False)
+    assert roles["ZentoriaFirewall"] == {"Sys.Audit", "Sys.Modify"}
+    everywhere_else = set().union(*(names for role, names in roles.items() if role != "ZentoriaFirewall"))
+    assert "Sys.Modify" not in everywhere_else
+    assert places["/storage/local"] == ("ZentoriaStorage", True), "the template's storage is a container's too"
+    assert "/sdn/zones/localnetwork" not in places
+
+
+def test_a_vnet_is_in_its_own_zone_and_a_template_may_have_its_own_storage(node: Any, tmp_path: Path) -> None:
+    inventory = _site(node, tmp_path, storages={"rootfs": "fast", "volumes": "big"})
+    what = bootstrap.wanted(inventory, lambda bridge: "lan")
+    places = {path: role for path, role, _ in what.places}
+    assert places["/sdn/zones/lan/vmbr40"] == "ZentoriaNetwork"
+    assert {places[f"/storage/{name}"] for name in ("fast", "big")} == {"ZentoriaStorage"}
+    assert places["/storage/local"] == "ZentoriaTemplate"
+
+
+PASSWORD = "testpass"
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def command(bare: Any, inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.setattr(bootstrap_cmd, "inventory_of", lambda context, root, site: inventory)
+    monkeypatch.delenv("ZENTORIA_PVE_ADMIN_SECRET", raising=False)
+
+    def invoke(*words: str, secret: str | None = PASSWORD) -> Any:
+        stdin = f"{secret}\n" if secret else ""
+        return CliRunner().invoke(main.app, ["bootstrap", *words, *(["--secret-stdin"] if secret else [])], input=stdin)
+
+    return invoke
+
+
+def test_the_command(bare: Any, command: Command, inventory: Inventory, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    before = state_of(bare)
+    dry = command("--dry-run")
+    assert dry.exit_code == 0
+    assert "+ make token stack@pve!up, with privilege separation" in dry.stdout
+    assert "nothing was changed" in dry.stderr
+    assert state_of(bare) == before
+
+    done = command()
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == dry.stdout
+    assert "SSH: nothing was installed on the node: the site pins no SSH host key" in done.stderr
+    secret = SiteFiles(inventory.site).token.read_text().strip()
+    again = command("--json")
+    told = json.loads(again.stdout)
+    assert (told["steps"], told["token"]["here"]) == ([], True)
+    record = SiteFiles(inventory.site).record.read_text()
+    for text in (done.stdout, done.stderr, again.stdout, again.stderr, record, caplog.text):
+        assert secret not in text
+        assert "testpass" not in text
+
+    refused = command("--remove")
+    assert isinstance(refused.exception, ZentoriaError)
+    assert "--yes" in str(refused.exception)
+    gone = command("--remove", "--yes")
+    assert gone.exit_code == 0
+    assert state_of(bare) == before
+    assert not SiteFiles(inventory.site).has_token
+    assert "all is gone" in command("--remove", "--yes").stderr
+
+
+def test_a_pool_with_containers_is_not_removed_and_nothing_else_either(bare: Any, command: Command) -> None:
+    command()
+    template = f"local:vztmpl/{next(iter(bare.runtime.templates()))}"
+    bare.root("POST", "/nodes/pve/lxc", vmid=404, ostemplate=template, rootfs="local:1", pool="stack", unprivileged=1)
+    before = state_of(bare)
+    refused = command("--remove", "--yes")
+    assert "404 are in it" in str(refused.exception)
+    assert state_of(bare) == before
+
+
+def test_an_administrators_token_does_as_well(bare: Any, command: Command) -> None:
+    secret = bare.root("POST", "/access/users/root@pam/token/boot", privsep=0)["value"]
+    assert command("--as", "root@pam!boot", secret=secret).exit_code == 0
+
+
+def test_what_cannot_work_is_told(bare: Any, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = state_of(bare)
+    assert "there is no secret" in str(command(secret="").exception)
+    wrong = command(secret="wrong-password")
+    assert "authentication failure" in str(wrong.exception)
+    assert "wrong-password" not in str(wrong.exception)
+    monkeypatch.setenv("ZENTORIA_PVE_ADMIN_SECRET", "testpass")
+    assert command("--dry-run", secret="").exit_code == 0
+    assert state_of(bare) == before
+
+
+def test_a_right_that_somebody_denies_is_told(bare: Any, command: Command) -> None:
+    assert command().exit_code == 0
+    bare.root("PUT", "/access/acl", path="/storage/local", roles="NoAccess", users="stack@pve")
+    refused = command()
+    assert "it still lacks Datastore.AllocateSpace on /storage/local" in str(refused.exception)
