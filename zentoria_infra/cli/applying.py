@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from zentoria_infra.cli import output, progress
-from zentoria_infra.cli.context import complete_container, node_title
+from zentoria_infra.cli.context import complete_container, complete_zone, node_title
 from zentoria_infra.cli.site_run import site_run
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute import applied_record, engine, history
+from zentoria_infra.execute.binding import bound, require_unmoved
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.events import Listener
 from zentoria_infra.execute.inside import GuestsInside
@@ -25,7 +26,8 @@ from zentoria_infra.plan.document import document
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import Allow, lost, require_possible
 from zentoria_infra.plan.proof import proven_firewall
-from zentoria_infra.plan.selection import Selection, explained, require_there
+from zentoria_infra.plan.saved import SavedPlan
+from zentoria_infra.plan.selection import Selection, explained, require_there, select
 from zentoria_infra.proxmox.client import Proxmox
 
 NamesArgument = Annotated[
@@ -44,6 +46,46 @@ AllowOption = Annotated[
         "restart at once than the site's `limits.restarts` (30 %).",
     ),
 ]
+
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="NAME|VMID",
+        help="Only this container; may be given several times.",
+        autocompletion=complete_container,
+    ),
+]
+ZoneOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--zone",
+        metavar="ZONE",
+        help="Only the containers of this zone; may be given several times.",
+        autocompletion=complete_zone,
+    ),
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="NAME|VMID",
+        help="Not this container; may be given several times.",
+        autocompletion=complete_container,
+    ),
+]
+
+
+def selection(
+    inventory: Inventory, only: Sequence[str] | None, zones: Sequence[str] | None, exclude: Sequence[str] | None
+) -> Selection | None:
+    """The containers that the options choose; None means all.
+
+    Raises:
+        RefusedError: a name is unknown, or nothing is left.
+    """
+    needs = {one.vmid: one.needs for one in desired_containers(inventory)}
+    return select(inventory, needs, only=only or (), zones=zones or (), exclude=exclude or ())
 
 
 def deployment_of(
@@ -80,6 +122,8 @@ def apply(
     as_json: bool,
     allow: Collection[Allow],
     wait: float = 0.0,
+    saved: SavedPlan | None = None,
+    saved_as: str = "",
 ) -> None:
     """Plan for some containers or all, show it, ask, and carry it out.
 
@@ -91,6 +135,11 @@ def apply(
         as_json: tell in JSON lines.
         allow: limits that may be exceeded.
         wait: seconds to wait for another run to end.
+        saved: the plan that is to be carried out as it is, or not at all. It was looked at, so nobody is asked.
+        saved_as: its file, for the history.
+
+    Raises:
+        RefusedError: something moved since the plan was saved, or stands in the way; nothing was changed.
     """
     output.status(f"Looking at {node_title(inventory.site)} ...", quiet=as_json)
     with site_run(inventory, wait=wait, documents=[applied.NAME]) as at_work:
@@ -103,16 +152,19 @@ def apply(
         found, stages = deployment.plan(chosen.vmids if chosen else None, wait=True)
         before = at_work.lock.documents.get(applied.NAME)
         basis = applied_record.basis(inventory, deployment, found, before)
-        told = document(found, stages, basis).model_dump(mode="json")
+        listed = document(found, stages, basis)
+        told = listed.model_dump(mode="json")
         if as_json:
             output.json_line({"event": "plan", **told})
         else:
             output.lines(explain.lines(found, stages, basis))
+        if saved is not None:
+            require_unmoved(saved, bound(inventory, deployment, listed, only=chosen.vmids if chosen else None))
         require_possible(found, allow, restarts=inventory.site.limits.restarts, of=len(inventory.containers))
         deployment.require_inside(stages)
         if stages:
-            output.confirm(_question(found, inventory.site), yes)
-            at_work.lock.planned(history.planned(told), told)
+            output.confirm(_question(found, inventory.site), yes or saved is not None)
+            at_work.lock.planned(history.planned(told, saved=saved_as), told)
         with progress.shown(stages, as_json=as_json) as listen:
             result = at_work.carry_out(deployment, stages, listen)
         at_work.lock.put(applied.NAME, applied_record.after(deployment, found, result, before))

@@ -13,7 +13,7 @@ import typer.core
 import typer.exceptions
 
 from zentoria_infra.cli import output
-from zentoria_infra.cli.applying import deployment_of
+from zentoria_infra.cli.applying import ExcludeOption, OnlyOption, ZoneOption, deployment_of, selection
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, connect, inventory_of, inventory_offline
 from zentoria_infra.cli.observe_cmd import state_from
 from zentoria_infra.errors import ExitCode, ZentoriaError
@@ -25,6 +25,7 @@ from zentoria_infra.plan import explain
 from zentoria_infra.plan.document import PlanDocument, document
 from zentoria_infra.plan.markdown import markdown
 from zentoria_infra.plan.saved import dump_saved
+from zentoria_infra.plan.selection import explained, require_there
 
 CHANGES = 2
 """With ``--detailed-exitcode``: there is something to do (as other tools have it: 0 nothing, 2 changes, 1 error)."""
@@ -69,6 +70,9 @@ def plan(
     form: FormatOption = None,
     detailed: DetailedOption = False,
     everything: Annotated[bool, typer.Option("--all", help="Also name containers without a change.")] = False,
+    only: OnlyOption = None,
+    zone: ZoneOption = None,
+    exclude: ExcludeOption = None,
     out: Annotated[
         str | None,
         typer.Option("--out", "-o", metavar="FILE", help="Save the plan, for `zentoria up FILE`; `-` prints it."),
@@ -88,6 +92,8 @@ def plan(
             raise _misuse("only a plan that asked the node can be carried out", "--out", detailed=detailed)
         if state is not None and not offline:
             raise _misuse("a state file is for --offline", "--state", detailed=detailed)
+        if offline and (only or zone or exclude):
+            raise _misuse("a plan without a node is for all containers", "--offline", detailed=detailed)
         saved = None
         if offline:
             observed = state_from(state) if state is not None else None
@@ -96,13 +102,19 @@ def plan(
             told = document(found, stages, seen)
         else:
             inventory = inventory_of(context, root, site)
+            part = selection(inventory, only, zone, exclude)
+            vmids = part.vmids if part is not None else None
             with connect(inventory.site) as proxmox:
                 deployment = deployment_of(inventory, proxmox)
-                found, stages = deployment.plan()
+                if part is not None:
+                    require_there(part, inventory, deployment.there() if part.needs else ())
+                    if chosen is Format.TEXT:
+                        output.lines(explained(part, inventory))
+                found, stages = deployment.plan(vmids)
                 content, unread = recorded(site_state(inventory.site, proxmox, lambda text: None))
                 seen = basis(inventory, deployment, found, content, unread=unread)
                 told = document(found, stages, seen)
-                saved = bound(inventory, deployment, told) if out is not None else None
+                saved = bound(inventory, deployment, told, only=vmids) if out is not None else None
         if out == "-":
             pass  # the file is what is printed
         elif chosen is Format.TEXT:

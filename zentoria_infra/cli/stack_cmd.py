@@ -3,60 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from zentoria_infra.cli import output, progress
-from zentoria_infra.cli.applying import AllowOption, apply, deployment_of, finish
+from zentoria_infra.cli.applying import (
+    AllowOption,
+    ExcludeOption,
+    OnlyOption,
+    ZoneOption,
+    apply,
+    deployment_of,
+    finish,
+    selection,
+)
 from zentoria_infra.cli.context import (
     JsonOption,
     RootOption,
     SiteOption,
     YesOption,
     complete_container,
-    complete_zone,
     inventory_of,
     node_title,
 )
+from zentoria_infra.cli.observe_cmd import content_of
 from zentoria_infra.cli.site_run import WaitOption, site_run
 from zentoria_infra.execute import applied_record
 from zentoria_infra.plan import applied
-from zentoria_infra.plan.from_inventory import desired_containers
-from zentoria_infra.plan.selection import select, vmids_of
+from zentoria_infra.plan.saved import read_saved
+from zentoria_infra.plan.selection import Selection, vmids_of
 from zentoria_infra.plan.stages import AnyStage, Destroy
-
-OnlyOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--only",
-        metavar="NAME|VMID",
-        help="Only this container; may be given several times.",
-        autocompletion=complete_container,
-    ),
-]
-ZoneOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--zone",
-        metavar="ZONE",
-        help="Only the containers of this zone; may be given several times.",
-        autocompletion=complete_zone,
-    ),
-]
-ExcludeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--exclude",
-        metavar="NAME|VMID",
-        help="Not this container; may be given several times.",
-        autocompletion=complete_container,
-    ),
-]
 
 
 def up(
     context: typer.Context,
+    plan: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[PLAN]", help="A plan that `zentoria plan --out` saved: exactly that is done, or nothing."
+        ),
+    ] = None,
     only: OnlyOption = None,
     zone: ZoneOption = None,
     exclude: ExcludeOption = None,
@@ -68,10 +56,23 @@ def up(
     wait: WaitOption = 0,
 ) -> None:
     """Bring the stack to the state of the inventory: plan, ask, execute. A second run changes nothing."""
+    if plan is not None and (only or zone or exclude):
+        raise typer.BadParameter("a saved plan says itself which containers it is for", param_hint="PLAN")
+    saved = read_saved(content_of(plan, "saved plan"), str(plan)) if plan is not None else None
     inventory = inventory_of(context, root, site)
-    needs = {one.vmid: one.needs for one in desired_containers(inventory)}
-    chosen = select(inventory, needs, only=only or (), zones=zone or (), exclude=exclude or ())
-    apply(inventory, chosen, yes=yes, as_json=as_json, allow=allow or (), wait=wait)
+    chosen = selection(inventory, only, zone, exclude)
+    if saved is not None and saved.selected is not None:
+        chosen = Selection(frozenset(saved.selected), {})
+    apply(
+        inventory,
+        chosen,
+        yes=yes,
+        as_json=as_json,
+        allow=allow or (),
+        wait=wait,
+        saved=saved,
+        saved_as=plan.name if plan is not None else "",
+    )
 
 
 def down(
