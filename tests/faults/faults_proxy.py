@@ -82,7 +82,7 @@ class FaultyProxy:
     def __init__(self, upstream: Callable[[], http.client.HTTPConnection], cert: Path, key: Path) -> None:
         self.calls: collections.Counter[tuple[str, str]] = collections.Counter()
         self.with_digest: set[tuple[str, str]] = set()
-        self.armed: Armed | None = None
+        self._armed: dict[tuple[str, str], Armed] = {}
         self._upstream = upstream
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -94,14 +94,30 @@ class FaultyProxy:
 
     def arm(self, call: ApiCall, fault: Fault, canary: str = "") -> Armed:
         """Spoil calls of an endpoint from now on."""
-        self.armed = Armed(call, fault, canary)
-        return self.armed
+        made = self._armed[call.verb, call.template] = Armed(call, fault, canary)
+        return made
 
-    def disarm(self) -> None:
-        """All is well again."""
-        if self.armed is not None:
-            self.armed.over.set()
-            self.armed = None
+    def disarm(self, *, met: bool = False) -> list[Armed]:
+        """All is well again; with ``met``, where a fault was met already. What was disarmed."""
+        over = {key: one for key, one in self._armed.items() if one.hits or not met}
+        self._armed = {key: one for key, one in self._armed.items() if key not in over}
+        for one in over.values():
+            one.over.set()
+        return list(over.values())
+
+    @property
+    def armed(self) -> tuple[Armed, ...]:
+        """What is spoiled."""
+        return tuple(self._armed.values())
+
+    def at(self, call: ApiCall | None) -> Armed | None:
+        """The fault that the next call of an endpoint meets."""
+        armed = self._armed.get((call.verb, call.template)) if call is not None else None
+        return armed if armed is not None and armed.ready else None
+
+    def of_task(self, upid: str) -> Fault | None:
+        """The fault of a task that is not what it seems."""
+        return next((one.fault for one in self._armed.values() if upid in one.upids), None)
 
     def forget(self) -> None:
         """Forget the calls that came."""
@@ -110,10 +126,8 @@ class FaultyProxy:
 
     def will_hold(self, verb: str, path: str) -> Armed | None:
         """The fault, if the answer to this request is going to be held back."""
-        armed = self.armed
-        if armed is None or armed.fault.how is not How.HOLD or not armed.ready:
-            return None
-        return armed if endpoint_of(verb, path) is armed.call else None
+        armed = self.at(endpoint_of(verb, path))
+        return armed if armed is not None and armed.fault.how is How.HOLD else None
 
     def connect(self) -> http.client.HTTPConnection:
         """A connection to the real API."""
@@ -178,19 +192,16 @@ def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
             parts = urlsplit(self.path)
             path = parts.path.removeprefix(API)
             call = endpoint_of(self.command, path)
-            armed = proxy.armed
             if call is not None:
                 key = (call.verb, call.template)
                 proxy.calls[key] += 1
                 if b"digest=" in self.body or "digest=" in parts.query:
                     proxy.with_digest.add(key)
-            if armed is None:
-                self._give(self._forward())
-            elif call is armed.call and armed.ready:
+            if armed := proxy.at(call):
                 armed.hits += 1
                 self._spoil(armed, path)
-            elif unquote(path).rpartition("/")[0].rpartition("/")[2] in armed.upids:
-                self._give(_task(armed.fault, path.endswith("/log")))
+            elif fault := proxy.of_task(unquote(path).rpartition("/")[0].rpartition("/")[2]):
+                self._give(_task(fault, path.endswith("/log")))
             else:
                 self._give(self._forward())
 
