@@ -22,7 +22,7 @@ from zentoria_infra.cli import main
 from zentoria_infra.cli.context import connect
 from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.execute.run_lock import LockedError, held
-from zentoria_infra.execute.site_state import SiteState, site_state
+from zentoria_infra.execute.site_state import SiteState, local_state, site_state
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Site
 
@@ -194,6 +194,18 @@ def test_the_history_as_a_table_and_one_run_in_detail(lab: LabCommand, state: Si
     zentoria(lab, "history", "db; rm", code=2)
 
 
+def test_what_this_machine_remembers_from_before_the_node_did(lab: LabCommand, site: Site) -> None:
+    with held(local_state(site), "zentoria up --yes"):
+        pass
+    try:
+        assert "remembers 1 more" in zentoria(lab, "history").stderr
+        here = json.loads(zentoria(lab, "history", "--here", "--json").stdout)
+        assert (here["where"], here["runs"][0]["command"]) == ("this machine", "zentoria up --yes")
+    finally:
+        shutil.rmtree(site.secrets_path.parent / "state")
+    assert zentoria(lab, "history").stderr == "No runs yet, as node pve remembers.\n"
+
+
 def test_lock_and_unlock(lab: LabCommand, state: SiteState) -> None:
     assert zentoria(lab, "lock").stdout == "Nobody is at work on the site, as node pve remembers.\n"
     assert json.loads(zentoria(lab, "lock", "--json").stdout) == {"where": "node pve", "holder": None}
@@ -253,4 +265,5 @@ def test_a_node_without_ssh_is_remembered_here(site: Site, tmp_path: Path) -> No
         assert lock.where == "this machine"
         assert (tmp_path / "site/state" / site.id / "lock.json").exists()
     assert len(said) == 1
+    assert local_state(alone).runs().total == 1
     assert (tmp_path / "site").stat().st_mode & 0o777 == 0o700, "secrets come to lie there too"

@@ -64,6 +64,12 @@ class Node:
         return found
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test cuts the power, and a busy disk takes its time."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     return Node(tmp_path / "data")
@@ -383,7 +389,7 @@ INPUT = st.one_of(
 @example(["note", A], b'{"record": {}, "plan": 1e999}', True)
 @example(["begin", A], b'{"x":' * 2000, True)
 @example(["begin", A], b'{"x": "\\ud800"}', True)
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_words_and_any_input_get_an_answer_and_touch_only_the_folder(
     tmp_path: Path, words: list[str], feed: bytes, named: bool
 ) -> None:

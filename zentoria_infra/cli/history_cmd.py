@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -17,7 +17,8 @@ from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, YesOp
 from zentoria_infra.errors import RefusedError, ZentoriaError
 from zentoria_infra.execute.history import RunRecord, outcome_of, record_of
 from zentoria_infra.execute.run_lock import described, printable, shown_time
-from zentoria_infra.execute.site_state import Holder, Run, Runs, SiteState, site_state
+from zentoria_infra.execute.site_state import Holder, Run, Runs, SiteState, local_state, site_state
+from zentoria_infra.inventory.site_model import Site
 from zentoria_infra.plan.change import Action
 from zentoria_infra.plan.document_model import Disturbs, Origin, PlanDocument
 
@@ -32,14 +33,21 @@ def history(
         str, typer.Argument(metavar="[ID]", help="One run in detail, with its plan; the id's beginning is enough.")
     ] = "",
     count: Annotated[int, typer.Option("--number", "-n", min=1, help="How many of the newest runs.")] = 20,
+    here: Annotated[
+        bool, typer.Option("--here", help="Runs that only this machine remembers, from before the node did.")
+    ] = False,
     root: RootOption = None,
     site: SiteOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the runs that changed the site, or tried to: who, when, which plan, how it ended."""
-    with _state(context, root, site) as state:
+    inventory = inventory_of(context, root, site)
+    local = local_state(inventory.site)
+    with contextlib.nullcontext(local) if here else _connected(inventory.site) as state:
         found = state.runs(_ANY, _checked(run)) if run else state.runs(count)
         where = state.where
+    if where != local.where and (more := local.runs(0).total):
+        output.note(f"This machine remembers {more} more, from before {where} did: `zentoria history --here`")
     if found.damaged:
         lines = "1 line" if found.damaged == 1 else f"{found.damaged} lines"
         output.note(f"{lines} of the history on {where} cannot be read; the rest is shown")
@@ -60,7 +68,7 @@ def history(
 
 def lock(context: typer.Context, root: RootOption = None, site: SiteOption = None, as_json: JsonOption = False) -> None:
     """Show who is at work on the site, since when, from where, and with what."""
-    with _state(context, root, site) as state:
+    with _connected(inventory_of(context, root, site).site) as state:
         holder = state.holder()
         where = state.where
     if as_json:
@@ -81,7 +89,7 @@ def unlock(
     site: SiteOption = None,
 ) -> None:
     """Take the site's lock from a run that has died. A run that lives begins no further stage once its lock is gone."""
-    with _state(context, root, site) as state:
+    with _connected(inventory_of(context, root, site).site) as state:
         try:
             holder = state.holder()
         except ZentoriaError:
@@ -107,11 +115,10 @@ def unlock(
         output.note(f"The lock is gone. It was that of {described(holder)}")
 
 
-@contextmanager
-def _state(context: typer.Context, root: RootOption, site: SiteOption) -> Iterator[SiteState]:
-    inventory = inventory_of(context, root, site)
-    with connect(inventory.site) as proxmox:
-        yield site_state(inventory.site, proxmox, output.note)
+@contextlib.contextmanager
+def _connected(site: Site) -> Iterator[SiteState]:
+    with connect(site) as proxmox:
+        yield site_state(site, proxmox, output.note)
 
 
 def _checked(run: str) -> str:
