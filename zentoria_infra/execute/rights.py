@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from zentoria_infra.errors import RefusedError
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.privileges import Need, guest_path, stage_needs
-from zentoria_infra.plan.stages import Create, Stage
+from zentoria_infra.plan.stages import AnyStage, Create
 from zentoria_infra.proxmox.records import Permissions
 
 _INSTEAD = {"Datastore.Audit": ("Datastore.AllocateSpace", "Datastore.Allocate")}
@@ -32,7 +32,7 @@ def missing_to_look(
 
 
 def missing_rights(
-    permissions: Permissions, stages: Iterable[Stage], desired: Sequence[DesiredContainer]
+    permissions: Permissions, stages: Iterable[AnyStage], desired: Sequence[DesiredContainer]
 ) -> tuple[str, ...]:
     """What is missing to carry out stages, in words, each with what it is for.
 
@@ -51,8 +51,8 @@ def missing_rights(
 
 
 def lacking(
-    permissions: Permissions, stages: Iterable[Stage], desired: Sequence[DesiredContainer]
-) -> Iterator[tuple[Stage | None, Need]]:
+    permissions: Permissions, stages: Iterable[AnyStage], desired: Sequence[DesiredContainer]
+) -> Iterator[tuple[AnyStage | None, Need]]:
     """Yield what each stage lacks. For None, what is missing of the pool that new containers join."""
     stages = tuple(stages)
     by_vmid = {one.vmid: one for one in desired}
@@ -83,7 +83,7 @@ def require_rights(missing: Sequence[str], who: str) -> None:
         )
 
 
-def _says(stage: Stage) -> str:
+def _says(stage: AnyStage) -> str:
     """As ``set memory of 404 (db)``."""
     what = stage.says().partition(" (")[0]
     title = f"{stage.vmid} ({stage.container})" if stage.vmid else stage.container

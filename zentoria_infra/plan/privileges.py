@@ -15,9 +15,11 @@ from zentoria_infra.firewall.steps import DropRule, MoveToEnd, Step, UpdateRule
 from zentoria_infra.plan.change import AttributeChange, Via
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.stages import (
+    AnyStage,
     Configure,
     Converge,
     Create,
+    CutConnections,
     Destroy,
     ForgetFlows,
     GainFlows,
@@ -25,7 +27,6 @@ from zentoria_infra.plan.stages import (
     PctSet,
     Resize,
     Restart,
-    Stage,
     Start,
     SwitchOn,
 )
@@ -114,7 +115,7 @@ def firewall_needs(steps: Iterable[Step], pool: str = "") -> tuple[Need, ...]:
     return _sorted(found)
 
 
-def stage_needs(stage: Stage, pool: str = "", desired: DesiredContainer | None = None) -> tuple[Need, ...]:
+def stage_needs(stage: AnyStage, pool: str = "", desired: DesiredContainer | None = None) -> tuple[Need, ...]:
     """What one stage needs.
 
     Args:
@@ -146,7 +147,7 @@ def stage_needs(stage: Stage, pool: str = "", desired: DesiredContainer | None =
             return _sorted((*((look,) if stage.vmid else ()), *firewall_needs(steps, pool)))
         case SwitchOn():
             return (Need("/", "Sys.Audit"), Need("/", "Sys.Modify"))
-        case _:
+        case CutConnections():  # over SSH
             return ()
 
 
