@@ -21,6 +21,8 @@ _RESERVED = 900
 _LONGEST = 240
 """Characters of one value that are shown."""
 _MOST_NAMES = 12
+_TELLING = 8
+"""Characters from which on a value is a rule or the like, and not a number that may be in any sentence."""
 _WORDS = {
     Disturbs.NONE: "nothing",
     Disturbs.RELOAD: "reload of a service",
@@ -30,7 +32,9 @@ _WORDS = {
 }
 _ORDER = list(Disturbs)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$^-])")
+_SPECIAL = re.compile(r"[\\`*_\[\]<>|~&$]")
+_LEADING = re.compile(r"[#+=-]|\d+[.)]")
+"""What begins a block where a line's text begins: a heading, a list, a rule."""
 _CALLS = re.compile(r"@|#\d|https?:|www\.", re.IGNORECASE)
 """What a forge turns into a mention, a reference or a link."""
 
@@ -54,9 +58,7 @@ def markdown(document: PlanDocument, *, limit: int = LIMIT, title: str = "Zentor
     flows = [f"- gained: {code(one)}" for one in document.firewall.gained_flows]
     flows += [f"- **lost**, open connections are cut: {code(one)}" for one in document.firewall.lost_flows]
     page.rows("Flows", "", flows, 6)
-    seen = [
-        f"- {one.vmid or ''} {plain(one.container)}, {plain(one.what)}: {plain(one.why)}" for one in document.unknown
-    ]
+    seen = [f"- {_name(one.vmid, one.container)}, {plain(one.what)}: {plain(one.why)}" for one in document.unknown]
     page.rows("Unknown", "", seen, 8)
     page.rows("Not Zentoria's, left as it is", "", [f"- {code(one)}" for one in document.firewall.foreign], 8)
     by_vmid: dict[int, list[Change]] = {}
@@ -89,7 +91,10 @@ def plain(text: str) -> str:
     line = _CONTROL.sub("\ufffd", text).replace("\n", " ").replace("\t", " ")
     if len(line) > 2 * _LONGEST:
         line = f"{line[: 2 * _LONGEST]}…"
-    return _SPECIAL.sub(r"\\\1", line)
+    line = _SPECIAL.sub(lambda found: f"\\{found[0]}", line.strip())
+    if lead := _LEADING.match(line):
+        return f"{line[: lead.end() - 1]}\\{line[lead.end() - 1 :]}"
+    return line
 
 
 def fenced(text: str, language: str = "diff") -> str:
@@ -112,7 +117,7 @@ class _Fold:
     end: str
 
     def text(self, *, diffs: bool) -> str:
-        body = "\n\n".join(f"{line}\n\n{diff}" if diff and diffs else line for line, diff in self.lines)
+        body = "\n".join(f"{line}\n\n{diff}\n" if diff and diffs else line for line, diff in self.lines)
         tail = f"\n\n{self.end}" if self.end else ""
         return f"<details><summary>{self.title}</summary>\n\n{body}{tail}\n\n</details>"
 
@@ -206,7 +211,7 @@ def _totals(document: PlanDocument) -> str:
     origins = [
         f"{totals.intent} asked for by the inventory" if totals.intent else "",
         f"{totals.drift} drifted" if totals.drift else "",
-        f"{totals.unknown} of unknown origin" if totals.unknown else "",
+        f"{totals.unknown} of unknown origin" if totals.unknown and totals.unknown < totals.changes else "",
     ]
     rows = ["; ".join(filter(None, worst)), "; ".join(filter(None, origins))]
     rows.append(", ".join(f"{number} {plain(action)}" for action, number in list(document.summary.items())[:12]))
@@ -226,21 +231,36 @@ def _badness(change: Change) -> tuple[int, int]:
 def _disturbance(change: Change) -> str:
     units = f" ({', '.join(code(unit, table=True) for unit in change.units)})" if change.units else ""
     blame = f" forced by {', '.join(code(key, table=True) for key in change.blames)}" if change.blames else ""
-    what = f"{change.action} {code(change.what, table=True)}"
-    where = f" {code(change.where, table=True)}" if change.where else ""
-    name = f"{change.vmid or ''} {plain(change.container)}".strip()
-    return f"| {name} | {what} | {_WORDS[change.disturbs]}{units}{blame} | {code(change.reason, table=True)}{where} |"
+    cells = (
+        _name(change.vmid, change.container),
+        f"{change.action} {code(change.what, table=True)}",
+        f"{_WORDS[change.disturbs]}{units}{blame}",
+        code(change.reason, table=True) + (f" {code(change.where, table=True)}" if change.where else ""),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _name(vmid: int, container: str) -> str:
+    return f"{vmid} {plain(container)}" if vmid else plain(container)
+
+
+def _says_no_more(change: Change) -> bool:
+    """Whether the reason says what the line has said already."""
+    if change.reason in (f"{change.what} is missing", f"{change.what} differs"):
+        return True
+    return any(len(text) > _TELLING and text in change.reason for text in (change.before, change.after))
 
 
 def _line(change: Change, *, name: bool = False) -> str:
-    head = f"{change.vmid or ''} {plain(change.container)}: ".lstrip() if name else ""
+    head = f"{_name(change.vmid, change.container)}: " if name else ""
     words = [f"- {head}**{change.action}** {code(change.what)}"]
-    if change.before or change.after:
+    if {change.before, change.after} - {"", change.what}:
         if change.action is Kind.CREATE and not change.before:
             words.append(code(change.after))
         else:
             words.append(f"{code(change.before)} → {code(change.after)}")
-    words.append(f"— {plain(change.reason)}")
+    if not _says_no_more(change):
+        words.append(f"— {plain(change.reason)}")
     if change.unknown:
         words.append(f"**unknown**: {plain(change.unknown)}")
     if change.disturbs is not Disturbs.NONE:
