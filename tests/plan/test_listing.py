@@ -137,6 +137,9 @@ def test_drift_is_told_from_intent_and_put_apart_in_words() -> None:
     assert text.count("steps: ") == 1
     assert text.splitlines()[-1] == "Plan: 1 change in place, 1 drifted."
     assert "Drift" not in "\n".join(explain.lines(plan, stages))
+    unread = dataclasses.replace(basis, origins=Origins(), unread="the disk is full")
+    assert any(line.startswith("? drift cannot be told") for line in explain.lines(plan, stages, unread))
+    assert "the disk is full" in [one.why for one in document(plan, stages, unread).unknown]
 
 
 def test_a_service_restarts_on_purpose_when_something_before_it_is_asked_for() -> None:

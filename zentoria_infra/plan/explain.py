@@ -61,6 +61,8 @@ def lines(
     yield from (f"? not Zentoria's, left as it is: {line}" for line in plan.foreign_rules)
     yield from (f"! {problem}" for problem in plan.problems)
     yield from (f"? unknown: {one.what} ({one.why})" for one in basis.unknown)
+    if basis.unread and changes:
+        yield f"? drift cannot be told from intent, for what was last applied is unknown: {basis.unread}"
     if plan.no_inside:
         yield f"Not run inside the containers: {plan.no_inside}."
     yield summary(plan, len(drifted))
