@@ -24,6 +24,7 @@ from zentoria_infra.execute.rights import missing_rights, missing_to_look
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.lab import credentials
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.proof import proven_firewall
 from zentoria_infra.proxmox import ApiToken, Endpoint, Password, Proxmox, Secret
@@ -240,6 +241,13 @@ def test_every_privilege_that_was_measured_is_given() -> None:
     given = set().union(*bootstrap.roles().values())
     assert len(words) > 10
     assert set(words) <= given
+
+
+def test_the_labs_own_user_has_what_the_table_says() -> None:
+    """The lab is started by a program that does not know the client; this holds the two together."""
+    held = {privilege for text in credentials.ROLES.values() for privilege in text.split()}
+    needed = set().union(*bootstrap.roles().values())
+    assert needed - held <= {"Datastore.Audit"}, "which Datastore.AllocateSpace stands for"
 
 
 def test_each_privilege_is_given_only_where_it_is_asked_for(inventory: Inventory) -> None:

@@ -11,12 +11,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import paramiko
 import pytest
 
-from zentoria_infra.errors import ApiError, AuthError
+from zentoria_infra.cli import bootstrap_cmd, context
+from zentoria_infra.errors import ApiError, AuthError, ExitCode
 from zentoria_infra.execute import bootstrap_ssh
+from zentoria_infra.execute.bootstrap import SiteFiles
 from zentoria_infra.execute.bootstrap_ssh import InstallError, NoShellError, Places
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
@@ -199,6 +202,39 @@ class TestOverSsh:
         root.close()
         with pytest.raises(InstallError, match="not restricted by the gate"):
             bootstrap_ssh.prove(sshd)
+
+    def test_the_commands_part(
+        self, sshd: SshTarget, node: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bootstrap_ssh, "Places", lambda: places)
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        ssh = {"host": sshd.host, "port": sshd.port, "host_key": " ".join(sshd.host_key.split()[:2])}
+        inventory = load(
+            ROOT, site="lab", overrides={"secrets_file": str(node / "own" / "secrets.json"), "proxmox": {"ssh": ssh}}
+        )
+        files = SiteFiles(inventory.site)
+
+        def run(*, dry: bool = False, remove: bool = False, key: Path | None = sshd.key_file) -> dict[str, Any]:
+            return bootstrap_cmd._ssh(inventory, files, key, dry=dry, remove=remove)
+
+        without = run(key=None)
+        assert "the SSH agent has no key" in without["error"]
+        assert without["code"] == ExitCode.UNREACHABLE
+        assert run(remove=True) == {}
+        dry = run(dry=True)
+        assert not files.key.exists()
+        done = run()
+        assert done["changed"] == dry["changed"]
+        assert len(done["changed"]) == 5
+        assert context.ssh_of(inventory.site) == SshTarget(sshd.host, ssh["host_key"], sshd.port, key_file=files.key)
+        again = run()
+        assert (again["changed"], len(again["same"])) == ([], 4)
+        assert "only Zentoria's own commands may be run here" in run(key=files.key)["why_not"]
+        gone = run(remove=True)
+        assert len(gone["changed"]) == 5
+        assert not files.key.exists()
+        assert files.made() == ()
+        assert FOREIGN in (node / "pve" / "authorized_keys").read_text()
 
 
 LINE = 'restrict,command="x" ssh-ed25519 AAAA zentoria-gate:home'
