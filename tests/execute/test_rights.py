@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ RULE = Rule(type="in", action="ACCEPT", enable=True, comment="zt/x test")
 OLD = Rule(type="in", action="ACCEPT", enable=True, comment="zt/old test")
 SHARED = Where(0, "zt-old")
 ROOT = Path(__file__).resolve().parents[2]
+RIGHTS = Path(__file__).resolve().parents[3] / "shared" / "proxmox" / "rights.md"
 POOL = (
     "VM.Allocate", "VM.Audit", "VM.PowerMgmt", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Disk",
     "VM.Config.Network", "VM.Config.Options", "Pool.Audit",
@@ -94,6 +96,13 @@ def _stages(desired: dict[int, DesiredContainer], node: Any) -> list[AnyStage]:
         one(LoseFlows, 0, "datacenter-lose", (MoveToEnd(SHARED, OLD), DropRule(SHARED, OLD))),
         one(SwitchOn, 0, "switch"),
     ]  # fmt: skip
+
+
+@pytest.mark.skipif(not RIGHTS.exists(), reason=f"no reference data: {RIGHTS} is not there")
+def test_every_privilege_that_was_measured_is_taken_away_once() -> None:
+    rows = [line.split("|")[1] for line in RIGHTS.read_text().splitlines() if line.startswith("| ")]
+    words = re.findall(r"(?:VM|Datastore|SDN|Pool|Sys)\.[A-Za-z.]+", " ".join(rows).replace(" / ", " VM.Config."))
+    assert set(words) == {name for _, name in TAKEN}
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ class TestOverSsh:
     ) -> None:
         monkeypatch.setattr(bootstrap_ssh, "Places", lambda: places)
         monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-        ssh = {"host": sshd.host, "port": sshd.port, "host_key": " ".join(sshd.host_key.split()[:2])}
+        ssh: dict[str, Any] = {"host": sshd.host, "port": sshd.port, "host_key": " ".join(sshd.host_key.split()[:2])}
         inventory = load(
             ROOT, site="lab", overrides={"secrets_file": str(node / "own" / "secrets.json"), "proxmox": {"ssh": ssh}}
         )

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from zentoria_infra.lab.api import guestconf
 from zentoria_infra.node import gate, state
 from zentoria_infra.plan import ownership
+from zentoria_infra.proxmox import conntrack
 
 SITE = "home"
 CONF = {
@@ -68,6 +69,21 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> gate.Settings:
 )  # fmt: skip
 def test_what_the_clients_send_is_run(settings: gate.Settings, line: str, argv: list[str]) -> None:
     assert gate.decide(line, settings) == argv
+
+
+ADDRESSES = st.one_of(st.just(""), st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str))
+
+
+@given(
+    st.sampled_from(["10.10.40.4", "10.10.47.254", "fd00::1"]), ADDRESSES, st.booleans(),
+    st.sampled_from(["", "tcp", "udp", "icmp", "ipv6-icmp", "47"]), st.integers(0, 65535),
+)  # fmt: skip
+def test_every_connection_of_ours_can_be_cut(
+    settings: gate.Settings, ours: str, other: str, turned: bool, protocol: str, port: int
+) -> None:
+    ends = (other, ours) if turned else (ours, other)
+    options = conntrack._options(*ends, protocol, port if protocol else 0)
+    assert gate.decide(shlex.join(["conntrack", "-D", *options]), settings)[1:] == ["-D", *options]
 
 
 ATTACKS = {
