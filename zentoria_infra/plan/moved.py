@@ -10,7 +10,7 @@ from zentoria_infra.firewall.config import Configuration, Datacenter, Guest, Rul
 from zentoria_infra.plan.document_model import PlanDocument
 from zentoria_infra.plan.masking import MASK
 from zentoria_infra.plan.saved import GuestHashes, SavedPlan
-from zentoria_infra.plan.state_file import ContainerState, InsideState, StateDocument, plain
+from zentoria_infra.plan.state_file import ContainerState, InsideState, StateDocument, dump, plain
 
 _LONGEST = 60
 """Characters of a value that are told."""
@@ -35,6 +35,8 @@ def moved(saved: SavedPlan, now: SavedPlan) -> tuple[str, ...]:
     names = _names(saved.plan) | _names(now.plan)
     found += _seen(saved.state, now.state, names)
     found += _guests(saved, now, names)
+    if not found and (dump(saved.state), saved.guests) != (dump(now.state), now.guests):
+        found.append("what was observed is not the same, in something that has no words of its own")
     if not found:
         found += _plans(saved.plan, now.plan)
     return tuple(found)
