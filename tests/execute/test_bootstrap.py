@@ -344,6 +344,16 @@ def test_what_cannot_work_is_told(bare: Any, command: Command, monkeypatch: pyte
     assert state_of(bare) == before
 
 
+def test_a_wrong_secret_on_this_machine_is_told(command: Command, inventory: Inventory) -> None:
+    command()
+    SiteFiles(inventory.site).token.write_text("another\n")
+    refused = command()
+    assert "--new-secret" in str(refused.exception)
+    assert "another" not in str(refused.exception)
+    assert command("--new-secret").exit_code == 0
+    assert command().exit_code == 0
+
+
 def test_a_right_that_somebody_denies_is_told(bare: Any, command: Command) -> None:
     assert command().exit_code == 0
     bare.root("PUT", "/access/acl", path="/storage/local", roles="NoAccess", users="stack@pve")

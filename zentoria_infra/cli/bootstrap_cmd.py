@@ -144,7 +144,16 @@ def _prove(inventory: Inventory, what: Wanted, files: SiteFiles) -> None:
     """Log in with the token, and see that it has every right."""
     token = ApiToken(what.user, what.token, Secret(files.token.read_text().strip()))
     with closing(Connection(endpoint_of(inventory.site), token)) as connection:
-        held = Observer(connection.reader(), inventory.site.proxmox.node).permissions()
+        try:
+            held = Observer(connection.reader(), inventory.site.proxmox.node).permissions()
+        except AuthError as error:
+            raise AuthError(
+                f"use the token {what.full_token}",
+                on=node_title(inventory.site),
+                got=error.got,
+                todo=f"the secret in {files.token} is not the token's: bring the right one, or make the token anew "
+                "with --new-secret (the old secret ends then)",
+            ) from None
     privileges = dict(what.roles)
     missing = [
         f"{privilege} on {path}"

@@ -159,7 +159,13 @@ def install(
     answer = _run(ssh, _source("install") + f"\nsys.exit(main({json.dumps(order)!r}))\n", places.python)
     if "error" in answer:
         raise InstallError(
-            "put the SSH key on the node", on=ssh.target.where, got=str(answer["error"]), todo="put that right there"
+            "put the SSH key on the node",
+            on=ssh.target.where,
+            got=str(answer["error"]),
+            todo="a key that has a line of its own there is no key for this: name a file that is not there yet as "
+            "`proxmox.ssh.key_file`, and bootstrap makes one"
+            if "same key" in str(answer["error"])
+            else "put that right there, then run again",
         )
     return Installed(tuple(answer["changed"]), tuple(answer["same"]))
 

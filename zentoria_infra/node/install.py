@@ -92,7 +92,7 @@ def authorize(path: str, line: str, mark: str, *, dry: bool) -> bool:
             return False
     key = line.split()[-2:-1]  # before the mark
     if key and any(key[0].encode() in one.split() for one in before.split(b"\n") if not is_ours(one, mark)):
-        raise UnsafeError(f"{path} has another line with the same key, which sshd may take: remove that line")
+        raise UnsafeError(f"{path} has another line with the same key, which sshd may take, without any restriction")
     after = lines_with(before, line, mark)
     if sorted(after.split(b"\n")) == sorted(before.split(b"\n")):
         return False
