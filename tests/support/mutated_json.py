@@ -60,7 +60,7 @@ def _edit(draw: st.DrawFn, value: Any) -> None:
             if at in other if isinstance(other, dict) else at < len(other):
                 holder[key] = json.loads(json.dumps(other[at]))
         case _:
-            holder[key] = draw(st.sampled_from(ODD))
+            holder[key] = json.loads(json.dumps(draw(st.sampled_from(ODD))))  # a list of its own
 
 
 def _places(value: Any) -> Any:
