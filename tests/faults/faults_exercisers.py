@@ -143,7 +143,7 @@ def reading() -> Iterator[Exerciser]:
     # A look at a task belongs to a change: whatever happens to it, the change goes on at the node.
     yield Exerciser(
         "GET", "/nodes/{node}/tasks/{upid}/status", lambda case: case.client.write.start(case.number),
-        own_container, check=is_running,
+        own_container, check=is_running, names=number,
     )  # fmt: skip
 
 

@@ -123,6 +123,21 @@ class Site:
         assert left == ()
         return found.run(stages)
 
+    def up_plan(self) -> str:
+        """What a run would do, in a word."""
+        plan, stages = self.deployment().plan(wait=True)
+        if stages:
+            return ", ".join(one.says() for one in stages)
+        return "as it is" if plan.empty else "unknown"
+
+    def down_plan(self) -> str:
+        """Whether taking it down would take down all of it; what cannot be seen must not be left out silently."""
+        stages, left = self.deployment().removal()
+        if left:
+            return f"left alone: {left}"
+        wanted = {one.vmid for one in self.deployment().desired}
+        return "as it is" if wanted <= {one.vmid for one in stages} else f"{len(stages)} stages"
+
     def is_up(self) -> None:
         """All is as the inventory says, and nothing twice."""
         plan, stages = self.deployment().plan(wait=True)
@@ -143,6 +158,13 @@ class Site:
             assert self.node.root("GET", f"/cluster/firewall/{path}") == []
         left = self.node.root("GET", "/cluster/firewall/ipset")
         assert [one["name"] for one in left] in ([], ["management"])
+
+    def reset(self) -> None:
+        """Back to nothing, after a test that failed."""
+        self.proxy.disarm()
+        if self._guests():
+            self.down()
+            self.turn_off()
 
     def turn_off(self) -> None:
         """The switch and the set that goes with it are as on a node where nobody was before."""

@@ -132,6 +132,24 @@ def test_every_fault(exerciser: Exerciser, world: World, faults_table: Table) ->
     assert not wrong, f"{exerciser.title}, {world.backend.name}:\n" + "\n".join(wrong)
 
 
+@pytest.mark.parametrize("fault", [DENIED, NO_NODE_STAYS, LOCK_STAYS, SILENCE, NO_QUORUM], ids=lambda one: one.title)
+def test_a_failed_task_is_told_though_its_log_cannot_be_read(world: World, fault: Fault) -> None:
+    case = Case(world, world.by_token, next(world.number))
+    world.backend.add_container(case.number)
+    start, log = "/nodes/{node}/lxc/{vmid}/status/start", "/nodes/{node}/tasks/{upid}/log"
+    world.proxy.arm(require("POST", start), TASK_ERROR)
+    armed = world.proxy.arm(require("GET", log), fault)
+    try:
+        with pytest.raises(
+            TaskError, match=r"(?s)startup for container '1' failed.*its log could not be read"
+        ) as caught:
+            case.client.write.start(case.number)
+    finally:
+        world.proxy.disarm()
+    assert armed.hits
+    assert str(case.number) in caught.value.tried
+
+
 def one_fault(exerciser: Exerciser, fault: Fault, world: World, kind: type[object]) -> str:
     """Spoil, look, and let the next run complete it; say how it ended."""
     call = require(*exerciser.key)

@@ -16,6 +16,8 @@ from faults_kinds import (
     NO_NODE,
     NO_NODE_STAYS,
     NO_QUORUM,
+    RESET,
+    SILENCE,
     TASK_LOCK,
     UNAUTHORIZED,
     Fault,
@@ -27,7 +29,7 @@ from tests.proxmox.proxmox_pki import Pki
 from zentoria_infra.errors import ExitCode, ZentoriaError
 from zentoria_infra.execute import engine, perform_firewall
 from zentoria_infra.proxmox.endpoints import ApiCall, require
-from zentoria_infra.proxmox.reachable import Patience
+from zentoria_infra.proxmox.reachable import LockedOutError, Patience
 
 pytestmark = pytest.mark.slow
 
@@ -95,6 +97,8 @@ def check(error: ZentoriaError | None, site: Site, fault: Fault) -> None:
     assert error.tried and error.got, error
     assert error.todo, f"nothing to do: {error}"
     assert site.secret not in str(error)
+    if fault in REFUSALS:
+        assert not isinstance(error, LockedOutError), f"nothing was turned on, so that nothing is shut: {error}"
     if fault is NO_QUORUM:
         assert "quorum" in str(error)
 
@@ -102,7 +106,7 @@ def check(error: ZentoriaError | None, site: Site, fault: Fault) -> None:
 @pytest.mark.parametrize("fault", [one for one in FAULTS if one is not EXPIRED], ids=lambda one: one.title)
 def test_a_run_that_meets_a_fault_at_each_endpoint(site: Site, fault: Fault, known: dict[str, list[ApiCall]]) -> None:
     """From nothing; after somebody has changed this and that; and down."""
-    site.proxy.disarm()
+    site.reset()
 
     def spoilt(phase: str) -> list[ApiCall]:
         return [call for call, with_digest in known[phase] if possible(call, fault, with_digest)]
@@ -137,3 +141,42 @@ def known(site: Site) -> dict[str, list[tuple[ApiCall, bool]]]:
             is_done()
         site.turn_off()
     return found
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory, pki: Pki) -> Iterator[Site]:
+    """All is as the inventory says."""
+    made = Site(tmp_path_factory.mktemp("faults-standing"), pki)
+    with pytest.MonkeyPatch.context() as patch:
+        patience = Patience(cycle=0, after=0.05, connect=2, pause=0.01)
+        patch.setattr(perform_firewall, "turn_on", functools.partial(perform_firewall.turn_on, patience=patience))
+        assert made.up().exit_code is ExitCode.OK
+    yield made
+    made.close()
+
+
+READ_FAULTS = (UNAUTHORIZED, DENIED, LOCK_STAYS, NO_NODE_STAYS, SILENCE, RESET, NO_QUORUM)
+
+
+@pytest.mark.parametrize("fault", READ_FAULTS, ids=lambda one: one.title)
+def test_what_cannot_be_read_is_never_a_reason_to_change(standing: Site, fault: Fault) -> None:
+    """Whatever a plan cannot read: it tells, or leaves that alone, and never takes it for something that is gone."""
+    site = standing
+    site.proxy.forget()
+    site.is_up()
+    site.down_plan()
+    reads = [require(*key) for key in site.proxy.calls]
+    assert len(reads) > 8
+    wrong: list[str] = []
+    for call in reads:
+        for plan in (site.up_plan, site.down_plan):
+            armed = site.proxy.arm(call, fault)
+            try:
+                seen = plan()
+            except ZentoriaError as error:
+                check(error, site, fault)
+                seen = "told"
+            site.proxy.disarm()
+            if armed.hits and seen not in ("told", "unknown", "as it is"):
+                wrong.append(f"{call.verb} {call.template}, {plan.__name__}: {seen}")
+    assert not wrong

@@ -18,6 +18,7 @@ from zentoria_infra.errors import ApiError, AuthError, RefusedError, Unreachable
 from zentoria_infra.firewall.config import Alias, Entry
 from zentoria_infra.proxmox.client import Proxmox
 from zentoria_infra.proxmox.connection import Connection, Endpoint, RetryPolicy
+from zentoria_infra.proxmox.errors import NotSentError
 from zentoria_infra.proxmox.firewall_read import FirewallObserver
 from zentoria_infra.proxmox.firewall_records import DATACENTER, plain
 from zentoria_infra.proxmox.firewall_write import FirewallWriter
@@ -224,9 +225,11 @@ class _Switch:
     def turn_on(self, digest: str, address: str) -> None:
         try:
             self.writer.set_options(DATACENTER, {"enable": "1"}, digest=digest or None)
-        except ApiError:
+        except (ApiError, AuthError):
             raise  # it was refused
         except BaseException as error:
+            if digest and isinstance(error, NotSentError):
+                raise  # with a digest it is not sent again after a lost answer: so it certainly was not carried out
             self._back(f"it is not known whether it was turned on ({error or type(error).__name__})", address)
             raise
         try:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from zentoria_infra.errors import TaskError
+from zentoria_infra.errors import TaskError, ZentoriaError
 from zentoria_infra.proxmox.connection import Reader
 from zentoria_infra.proxmox.errors import is_lock_busy
 
@@ -102,6 +102,7 @@ def await_task(
         TaskError: it ended with anything but ``OK`` or ``WARNINGS: n``; quotes exit status and log.
         TaskLockBusyError: it ended because a lock file was busy.
         TaskTimeoutError: it did not end before the deadline.
+        ZentoriaError: how it goes on could not be asked; it names the task.
     """
     pace = pace or Pace()
     node = node_of(upid)
@@ -109,7 +110,12 @@ def await_task(
     wait = pace.first
     while True:
         sleep(wait)
-        status = read("/nodes/{node}/tasks/{upid}/status", node=node, upid=upid)
+        try:
+            status = read("/nodes/{node}/tasks/{upid}/status", node=node, upid=upid)
+        except ZentoriaError as error:
+            error.tried = f"{tried}: {error.tried}"
+            error.got = f"{error.got}; how it goes on is not known (task {upid})"
+            raise
         elapsed = clock() - began
         running = status.get("status") != "stopped"
         if progress is not None:
@@ -134,7 +140,11 @@ def await_task(
 
 
 def _report(read: Reader, node: str, upid: str, exit_status: str) -> str:
-    lines = log(read, upid, node=node)
+    """Exit status and log; a log that cannot be read hides neither how the task ended nor that it may be repeated."""
+    try:
+        lines = log(read, upid, node=node)
+    except ZentoriaError as error:
+        lines = [f"(its log could not be read: {error.got})"]
     tail = [line for line in lines if line.strip() and line != f"TASK ERROR: {exit_status}"][-LOG_TAIL:]
     return "\n".join([exit_status, *(f"    {line}" for line in tail)])
 
