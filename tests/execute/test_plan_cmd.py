@@ -210,3 +210,20 @@ def test_what_was_taken_down_has_not_drifted(world: World) -> None:
     world.node.root("POST", "/nodes/pve/lxc/404/status/stop")
     world.node.root("DELETE", "/nodes/pve/lxc/404")
     assert listing()["404/container"]["origin"] == "drift"
+
+
+def test_a_mount_by_hand_goes_also_from_a_container_that_was_protected_by_hand(world: World) -> None:
+    """Proxmox changes no drive of a protected container, so the protection goes first."""
+    world.up()
+    config = "/nodes/pve/lxc/410/config"
+    world.node.root("PUT", config, mp5="local:1,mp=/srv/by-hand")
+    world.node.root("POST", "/nodes/pve/lxc/410/status/stop")
+    world.node.root("POST", "/nodes/pve/lxc/410/status/start")
+    world.node.root("PUT", config, protection=1)
+    assert {name: one["origin"] for name, one in listing().items()} == {
+        "410/config/mp5": "drift", "410/config/protection": "drift", "410/restart": "drift",
+    }  # fmt: skip
+    world.up()
+    assert listing() == {}
+    after = world.node.root("GET", config)
+    assert "mp5" not in after and "unused0" in after
