@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import importlib.util
 import io
+import json
 import os
 import signal
 import threading
@@ -17,7 +18,7 @@ from guest_world import ME, Guest, outcomes, state
 
 from zentoria_infra.errors import GuestError
 from zentoria_infra.guest import protocol
-from zentoria_infra.guest.state import File, Release, Unit, Wheel
+from zentoria_infra.guest.state import File, GuestReport, Release, Rollback, Unit, Wheel
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ensurepip") is None, reason="this Python has no ensurepip, so it makes no environments"
@@ -220,3 +221,67 @@ def test_a_password_in_the_environment_is_in_no_report(service: Service) -> None
     assert report.failed == "app"
     assert "cannot reach ****" in report.resources[1].output
     assert password[:8] not in report.model_dump_json()
+
+
+def back(service: Service, number: int, mode: str = "apply") -> GuestReport:
+    wish = Rollback(id="back", release=service.release("9.9"), back=number, by="ann@desk")
+    return service.guest.run(wish, mode=mode)
+
+
+def kept(service: Service) -> list[tuple[str, bool, bool]]:
+    found = json.loads(back(service, 0).resources[0].detail)
+    return [(one["version"], one["passed"], one["current"]) for one in found]
+
+
+def deployed(service: Service, *versions: str) -> None:
+    for version in versions:
+        service.guest.run(service.release(version))
+        age = float(version)
+        built = service.root / "releases" / f"{version}-hash" / ".complete"
+        os.utime(built, (1_000_000 + age, 1_000_000 + age))
+
+
+def test_back_to_the_release_before_and_the_next_look_says_so(service: Service) -> None:
+    deployed(service, "1.0", "2.0", "3.0")
+    assert kept(service) == [("3.0-hash", True, True), ("2.0-hash", True, False), ("1.0-hash", True, False)]
+    look = back(service, 1, "check")
+    assert (look.resources[0].outcome, look.resources[0].detail) == ("would-change", "3.0-hash -> 2.0-hash")
+    assert service.current == "3.0-hash", "a look changes nothing"
+    before = service.restarts()
+    report = back(service, 1)
+    assert report.failed == "" and report.restarted == ("app.service",)
+    assert service.current == "2.0-hash" and service.restarts() == before + 1
+    detail = service.guest.run(service.release("3.0"), mode="check").resources[0].detail
+    assert detail.startswith("2.0-hash -> 3.0-hash (rolled back from 3.0-hash by ann@desk, ")
+    assert back(service, 1).failed == "" and service.current == "1.0-hash", "from there it goes on"
+    assert outcomes(service.guest.run(service.release("3.0"))) == {"app": "changed"}
+    assert service.current == "3.0-hash"
+    assert outcomes(service.guest.run(service.release("3.0"))) == {"app": "unchanged"}
+
+
+def test_two_back_leaves_out_what_never_was_healthy(service: Service) -> None:
+    deployed(service, "1.0")
+    service.sick = {"2.0-hash"}
+    deployed(service, "2.0", "3.0")
+    assert kept(service) == [("3.0-hash", True, True), ("2.0-hash", False, False), ("1.0-hash", True, False)]
+    assert back(service, 1).failed == "" and service.current == "1.0-hash"
+
+
+def test_a_release_that_is_sick_now_is_not_kept_to(service: Service) -> None:
+    deployed(service, "1.0", "2.0")
+    service.sick = {"1.0-hash"}
+    report = back(service, 1)
+    assert report.failed == "back"
+    assert "returned to release 2.0-hash" in report.resources[0].detail
+    assert "the journal of app" in report.resources[0].output
+    assert service.current == "2.0-hash"
+    assert outcomes(service.guest.run(service.release("2.0"))) == {"app": "unchanged"}
+
+
+@pytest.mark.parametrize(("versions", "number"), [((), 1), (("1.0",), 1), (("1.0", "2.0"), 2)])
+def test_no_further_back_than_there_are_releases(service: Service, versions: tuple[str, ...], number: int) -> None:
+    deployed(service, *versions)
+    before = service.restarts()
+    report = back(service, number)
+    assert report.failed == "back" and "before" in report.resources[0].detail
+    assert service.restarts() == before

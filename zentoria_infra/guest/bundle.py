@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from importlib import resources
 
-MODULES = ("failure", "paths", "masking", "common", "files", "packages", "units", "releases", "main")
+MODULES = ("failure", "paths", "masking", "common", "files", "packages", "units", "releases", "rollback", "main")
 """The agent's modules, each after those that it imports."""
 
 PROBER = ("packets", "sniff", "listen", "attempt", "main")

@@ -155,6 +155,20 @@ class Release(_Resource):
     """Set to a new value to redeploy the same version: the gate and the restart are done again."""
 
 
+class Rollback(_Resource):
+    """Goes back to a release that was there before; not part of any desired state.
+
+    ``back`` counts the releases before the current one that passed their health gate; with 0 the report's detail is a
+    JSON list of all that are kept, newest first. ``by`` is who asked, for the next plan to say.
+    """
+
+    kind: Literal["rollback"] = "rollback"
+    id: str
+    release: Release
+    back: int = 0
+    by: str = ""
+
+
 class Unit(_Resource):
     """A systemd unit. It restarts (or reloads) only when something in ``reads`` is not what it last started with.
 
@@ -184,7 +198,7 @@ class Health(_Resource):
 
 
 Resource = Annotated[
-    Packages | File | Directory | Symlink | Absent | User | Volume | Step | Release | Unit | Health,
+    Packages | File | Directory | Symlink | Absent | User | Volume | Step | Release | Rollback | Unit | Health,
     Field(discriminator="kind"),
 ]
 

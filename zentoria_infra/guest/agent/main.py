@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
-from . import common, files, masking, packages, releases, units
+from . import common, files, masking, packages, releases, rollback, units
 from .common import Failed, Outcome, Resource
 
 VERSION = 1
@@ -33,6 +33,7 @@ HANDLERS: dict[str, Callable[[Resource, Run], Outcome]] = {
     "volume": files.volume,
     "step": packages.step,
     "release": releases.release,
+    "rollback": rollback.rollback,
     "unit": units.unit,
     "health": units.health,
 }
@@ -130,6 +131,8 @@ class Run:
                 done = "changed" if self.apply else "would-change"
                 report.update(outcome=done, detail=outcome.detail, diff=outcome.diff)
                 report.update(before=outcome.before, after=outcome.after)
+            elif outcome.detail:
+                report["detail"] = outcome.detail
         return report
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .main import Run
 
 COMPLETE = ".complete"
+PASSED = ".passed"
+"""Beside it, once the release has passed its health gate."""
 KEPT = "releases.json"
 WHEELS = os.path.join(common.STATE, "wheels")
 
@@ -37,15 +39,16 @@ def _folder(resource: Resource) -> str:
 
 def release(resource: Resource, run: Run) -> Outcome:
     """The release that runs, behind its gate."""
-    root, version = resource["root"], resource["version"]
-    current = os.path.join(root, "current")
-    linked = os.path.basename(os.readlink(current)) if os.path.islink(current) else ""
+    version = resource["version"]
+    there = linked(resource)
     passed = _passed(resource)
     asked = resource["nonce"] and passed.get("nonce") != resource["nonce"]
-    if linked == version == passed.get("version") and complete(resource) and not asked:
+    if there == version == passed.get("version") and complete(resource) and not asked:
         return SAME
-    before = passed.get("version") or linked
+    before = passed.get("version") or there
     detail = f"deploy {version} again" if before == version else "{} -> {}".format(before or "nothing", version)
+    if passed.get("back"):
+        detail += f" ({passed['back']})"
     outcome = Outcome(True, detail, "", before, version)
     if not run.apply:
         run.restarted += resource["units"]
@@ -57,11 +60,21 @@ def release(resource: Resource, run: Run) -> Outcome:
     if resource["preflight"]:
         run.progress(f"preflight of {version}")
         _preflight(resource)
-    _switch(resource, run, before)
-    kept = {"version": version, "nonce": resource["nonce"]}
-    common.save_json(KEPT, {**common.load_json(KEPT), resource["id"]: kept})
+    switch(resource, run, before)
+    keep(resource, {"version": version, "nonce": resource["nonce"]})
     _prune(resource, run, before)
     return outcome
+
+
+def linked(resource: Resource) -> str:
+    """The version that ``current`` leads to; empty when there is none."""
+    current = os.path.join(resource["root"], "current")
+    return os.path.basename(os.readlink(current)) if os.path.islink(current) else ""
+
+
+def keep(resource: Resource, kept: dict[str, str]) -> None:
+    """Remember which release passed its gate, how it was asked for, and whether it was gone back to."""
+    common.save_json(KEPT, {**common.load_json(KEPT), resource["id"]: kept})
 
 
 def _passed(resource: Resource) -> dict[str, str]:
@@ -133,7 +146,8 @@ def _environment(path: str | None) -> dict[str, str]:
     return found
 
 
-def _switch(resource: Resource, run: Run, before: str) -> None:
+def switch(resource: Resource, run: Run, before: str) -> None:
+    """Make a release the one that runs, and see that it is healthy; else back to the one before. Raises Failed."""
     current = os.path.join(resource["root"], "current")
     kept = run.starts_before
     files.link(current, os.path.join("releases", resource["version"]))
@@ -149,6 +163,7 @@ def _switch(resource: Resource, run: Run, before: str) -> None:
             run.starts.restore(kept)
             error.detail += f"; returned to release {before}"
         raise
+    common.write_atomically(os.path.join(_folder(resource), PASSED), b"", 0o644)
     for name in resource["units"]:
         run.starts.started(name)
 
