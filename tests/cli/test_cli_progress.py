@@ -9,7 +9,7 @@ import typer
 from zentoria_infra.cli import output, progress
 from zentoria_infra.errors import RefusedError
 from zentoria_infra.execute.events import Progress, Started
-from zentoria_infra.plan.stages import Converge
+from zentoria_infra.plan.stage_types import Converge
 
 
 def table_of(width: int, says: str) -> list[str]:

@@ -14,7 +14,7 @@ from zentoria_infra.inventory.load import load
 from zentoria_infra.plan.change import Action
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import require_possible
-from zentoria_infra.plan.stages import Configure, Resize
+from zentoria_infra.plan.stage_types import Configure, Resize
 from zentoria_infra.proxmox import Proxmox
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from zentoria_infra.errors import ExitCode, TaskError
 from zentoria_infra.execute import engine
 from zentoria_infra.execute.events import Ended, Event, Started, Status
-from zentoria_infra.plan.stages import AnyStage, CutConnections, Start
+from zentoria_infra.plan.stage_types import AnyStage, CutConnections, Start
 
 
 def stage(name: str, *after: str) -> AnyStage:

@@ -22,7 +22,7 @@ from zentoria_infra.plan.change import Action
 from zentoria_infra.plan.firewall import DesiredFirewall
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import require_possible
-from zentoria_infra.plan.stages import CutConnections, GainFlows, LoseFlows, Start
+from zentoria_infra.plan.stage_types import CutConnections, GainFlows, LoseFlows, Start
 from zentoria_infra.proxmox import Proxmox
 from zentoria_infra.proxmox.reachable import Patience
 

@@ -34,7 +34,7 @@ from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.change import LostFlow
 from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
-from zentoria_infra.plan.stages import Converge, LoseFlows
+from zentoria_infra.plan.stage_types import Converge, LoseFlows
 from zentoria_infra.proxmox import Proxmox
 from zentoria_infra.proxmox.pct import ExecResult
 from zentoria_infra.proxmox.records import ContainerConfig

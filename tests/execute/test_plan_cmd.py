@@ -28,7 +28,7 @@ from zentoria_infra.plan import applied
 from zentoria_infra.plan.change import Plan
 from zentoria_infra.plan.document import PlanDocument, shipped_schema
 from zentoria_infra.plan.markdown import LIMIT
-from zentoria_infra.plan.stages import Destroy
+from zentoria_infra.plan.stage_types import Destroy
 from zentoria_infra.proxmox import Proxmox
 from zentoria_infra.proxmox.reachable import Patience
 

@@ -19,7 +19,7 @@ from zentoria_infra.inventory.load import load
 from zentoria_infra.plan.change import AttributeChange, Via
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.from_inventory import desired_containers
-from zentoria_infra.plan.stages import (
+from zentoria_infra.plan.stage_types import (
     AnyStage,
     Configure,
     Create,

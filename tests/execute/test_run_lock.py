@@ -30,7 +30,7 @@ from zentoria_infra.execute.site_state import (
     StateError,
 )
 from zentoria_infra.guest.state import GuestReport
-from zentoria_infra.plan.stages import Converge, Create, Restart
+from zentoria_infra.plan.stage_types import Converge, Create, Restart
 from zentoria_infra.proxmox.node_state import MissingProgramError, ProgramState
 from zentoria_infra.proxmox.pct import ExecResult
 

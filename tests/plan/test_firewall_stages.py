@@ -22,7 +22,7 @@ from zentoria_infra.plan.firewall import add_firewall
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.observed import World
 from zentoria_infra.plan.proof import proven_firewall
-from zentoria_infra.plan.stages import (
+from zentoria_infra.plan.stage_types import (
     AnyStage,
     Close,
     Converge,
@@ -33,8 +33,8 @@ from zentoria_infra.plan.stages import (
     LoseFlows,
     Start,
     SwitchOn,
-    build_stages,
 )
+from zentoria_infra.plan.stages import build_stages
 
 A_TO_B, C_TO_B = flow("a", "b", 5432, row=7), flow("c", "b", 22, row=8)
 

@@ -15,7 +15,7 @@ import rich.table
 import rich.text
 
 from zentoria_infra.execute.events import Ended, Event, Listener, Progress, Started, Status
-from zentoria_infra.plan.stages import AnyStage
+from zentoria_infra.plan.stage_types import AnyStage
 
 _GAP = 2
 """Blanks between the columns of the table."""

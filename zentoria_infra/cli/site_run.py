@@ -21,7 +21,7 @@ from zentoria_infra.execute.events import Listener
 from zentoria_infra.execute.run_lock import RunLock, held
 from zentoria_infra.execute.site_state import site_state
 from zentoria_infra.inventory.model import Inventory
-from zentoria_infra.plan.stages import AnyStage
+from zentoria_infra.plan.stage_types import AnyStage
 from zentoria_infra.proxmox.client import Proxmox
 
 WaitOption = Annotated[

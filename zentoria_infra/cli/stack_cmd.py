@@ -34,7 +34,7 @@ from zentoria_infra.execute import applied_record
 from zentoria_infra.plan import applied
 from zentoria_infra.plan.saved import read_saved
 from zentoria_infra.plan.selection import Selection, vmids_of
-from zentoria_infra.plan.stages import AnyStage, Destroy
+from zentoria_infra.plan.stage_types import AnyStage, Destroy
 
 
 def up(

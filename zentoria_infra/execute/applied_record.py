@@ -16,7 +16,7 @@ from zentoria_infra.plan import applied
 from zentoria_infra.plan.applied import Applied, Digests, Origins
 from zentoria_infra.plan.change import Action, Plan
 from zentoria_infra.plan.listing import Basis
-from zentoria_infra.plan.stages import Destroy
+from zentoria_infra.plan.stage_types import Destroy
 
 _SHARED = 0
 

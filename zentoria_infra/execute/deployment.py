@@ -21,7 +21,8 @@ from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import make_plan
 from zentoria_infra.plan.firewall import DesiredFirewall, add_firewall
 from zentoria_infra.plan.observed import GuestCheck, World
-from zentoria_infra.plan.stages import DATACENTER, AnyStage, Converge, Destroy, LoseFlows, build_stages
+from zentoria_infra.plan.stage_types import DATACENTER, AnyStage, Converge, Destroy, LoseFlows
+from zentoria_infra.plan.stages import build_stages
 from zentoria_infra.plan.values import truth
 from zentoria_infra.proxmox.client import Proxmox
 

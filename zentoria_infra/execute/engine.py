@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from zentoria_infra.errors import ExitCode, ZentoriaError
 from zentoria_infra.execute.events import Ended, Event, Listener, Progress, Started, Status
 from zentoria_infra.guest.state import GuestReport
-from zentoria_infra.plan.stages import AnyStage
+from zentoria_infra.plan.stage_types import AnyStage
 
 Perform = Callable[[AnyStage, Callable[[str], None]], GuestReport | None]
 """Carries out one stage; the second argument takes progress in words. Raises ZentoriaError."""

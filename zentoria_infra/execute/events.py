@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.guest.state import GuestReport
-from zentoria_infra.plan.stages import AnyStage
+from zentoria_infra.plan.stage_types import AnyStage
 
 
 class Status(enum.StrEnum):

@@ -18,7 +18,7 @@ from zentoria_infra.execute import revision
 from zentoria_infra.execute.engine import Result
 from zentoria_infra.execute.events import Ended, Status
 from zentoria_infra.execute.site_state import Run
-from zentoria_infra.plan.stages import Create, Destroy, Restart
+from zentoria_infra.plan.stage_types import Create, Destroy, Restart
 
 Outcome = Literal["ok", "failed", "interrupted", "refused", "running", "died", "unknown"]
 

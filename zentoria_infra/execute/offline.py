@@ -21,7 +21,8 @@ from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.listing import Basis
 from zentoria_infra.plan.observed import GuestCheck, World
 from zentoria_infra.plan.proof import proven_firewall
-from zentoria_infra.plan.stages import DATACENTER, AnyStage, build_stages
+from zentoria_infra.plan.stage_types import DATACENTER, AnyStage
+from zentoria_infra.plan.stages import build_stages
 from zentoria_infra.plan.state_file import InvalidFileError, ObservedState
 
 _ALONE = "planned from the inventory alone, as if nothing existed; `--state FILE` plans against what was observed"

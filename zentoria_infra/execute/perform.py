@@ -12,7 +12,7 @@ from zentoria_infra.plan import ownership
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import volume_text
 from zentoria_infra.plan.firewall import is_opening
-from zentoria_infra.plan.stages import (
+from zentoria_infra.plan.stage_types import (
     AnyStage,
     Configure,
     Converge,

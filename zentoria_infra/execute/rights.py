@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from zentoria_infra.errors import RefusedError
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.privileges import Need, guest_path, stage_needs
-from zentoria_infra.plan.stages import AnyStage, Create
+from zentoria_infra.plan.stage_types import AnyStage, Create
 from zentoria_infra.proxmox.records import Permissions
 
 _INSTEAD = {"Datastore.Audit": ("Datastore.AllocateSpace", "Datastore.Allocate")}

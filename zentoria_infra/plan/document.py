@@ -27,7 +27,7 @@ from zentoria_infra.plan.document_model import (
     Unknown,
 )
 from zentoria_infra.plan.listing import NOTHING_ELSE, Basis, changes_of, totals, unknown_of
-from zentoria_infra.plan.stages import AnyStage
+from zentoria_infra.plan.stage_types import AnyStage
 
 __all__ = [
     "FORMAT",

@@ -9,7 +9,7 @@ from zentoria_infra.plan.change import Action, ContainerPlan, Plan
 from zentoria_infra.plan.document import document as whole
 from zentoria_infra.plan.document_model import Change, Disturbs, Kind, Origin
 from zentoria_infra.plan.listing import NOTHING_ELSE, Basis, changes_of
-from zentoria_infra.plan.stages import DATACENTER, AnyStage
+from zentoria_infra.plan.stage_types import DATACENTER, AnyStage
 
 _SIGNS = {
     Action.REFUSE: "!",
@@ -37,7 +37,12 @@ _MOST_REASONS = 8
 
 
 def lines(
-    plan: Plan, stages: Sequence[AnyStage], basis: Basis = NOTHING_ELSE, *, everything: bool = False
+    plan: Plan,
+    stages: Sequence[AnyStage],
+    basis: Basis = NOTHING_ELSE,
+    *,
+    everything: bool = False,
+    listing: Sequence[Change] | None = None,
 ) -> Iterator[str]:
     """Yield the plan as lines of text; what has drifted comes in a section of its own, after what is asked for.
 
@@ -46,8 +51,9 @@ def lines(
         stages: the stages made from it.
         basis: where the inventory says things, and what was last applied.
         everything: also name containers without a change.
+        listing: the changes of the plan, where they are known already.
     """
-    changes = changes_of(plan, stages, basis)
+    changes = changes_of(plan, stages, basis) if listing is None else listing
     text = _Text(plan, stages, everything=everything)
     drifted = [one for one in changes if one.origin is Origin.DRIFT]
     only_drifted = {one.vmid for one in drifted} - {one.vmid for one in changes if one.origin is not Origin.DRIFT}

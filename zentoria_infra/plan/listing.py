@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +13,9 @@ from zentoria_infra.guest.state import ResourceReport
 from zentoria_infra.plan.applied import Origins
 from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, Effect, Plan, Via
 from zentoria_infra.plan.document_model import Change, Disturbs, Kind, Origin, Privilege, Totals, Unknown
-from zentoria_infra.plan.listing_firewall import object_changes
+from zentoria_infra.plan.listing_firewall import count_objects, object_changes
 from zentoria_infra.plan.privileges import Need, change_needs, firewall_needs, stage_needs
-from zentoria_infra.plan.stages import DATACENTER, AnyStage, Converge, Create, Destroy, Restart, Start, SwitchOn
+from zentoria_infra.plan.stage_types import DATACENTER, AnyStage, Converge, Create, Destroy, Restart, Start, SwitchOn
 
 _FRESH = (Action.CREATE, Action.REPLACE)
 _DISTURBS = {Effect.NONE: Disturbs.NONE, Effect.RESTART: Disturbs.CONTAINER, Effect.REPLACE: Disturbs.REPLACEMENT}
@@ -109,7 +110,12 @@ def _unique(changes: Iterable[Change]) -> Iterator[Change]:
 
 
 def _privileges(needs: Iterable[Need]) -> tuple[Privilege, ...]:
-    return tuple(Privilege(path=one.path, privilege=one.privilege) for one in sorted(set(needs)))
+    return tuple(_privilege(one) for one in sorted(set(needs)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _privilege(need: Need) -> Privilege:
+    return Privilege(path=need.path, privilege=need.privilege)
 
 
 def _shared(plan: Plan, stages: Sequence[AnyStage], basis: Basis) -> Iterator[Change]:
@@ -252,14 +258,13 @@ class _Container:
         origin = self._basis.origins.of(plan.vmid, "container")
         steps = (*plan.firewall.gained, *plan.firewall.lost)
         if steps:
-            objects = sum(1 for _ in object_changes(steps))
             yield self._change(
                 "firewall",
                 Kind.CREATE,
                 "firewall",
                 "the container is new",
                 needs=firewall_needs(steps, self._basis.pool),
-                after=f"{objects} rules, options and IP sets",
+                after=f"{count_objects(steps)} rules, options and IP sets",
                 origin=origin,
             )
         if plan.converge:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from zentoria_infra.firewall.steps import DropRule, MoveToEnd, Step, UpdateRule
 from zentoria_infra.plan.change import AttributeChange, Via
 from zentoria_infra.plan.desired import DesiredContainer
-from zentoria_infra.plan.stages import (
+from zentoria_infra.plan.stage_types import (
     AnyStage,
     Configure,
     Converge,

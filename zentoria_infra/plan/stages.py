@@ -2,249 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from zentoria_infra.firewall.changes import two_phases
 from zentoria_infra.firewall.steps import Step
-from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, LostFlow, Plan, Via
+from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, Plan, Via
 from zentoria_infra.plan.desired import DesiredContainer
-from zentoria_infra.plan.values import format_tags, truth
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """One step on one container. It begins when all stages named in ``after`` have ended well.
-
-    Args:
-        id: unique in a list of stages, as ``404:create``.
-        after: ids of stages that must have ended well before.
-    """
-
-    vmid: int
-    container: str
-    id: str
-    after: tuple[str, ...]
-
-    verb = "work on"
-    anyway = False
-    """It begins when those before it have ended, however they did."""
-
-    @property
-    def finishes(self) -> tuple[str, ...]:
-        """Ids of stages that it finishes: once one of them was at work, it begins even if the run is interrupted."""
-        return ()
-
-    def says(self) -> str:
-        """The step in a few words, for plans and progress."""
-        return self.verb
-
-
-@dataclasses.dataclass(frozen=True)
-class Destroy(Stage):
-    """Stop and destroy a container that must be replaced."""
-
-    verb = "destroy"
-
-
-@dataclasses.dataclass(frozen=True)
-class Create(Stage):
-    """Make a container from the template, marked as ours from its first moment, without tags."""
-
-    desired: DesiredContainer
-
-    verb = "create"
-
-
-@dataclasses.dataclass(frozen=True)
-class Configure(Stage):
-    """Set options in one call.
-
-    Args:
-        changes: what to set.
-        digest: of the configuration that they were planned from, so that Proxmox refuses them when somebody changed
-            it since; empty where it is our own earlier stage that changed it.
-    """
-
-    changes: tuple[AttributeChange, ...]
-    digest: str = ""
-
-    verb = "configure"
-
-    def says(self) -> str:
-        """The step with the keys that it sets."""
-        return f"set {', '.join(change.key for change in self.changes)}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Resize(Stage):
-    """Grow one volume. ``digest`` is as in :class:`Configure`."""
-
-    change: AttributeChange
-    digest: str = ""
-
-    verb = "resize"
-
-    def says(self) -> str:
-        """The step with the volume and its sizes."""
-        return f"grow {self.change.key} from {self.change.before} to {self.change.after}"
-
-
-@dataclasses.dataclass(frozen=True)
-class PctSet(Stage):
-    """Set what only root@pam may set, with ``pct set`` over SSH."""
-
-    changes: tuple[AttributeChange, ...]
-
-    verb = "pct set"
-
-    def says(self) -> str:
-        """The step with the keys that it sets."""
-        return f"pct set {', '.join(change.key for change in self.changes)}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Start(Stage):
-    """Start a container."""
-
-    verb = "start"
-
-
-@dataclasses.dataclass(frozen=True)
-class Restart(Stage):
-    """Restart a container, so that pending changes take effect."""
-
-    verb = "restart"
-
-
-@dataclasses.dataclass(frozen=True)
-class Converge(Stage):
-    """Bring the inside of a container to its state, in one round trip.
-
-    Args:
-        opening: open its package sources before.
-        closing: close them after, whatever happened in between.
-        through: what goes through meanwhile, and is cut after.
-    """
-
-    opening: tuple[Step, ...] = ()
-    closing: tuple[Step, ...] = ()
-    through: tuple[LostFlow, ...] = ()
-
-    verb = "converge"
-
-    def says(self) -> str:
-        """The step, and whether package sources are open meanwhile."""
-        return f"{self.verb} (package sources open)" if self.closing else self.verb
-
-
-@dataclasses.dataclass(frozen=True)
-class GainFlows(Stage):
-    """Give a firewall what it gains: of one container, or with VMID 0 of the datacenter's objects."""
-
-    steps: tuple[Step, ...]
-
-    verb = "firewall"
-
-    def says(self) -> str:
-        """The step with its number of calls."""
-        return f"{self.verb} (+{len(self.steps)})"
-
-
-@dataclasses.dataclass(frozen=True)
-class Close(GainFlows):
-    """Close a container while it is put right, where its steps one by one would open too much."""
-
-    def says(self) -> str:
-        """The step in words."""
-        return "close it meanwhile"
-
-
-@dataclasses.dataclass(frozen=True)
-class SwitchOn(Stage):
-    """Turn the datacenter's firewall on, with a way back."""
-
-    verb = "turn the datacenter's firewall on"
-
-
-@dataclasses.dataclass(frozen=True)
-class LoseFlows(Stage):
-    """Take from a firewall what it loses, after everything else.
-
-    Args:
-        steps: what takes it.
-        through: what can be reached through package sources that a killed run has left open.
-    """
-
-    steps: tuple[Step, ...]
-    through: tuple[LostFlow, ...] = ()
-
-    verb = "firewall"
-    anyway = True
-
-    def says(self) -> str:
-        """The step with its number of calls."""
-        return f"{self.verb} (-{len(self.steps)})"
-
-
-@dataclasses.dataclass(frozen=True)
-class ForgetFlows(Stage):
-    """Remove rules that were put to sleep, once the connections over them are cut, and what they named."""
-
-    steps: tuple[Step, ...]
-
-    verb = "firewall"
-
-    def says(self) -> str:
-        """The step with its number of calls."""
-        return f"{self.verb} (-{len(self.steps)} asleep)"
-
-
-@dataclasses.dataclass(frozen=True)
-class CutConnections(Stage):
-    """Cut the open connections of flows that are lost. A later run would not know of them any more.
-
-    Args:
-        flows: which.
-        losing: ids of the stages that take them away.
-    """
-
-    flows: tuple[LostFlow, ...]
-    losing: tuple[str, ...] = ()
-
-    verb = "cut connections"
-    anyway = True
-
-    @property
-    def finishes(self) -> tuple[str, ...]:
-        """The stages that take the flows away."""
-        return self.losing
-
-    def says(self) -> str:
-        """The step with the flows."""
-        return f"{self.verb} of {len(self.flows)} lost flows"
-
-
-AnyStage = (
-    Destroy
-    | Create
-    | Configure
-    | Resize
-    | PctSet
-    | Start
-    | Restart
-    | Converge
-    | GainFlows
-    | SwitchOn
-    | LoseFlows
-    | ForgetFlows
-    | CutConnections
+from zentoria_infra.plan.stage_types import (
+    DATACENTER,
+    AnyStage,
+    Close,
+    Configure,
+    Converge,
+    Create,
+    CutConnections,
+    Destroy,
+    ForgetFlows,
+    GainFlows,
+    LoseFlows,
+    PctSet,
+    Resize,
+    Restart,
+    Start,
+    SwitchOn,
 )
+from zentoria_infra.plan.values import format_tags, truth
 
 _OBJECTS = "datacenter:firewall"
 _SWITCH = "datacenter:switch"
-DATACENTER = "datacenter"
-"""What stands in place of a container's name for the stages of VMID 0."""
 
 
 def build_stages(plan: Plan, desired: Iterable[DesiredContainer]) -> tuple[AnyStage, ...]:
