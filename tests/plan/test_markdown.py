@@ -82,8 +82,8 @@ def test_totals_then_disruptions_then_drift_then_folded_containers() -> None:
     text = markdown(plan(service, worst, drifted, firewall=more, problems=("the template is missing",)))
     order = [
         "3 changes in 3 containers", "### Problems", "### Disturbances", "replacement of the container",
-        "`nginx.service`", "### Drift", "### Flows", "**lost**", "<summary>401 c401", "-x\n+y", "<summary>404 c404",
-        "<summary>410",
+        "`nginx.service`", "### Drift", "### Flows", "- lost, and its", "<summary>401 c401", "-x\n+y",
+        "<summary>404 c404", "<summary>410",
     ]  # fmt: skip
     places = [text.index(one) for one in order]
     assert places == sorted(places), dict(zip(order, places, strict=True))
@@ -212,3 +212,10 @@ def test_diffs_go_before_changes_do() -> None:
 def test_a_limit_without_room_is_an_error() -> None:
     with pytest.raises(ValueError, match="leaves no room"):
         markdown(plan(), limit=100)
+
+
+def test_names_that_are_long_in_bytes_do_not_make_the_note_too_long() -> None:
+    listing = [change(number, 400 + number, container="\U0001f5a5" * 60, diff="+x\n" * 400) for number in range(90)]
+    text = markdown(plan(*listing), limit=4_000)
+    assert len(text.encode()) <= 4_000
+    assert "**Left out**" in text

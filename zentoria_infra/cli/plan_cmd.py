@@ -118,7 +118,7 @@ def plan(
         if out == "-":
             pass  # the file is what is printed
         elif chosen is Format.TEXT:
-            output.lines(explain.lines(found, stages, seen, everything=everything))
+            output.lines(explain.lines(found, stages, seen, everything=everything, listing=told.listing))
         else:
             show(told, chosen)
         refused = bool(found.refused or found.problems)

@@ -63,6 +63,11 @@ def object_changes(steps: Iterable[Step]) -> Iterator[ObjectChange]:
             yield change
 
 
+def count_objects(steps: Iterable[Step]) -> int:
+    """How many objects the steps are about."""
+    return len({name for step in steps for name, _ in _named(step)})
+
+
 def _named(step: Step) -> Iterator[tuple[str, Step]]:
     match step:
         case SetOptions(where=where, values=values, before=before):

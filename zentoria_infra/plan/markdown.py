@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import html
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
-from zentoria_infra.plan.document_model import Change, ContainerDocument, Disturbs, Kind, Origin, PlanDocument
+from zentoria_infra.plan.document_model import Change, ContainerDocument, Disturbs, Kind, Origin, PlanDocument, Unknown
 
 LIMIT = 65_000
 """Bytes. GitHub takes 65,536 characters in a comment, GitLab 1,000,000; no character is less than a byte of UTF-8."""
@@ -20,9 +21,13 @@ _RESERVED = 900
 """Bytes kept for the note on what was left out."""
 _LONGEST = 240
 """Characters of one value that are shown."""
+_LEAST = 150
+"""Bytes that the smallest folded part takes."""
 _MOST_NAMES = 12
 _TELLING = 8
 """Characters from which on a value is a rule or the like, and not a number that may be in any sentence."""
+_Item = TypeVar("_Item")
+
 _WORDS = {
     Disturbs.NONE: "nothing",
     Disturbs.RELOAD: "reload of a service",
@@ -49,24 +54,24 @@ def markdown(document: PlanDocument, *, limit: int = LIMIT, title: str = "Zentor
         raise ValueError(f"a limit of {limit} bytes leaves no room for a plan")
     page = _Page(limit)
     page.must(f"## {plain(title)}: {_headline(document)}\n\n{_totals(document)}")
-    page.rows("Problems", "", [f"- {plain(one)}" for one in document.problems], 6)
+    page.rows("Problems", "", document.problems, lambda one: f"- {plain(one)}", 6)
     worst = sorted((c for c in document.listing if c.disturbs is not Disturbs.NONE), key=_badness)
     table = "| container | change | disturbs | why |\n|---|---|---|---|\n"
-    page.rows("Disturbances", table, [_disturbance(one) for one in worst], 3)
-    drift = [_line(one, name=True) for one in document.listing if one.origin is Origin.DRIFT]
-    page.rows("Drift: changed outside Zentoria, and put back", "", drift, 6)
-    flows = [f"- gained: {code(one)}" for one in document.firewall.gained_flows]
-    flows += [f"- **lost**, open connections are cut: {code(one)}" for one in document.firewall.lost_flows]
-    page.rows("Flows", "", flows, 6)
-    seen = [f"- {_name(one.vmid, one.container)}, {plain(one.what)}: {plain(one.why)}" for one in document.unknown]
-    page.rows("Unknown", "", seen, 8)
-    page.rows("Not Zentoria's, left as it is", "", [f"- {code(one)}" for one in document.firewall.foreign], 8)
+    page.rows("Disturbances", table, worst, _disturbance, 3)
+    drift = [one for one in document.listing if one.origin is Origin.DRIFT]
+    page.rows("Drift: changed outside Zentoria, and put back", "", drift, lambda one: _line(one, name=True), 6)
+    flows = [("lost, and its open connections are cut", one) for one in document.firewall.lost_flows]
+    flows += [("gained", one) for one in document.firewall.gained_flows]
+    page.rows("Flows", "", flows, lambda one: f"- {one[0]}: {code(one[1])}", 6)
+    page.rows("Unknown", "", document.unknown, _unknown, 8)
+    page.rows("Not Zentoria's, left as it is", "", document.firewall.foreign, lambda one: f"- {code(one)}", 8)
     by_vmid: dict[int, list[Change]] = {}
     for change in document.listing:
         by_vmid.setdefault(change.vmid, []).append(change)
     containers = {one.vmid: one for one in document.containers}
     for vmid, changes in by_vmid.items():
-        page.folded(_folds(changes, containers.get(vmid)), f"{vmid} {changes[0].container}" if vmid else "datacenter")
+        name = f"{vmid} {changes[0].container}" if vmid else changes[0].container
+        page.folded(None if page.is_full else _folds(changes, containers.get(vmid)), name)
     return page.text()
 
 
@@ -84,10 +89,10 @@ def code(text: str, *, table: bool = False) -> str:
     return span.replace("|", r"\|") if table else span
 
 
-def plain(text: str) -> str:
+def plain(text: str, *, table: bool = False) -> str:
     """Text that is read as it stands; in a code span where a forge would make a mention or a link of it."""
     if _CALLS.search(text):
-        return code(text, table=True) if "|" not in text else code(text)
+        return code(text, table=table)
     line = _CONTROL.sub("\ufffd", text).replace("\n", " ").replace("\t", " ")
     if len(line) > 2 * _LONGEST:
         line = f"{line[: 2 * _LONGEST]}…"
@@ -141,43 +146,53 @@ class _Page:
     def _room(self) -> int:
         return self._limit - _RESERVED - self._used
 
-    def rows(self, title: str, head: str, rows: Sequence[str], share: int) -> None:
-        """Add rows under a heading: those that fit in one ``share`` of the page."""
-        if not rows:
+    @property
+    def is_full(self) -> bool:
+        """Whether not even a small part fits any more."""
+        return self._room() < _LEAST
+
+    def rows(self, title: str, head: str, items: Sequence[_Item], row: Callable[[_Item], str], share: int) -> None:
+        """Add a row for each item under a heading: as many as fit in one ``share`` of the page."""
+        if not items:
             return
         begin = f"### {title}\n\n{head}"
         room = min(self._limit // share, self._room()) - _size(begin)
         shown: list[str] = []
-        for row in rows:
-            room -= _size(row) - 1 if shown else _size(row)
+        for text in map(row, items):
+            room -= _size(text) - 1 if shown else _size(text)
             if room < 0:
                 break
-            shown.append(row)
+            shown.append(text)
         if shown:
             self.must(begin + "\n".join(shown))
-        if len(shown) < len(rows):
-            self._left.append(f"{len(rows) - len(shown)} of {len(rows)} rows of “{title}”")
+        if len(shown) < len(items):
+            self._left.append(f"{len(items) - len(shown)} of {len(items)} rows of “{title}”")
 
-    def folded(self, fold: _Fold, name: str) -> None:
-        """Add a folded part, without its diffs where there is no room for them."""
-        for diffs in (True, False):
-            text = fold.text(diffs=diffs)
+    def folded(self, fold: _Fold | None, name: str) -> None:
+        """Add a folded part, without its diffs where there is no room for them; None is one that cannot fit."""
+        for diffs in (True, False) if fold is not None else ():
+            text = fold.text(diffs=diffs) if fold is not None else ""
             if _size(text) <= self._room():
                 self.must(text)
-                if not diffs and any(diff for _, diff in fold.lines):
+                if not diffs:
                     self._no_diffs.append(name)
                 return
         self._gone.append(name)
 
     def text(self) -> str:
+        """The whole page, with a note on what was left out."""
+        notes = (self._note(most) for most in (_MOST_NAMES, 3, 0))
+        note = next(note for note in notes if _size(note) <= _RESERVED)
+        return "\n\n".join([*self._parts, *([note] if note else [])]) + "\n"
+
+    def _note(self, most: int) -> str:
         left = [*self._left]
-        left += [f"the diffs of {_names(self._no_diffs)}"] if self._no_diffs else []
-        left += [f"all changes of {_names(self._gone)}"] if self._gone else []
-        parts = list(self._parts)
-        if left:
-            words = "; ".join(left)
-            parts.append(f"> **Left out**, since a comment has its limit: {words}. `zentoria plan` shows everything.")
-        return "\n\n".join(parts) + "\n"
+        left += [f"the diffs of {_names(self._no_diffs, most)}"] if self._no_diffs else []
+        left += [f"all changes of {_names(self._gone, most)}"] if self._gone else []
+        words = "; ".join(left)
+        return (
+            f"> **Left out**, since a comment has its limit: {words}. `zentoria plan` shows everything." if left else ""
+        )
 
 
 def _size(text: str) -> int:
@@ -185,9 +200,11 @@ def _size(text: str) -> int:
     return len(text.encode("utf-8", "replace")) + 2
 
 
-def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(plain(name[:24]) for name in names[:_MOST_NAMES]) + more
+def _names(names: Sequence[str], most: int) -> str:
+    if not most:
+        return _count(len(names), "container")
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(plain(name[:24]) for name in names[:most]) + more
 
 
 def _headline(document: PlanDocument) -> str:
@@ -232,7 +249,7 @@ def _disturbance(change: Change) -> str:
     units = f" ({', '.join(code(unit, table=True) for unit in change.units)})" if change.units else ""
     blame = f" forced by {', '.join(code(key, table=True) for key in change.blames)}" if change.blames else ""
     cells = (
-        _name(change.vmid, change.container),
+        _name(change.vmid, change.container, table=True),
         f"{change.action} {code(change.what, table=True)}",
         f"{_WORDS[change.disturbs]}{units}{blame}",
         code(change.reason, table=True) + (f" {code(change.where, table=True)}" if change.where else ""),
@@ -240,8 +257,12 @@ def _disturbance(change: Change) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _name(vmid: int, container: str) -> str:
-    return f"{vmid} {plain(container)}" if vmid else plain(container)
+def _name(vmid: int, container: str, *, table: bool = False) -> str:
+    return f"{vmid} {plain(container, table=table)}" if vmid else plain(container, table=table)
+
+
+def _unknown(one: Unknown) -> str:
+    return f"- {_name(one.vmid, one.container)}, {plain(one.what)}: {plain(one.why)}"
 
 
 def _says_no_more(change: Change) -> bool:
