@@ -11,6 +11,7 @@ import typer.core
 import zentoria_infra
 from zentoria_infra.cli import (
     bootstrap_cmd,
+    ci_cmd,
     firewall_cmd,
     guest_cmd,
     history_cmd,
@@ -79,6 +80,7 @@ app.command("exec", context_settings={"ignore_unknown_options": True, "allow_int
 app.command()(guest_cmd.logs)
 app.command("bootstrap")(bootstrap_cmd.bootstrap_)
 app.command()(inventory_cmd.validate)
+app.command()(ci_cmd.ci)
 app.command()(history_cmd.history)
 app.command()(history_cmd.lock)
 app.command()(history_cmd.unlock)

@@ -32,17 +32,29 @@ ROLES: Mapping[str, Role] = {
 """Roles by component. A service whose component has no role is not in the state."""
 
 
-def compile_guest(inventory: Inventory, container: Container, materials: Materials, *, nonce: str = "") -> GuestState:
+def compile_guest(
+    inventory: Inventory,
+    container: Container,
+    materials: Materials,
+    *,
+    nonce: str = "",
+    templates: Templates | None = None,
+) -> GuestState:
     """The state of one guest, as :func:`compile_with_places` makes it.
 
     Raises:
         ZentoriaError: the inventory cannot be used for a role, or materials cannot be made.
     """
-    return compile_with_places(inventory, container, materials, nonce=nonce)[0]
+    return compile_with_places(inventory, container, materials, nonce=nonce, templates=templates)[0]
 
 
 def compile_with_places(
-    inventory: Inventory, container: Container, materials: Materials, *, nonce: str = ""
+    inventory: Inventory,
+    container: Container,
+    materials: Materials,
+    *,
+    nonce: str = "",
+    templates: Templates | None = None,
 ) -> tuple[GuestState, Mapping[str, str]]:
     """The state of one guest: its base, and the services that have a role, in the order in which they are declared.
 
@@ -51,6 +63,7 @@ def compile_with_places(
         container: one of its containers.
         materials: passwords, certificates, releases; asked for what the container's roles need and nothing else.
         nonce: a new value deploys services anew even when nothing changed.
+        templates: renders the files; None: the project's ``templates`` folder.
 
     Returns:
         The state, and file:line:column of what asks for each of its resources, by id.
@@ -58,7 +71,7 @@ def compile_with_places(
     Raises:
         ZentoriaError: the inventory cannot be used for a role, or materials cannot be made.
     """
-    context = Context(inventory, container, materials, Templates(inventory.root), nonce)
+    context = Context(inventory, container, materials, templates or Templates(inventory.root), nonce)
     chosen = [(ROLES[service.component], service) for service in container.services if service.component in ROLES]
     fragments = [base(context), *(role(context, service) for role, service in chosen)]
     resources = merge(fragments, _volumes(container))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Set
 from pathlib import Path
 
-from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from zentoria_infra.errors import InventoryError
@@ -39,8 +41,9 @@ class Templates:
     """
 
     def __init__(self, root: Path) -> None:
+        self._folder = root / FOLDER
         self._environment = ImmutableSandboxedEnvironment(
-            loader=FileSystemLoader(root / FOLDER),
+            loader=FileSystemLoader(self._folder),
             undefined=StrictUndefined,
             autoescape=False,  # these are configuration files and SQL: HTML's escapes would break them
             finalize=_one_line,
@@ -59,11 +62,56 @@ class Templates:
         try:
             return self._environment.get_template(name).render(values)
         except (TemplateError, ValueError, TypeError, OSError) as error:
-            line = getattr(error, "lineno", None)
-            where = f"{FOLDER}/{name}:{line}" if line else f"{FOLDER}/{name}"
             raise InventoryError(
                 "render a configuration file",
-                on=where,
+                on=self._place(name, error),
                 got=f"{type(error).__name__}: {error}",
                 todo="put the template right, or the value that it takes from the inventory",
             ) from error
+
+    def _place(self, name: str, error: Exception) -> str:
+        """Where a template, or one that it includes, went wrong; Jinja puts their lines into the traceback."""
+        if isinstance(error, TemplateSyntaxError):
+            return f"{FOLDER}/{error.name or name}:{error.lineno}"
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            if Path(frame.filename).is_relative_to(self._folder):
+                return f"{FOLDER}/{Path(frame.filename).relative_to(self._folder)}:{frame.lineno}"
+        return f"{FOLDER}/{name}"
+
+    def names(self, *, without: str) -> tuple[str, ...]:
+        """All templates, sorted, but for those in the folder ``without``."""
+        return tuple(name for name in self._environment.list_templates() if not name.startswith(f"{without}/"))
+
+    def parts(self, name: str) -> frozenset[str]:
+        """The templates that one includes, at any depth; empty for one that is no template."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            try:
+                tree = self._parse(waiting.pop())
+            except (TemplateError, OSError, ValueError):
+                continue
+            new = {part for part in meta.find_referenced_templates(tree) if part is not None} - found
+            found |= new
+            waiting += new
+        return frozenset(found)
+
+    def undeclared(self, name: str, given: Set[str]) -> tuple[str, ...]:
+        """Names that a template or a part of it uses and that are not ``given``, also in branches that are not taken.
+
+        Each with ``templates/<name>:<line>``. A template that cannot be read says nothing here: rendering it told.
+        """
+        found: list[str] = []
+        for one in sorted({name, *self.parts(name)}):
+            try:
+                tree = self._parse(one)
+            except (TemplateError, OSError, ValueError):
+                continue
+            missing = meta.find_undeclared_variables(tree) - given
+            places = {(node.lineno, node.name) for node in tree.find_all(nodes.Name) if node.name in missing}
+            found += [f"{FOLDER}/{one}:{line}: nobody gives it '{unknown}'" for line, unknown in sorted(places)]
+        return tuple(found)
+
+    def _parse(self, name: str) -> nodes.Template:
+        source = (self._folder / name).read_text(encoding="utf-8")
+        return self._environment.parse(source, name, str(self._folder / name))
