@@ -136,8 +136,8 @@ def test_300_edited_saved_plans_with_a_seal_that_fits(data: Any) -> None:
 
 
 def done(one: SavedPlan) -> object:
-    """All that decides what a run does; neither places in files, nor where a change comes from, nor totals."""
-    plan = one.plan.model_dump(mode="json", exclude={"totals": True, "version": True})
+    """All that decides what a run does; not where it is said, where a change comes from, or totals."""
+    plan = one.plan.model_dump(mode="json", exclude={"totals": True, "unknown": True, "version": True})
     for change in [*plan["listing"], *(a for c in plan["containers"] for a in c["attributes"])]:
         change.pop("where", None)
         change.pop("origin", None)

@@ -17,7 +17,7 @@ _LONGEST = 60
 _MOST = 4
 """Values or rules of one object that are told."""
 _NOT_DONE = {
-    "plan": ("totals",),
+    "plan": ("totals", "unknown"),
     "listing": ("where", "origin"),
     "attributes": ("where",),
 }
