@@ -25,6 +25,7 @@ from zentoria_infra.plan.change import Plan
 from zentoria_infra.plan.document import document
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import Allow, lost, require_possible
+from zentoria_infra.plan.one_first import one_first
 from zentoria_infra.plan.proof import proven_firewall
 from zentoria_infra.plan.saved import SavedPlan
 from zentoria_infra.plan.selection import Selection, explained, require_there, select
@@ -124,6 +125,7 @@ def apply(
     wait: float = 0.0,
     saved: SavedPlan | None = None,
     saved_as: str = "",
+    first_alone: bool = False,
 ) -> None:
     """Plan for some containers or all, show it, ask, and carry it out.
 
@@ -137,6 +139,7 @@ def apply(
         wait: seconds to wait for another run to end.
         saved: the plan that is to be carried out as it is, or not at all. It was looked at, so nobody is asked.
         saved_as: its file, for the history.
+        first_alone: one container goes first, and the rest waits for it.
 
     Raises:
         RefusedError: something moved since the plan was saved, or stands in the way; nothing was changed.
@@ -150,6 +153,8 @@ def apply(
             if not as_json:
                 output.lines(explained(chosen, inventory))
         found, stages = deployment.plan(chosen.vmids if chosen else None, wait=True)
+        if first_alone:
+            stages = one_first(stages, deployment.desired)
         before = at_work.lock.documents.get(applied.NAME)
         basis = applied_record.basis(inventory, deployment, found, before)
         listed = document(found, stages, basis)

@@ -22,6 +22,7 @@ from zentoria_infra.cli import (
     plan_cmd,
     redeploy_cmd,
     render_cmd,
+    rollback_cmd,
     stack_cmd,
     verify_cmd,
 )
@@ -74,6 +75,7 @@ app.command()(stack_cmd.up)
 app.command()(stack_cmd.down)
 app.command()(guest_cmd.status)
 app.command()(redeploy_cmd.redeploy)
+app.command()(rollback_cmd.rollback)
 app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(
     guest_cmd.exec_
 )

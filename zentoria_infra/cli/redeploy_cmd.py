@@ -19,7 +19,11 @@ def redeploy(
     allow: AllowOption = None,
     wait: WaitOption = 0,
 ) -> None:
-    """Bring some containers to their state and switch their services to a fresh release behind a health gate."""
+    """Bring some containers to their state and switch their services to a fresh release behind a health gate.
+
+    Of several, the one that starts first goes alone; the rest follows only when its gate was passed.
+    """
     inventory = inventory_of(context, root, site)
     wanted = frozenset(vmids_of(inventory, names))
-    apply(inventory, Selection(wanted, {}), wanted, yes=True, as_json=as_json, allow=allow or (), wait=wait)
+    chosen = Selection(wanted, {})
+    apply(inventory, chosen, wanted, yes=True, as_json=as_json, allow=allow or (), wait=wait, first_alone=True)

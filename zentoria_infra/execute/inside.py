@@ -5,22 +5,38 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from functools import cached_property
 
-from zentoria_infra.errors import AuthError, GuestError, UnreachableError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from zentoria_infra.errors import AuthError, GuestError, RefusedError, UnreachableError
 from zentoria_infra.execute.artifacts.cache import BlobCache
 from zentoria_infra.execute.materials import Materials
 from zentoria_infra.guest import bundle, protocol
 from zentoria_infra.guest.roles.compile import compile_with_places
 from zentoria_infra.guest.secrets import new_password
-from zentoria_infra.guest.state import GuestReport, GuestState
+from zentoria_infra.guest.state import GuestReport, GuestState, Release, Rollback
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.proxmox.client import Proxmox
 
 NO_SSH = "there is no SSH to the node (`proxmox.ssh.host_key` is not set), so nothing can be run in its containers"
+_BACK = "rollback "
 KEY_PATH = "zentoria/site/fingerprints"
 """Where the secret store holds the key of fingerprints."""
 NO_INSIDE = "its containers have no inside (`proxmox.ssh.inside` is false, as in a lab without LXC)"
+
+
+class KeptRelease(BaseModel):
+    """A release that a guest keeps."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    built: datetime
+    passed: bool
+    """Whether it ever passed its health gate."""
+    current: bool
 
 
 class GuestsInside:
@@ -73,6 +89,53 @@ class GuestsInside:
             raise failure(self._inventory.by_vmid(vmid).name, report)
         return report
 
+    def releases(self, vmid: int) -> Mapping[str, tuple[KeptRelease, ...]]:
+        """The releases that a guest keeps, newest first, by the id of the service's release.
+
+        Raises:
+            RefusedError: none of its services is deployed in releases.
+            GuestError: the agent could not look.
+        """
+        report = self._talk(vmid, self._back(vmid, 0, ""), "check", lambda text: None)
+        if report.failed:
+            raise failure(self._inventory.by_vmid(vmid).name, report)
+        read = TypeAdapter(tuple[KeptRelease, ...]).validate_json
+        return {one.id.removeprefix(_BACK): read(one.detail) for one in report.resources}
+
+    def roll_back(self, vmid: int, back: int, by: str, say: Callable[[str], None]) -> GuestReport:
+        """Go back to a release that was there before, behind its health gate.
+
+        Args:
+            vmid: the guest.
+            back: how many of those before the current one that were healthy.
+            by: who asked, for the next plan to say.
+            say: told of progress.
+
+        Raises:
+            RefusedError: none of its services is deployed in releases.
+            GuestError: there is no such release, or it is not healthy; then the one before goes on.
+        """
+        report = self._talk(vmid, self._back(vmid, back, by), "apply", say)
+        if report.failed:
+            raise failure(self._inventory.by_vmid(vmid).name, report, "roll back")
+        return report
+
+    def _back(self, vmid: int, back: int, by: str) -> GuestState:
+        state = self.state(vmid)
+        found = tuple(
+            Rollback(id=f"{_BACK}{one.id}", release=one, back=back, by=by)
+            for one in state.resources
+            if isinstance(one, Release)
+        )
+        if not found:
+            name = self._inventory.by_vmid(vmid).name
+            raise RefusedError(
+                f"roll back {name}",
+                got="none of its services is deployed in releases: what it runs comes from Debian packages",
+                todo="undo the change in the inventory (`git revert`), then `zentoria redeploy`",
+            )
+        return GuestState(vmid=vmid, hostname=state.hostname, resources=found)
+
     def state(self, vmid: int) -> GuestState:
         """The desired state of one guest. Makes passwords, certificates and releases where there are none."""
         with self._making:
@@ -114,8 +177,9 @@ class GuestsInside:
         return Materials(self._inventory, self._cache)
 
     def _converge(self, vmid: int, mode: protocol.Mode, say: Callable[[str], None]) -> GuestReport:
-        state = self.state(vmid)
+        return self._talk(vmid, self.state(vmid), mode, say)
 
+    def _talk(self, vmid: int, state: GuestState, mode: protocol.Mode, say: Callable[[str], None]) -> GuestReport:
         def heard(event: Mapping[str, object]) -> None:
             say(str(event["text"] if event.get("event") == "progress" else event.get("id", "")))
 
@@ -143,12 +207,12 @@ class GuestsInside:
             )
 
 
-def failure(name: str, report: GuestReport) -> GuestError:
-    """The error for a guest whose convergence stopped."""
+def failure(name: str, report: GuestReport, tried: str = "converge") -> GuestError:
+    """The error for a guest whose convergence, or what else was tried, stopped."""
     bad = next((one for one in report.resources if one.id == report.failed), None)
     if bad is None:
         return GuestError(
-            f"converge {name}",
+            f"{tried} {name}",
             got=f"{report.failed} failed",
             todo="run the command again; `zentoria logs` shows what the container says",
         )
@@ -158,7 +222,7 @@ def failure(name: str, report: GuestReport) -> GuestError:
     if bad.output:
         said += ["output:", *(f"  {line}" for line in bad.output.rstrip().splitlines())]
     return GuestError(
-        f"converge {name}: {bad.id}",
+        f"{tried} {name}: {bad.id}",
         got="\n  ".join(said),
         todo=f"put it right and run the command again: it goes on with {bad.id}; `zentoria logs {name}` shows more",
     )

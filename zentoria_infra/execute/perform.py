@@ -25,11 +25,13 @@ from zentoria_infra.plan.stage_types import (
     PctSet,
     Resize,
     Restart,
+    RollBack,
     Start,
     SwitchOn,
 )
 from zentoria_infra.plan.values import format_properties, truth
 from zentoria_infra.proxmox.client import Proxmox
+from zentoria_infra.proxmox.errors import ModifiedError
 from zentoria_infra.proxmox.records import ContainerConfig
 
 Say = Callable[[str], None]
@@ -40,6 +42,10 @@ class Converger(Protocol):
 
     def apply(self, vmid: int, say: Say) -> GuestReport | None:
         """Apply. Raises GuestError. None where guests have no inside (a lab without LXC)."""
+        ...
+
+    def roll_back(self, vmid: int, back: int, by: str, say: Say) -> GuestReport:
+        """Go back to a release that was there before. Raises GuestError."""
         ...
 
 
@@ -77,7 +83,11 @@ class Performer:
         desired = self._desired[stage.vmid]
         if not isinstance(stage, Create | Destroy):
             # Between the plan and now somebody else may have taken the VMID; Destroy looks for itself.
-            require_ours(self._proxmox.observe.config(stage.vmid, desired.node), desired)
+            config = self._proxmox.observe.config(stage.vmid, desired.node)
+            require_ours(config, desired)
+            if isinstance(stage, PctSet) and stage.digest not in ("", config.digest):
+                # The key that is let in for `pct set` lets nothing but the features through, so no digest.
+                raise changed_since(desired)
         match stage:
             case Create():
                 self._create(desired)
@@ -109,6 +119,8 @@ class Performer:
                     self._firewall.prove_closed(stage.vmid, through, say)
             case Converge():
                 return self._converge(stage, say)
+            case RollBack(back=back, by=by):
+                return self._converger.roll_back(stage.vmid, back, by, say)
         return None
 
     def _shared(self, stage: AnyStage, say: Say) -> None:
@@ -202,6 +214,15 @@ def require_ours(config: ContainerConfig, desired: DesiredContainer) -> None:
             values.get("description", ""), values.get("tags", ""), desired.site_id, desired.vmid
         )
         raise foreign(desired.vmid, desired.name, why)
+
+
+def changed_since(desired: DesiredContainer) -> ZentoriaError:
+    """The error for a container that somebody else changed after it was looked at, as Proxmox has it for a digest."""
+    return ModifiedError(
+        f"change container {desired.vmid} ({desired.name})",
+        got="its configuration is not the one that the change was planned from",
+        todo="somebody else changed it: run again, so that the change is planned anew",
+    )
 
 
 def foreign(vmid: int, name: str, why: str) -> ZentoriaError:

@@ -27,6 +27,7 @@ from zentoria_infra.plan.stage_types import (
     PctSet,
     Resize,
     Restart,
+    RollBack,
     Start,
     SwitchOn,
 )
@@ -139,7 +140,7 @@ def stage_needs(stage: AnyStage, pool: str = "", desired: DesiredContainer | Non
             storages = (f"/storage/{one.storage}" for one in volumes if one.key == change.key)
             space = (Need(path, "Datastore.AllocateSpace") for path in storages)
             return _sorted((look, *change_needs(change, stage.vmid, pool), *space))
-        case PctSet():
+        case PctSet() | RollBack():
             return (look,)
         case Converge(opening=opening, closing=closing):
             return _sorted((look, *firewall_needs((*opening, *closing), pool)))

@@ -92,9 +92,10 @@ class Resize(Stage):
 
 @dataclasses.dataclass(frozen=True)
 class PctSet(Stage):
-    """Set what only root@pam may set, with ``pct set`` over SSH."""
+    """Set what only root@pam may set, with ``pct set`` over SSH. ``digest`` is as in :class:`Configure`."""
 
     changes: tuple[AttributeChange, ...]
+    digest: str = ""
 
     verb = "pct set"
 
@@ -225,6 +226,25 @@ class CutConnections(Stage):
         return f"{self.verb} of {len(self.flows)} lost flows"
 
 
+@dataclasses.dataclass(frozen=True)
+class RollBack(Stage):
+    """Go back to a release that was there before, behind its health gate.
+
+    Args:
+        back: how many of those that were healthy.
+        by: who asked.
+    """
+
+    back: int
+    by: str
+
+    verb = "roll back"
+
+    def says(self) -> str:
+        """The step with how far it goes."""
+        return self.verb if self.back == 1 else f"{self.verb} by {self.back} releases"
+
+
 AnyStage = (
     Destroy
     | Create
@@ -239,4 +259,5 @@ AnyStage = (
     | LoseFlows
     | ForgetFlows
     | CutConnections
+    | RollBack
 )
