@@ -100,6 +100,7 @@ def test_drift_is_seen_named_and_repaired_and_the_plan_after_it_is_empty(stack: 
     assert {kind: found[name].origin.value for kind, (name, _) in KINDS.items()} == dict.fromkeys(KINDS, "drift")
     check_details(found)
     check_words(stack)
+    check_secrets(stack, seen.out)
 
     repaired = stack.zentoria("up", "--yes", "--json")
     assert repaired.code == 0, repaired.said()
@@ -134,3 +135,10 @@ def check_words(stack: Stack) -> None:
     markdown = stack.zentoria("plan", "--format", "md").out
     assert len(markdown.encode()) <= 65_536
     assert "### Disturbances" in markdown and "### Drift" in markdown and "eve" not in markdown
+
+
+def check_secrets(stack: Stack, told: str) -> None:
+    """No password of the site is in a plan, and neither is the key of its fingerprints."""
+    secrets = json.loads((stack.folder / "secrets/stack/secrets.json").read_text())["secrets"]
+    assert "zentoria/site/fingerprints" in secrets
+    assert not [path for path, value in secrets.items() if value in told]

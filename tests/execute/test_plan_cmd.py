@@ -227,3 +227,13 @@ def test_a_mount_by_hand_goes_also_from_a_container_that_was_protected_by_hand(w
     assert listing() == {}
     after = world.node.root("GET", config)
     assert "mp5" not in after and "unused0" in after
+
+
+def test_what_was_rolled_back_inside_has_not_drifted() -> None:
+    record = applied.Applied({404: {"inside/release:x": "1", "config/memory": "2"}, 405: {"inside/release:x": "3"}})
+    found = applied.parse(applied_record.after_rollback(record.dump(), 404))
+    origins = applied.Origins(found, record.containers)
+    assert origins.of(404, "inside/release:x").value == "intent"
+    assert origins.of(404, "config/memory").value == "drift"
+    assert origins.of(405, "inside/release:x").value == "drift"
+    assert applied.parse(applied_record.after_rollback(None, 404)) == applied.Applied()

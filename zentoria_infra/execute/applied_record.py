@@ -92,6 +92,20 @@ def after(deployment: Deployment, plan: Plan, result: Result | None, content: by
     return before.with_these(now).dump()
 
 
+def after_rollback(content: bytes | None, vmid: int) -> bytes:
+    """The document after a container went back to an earlier release or snapshot: that it differs is intent.
+
+    Args:
+        content: the document before.
+        vmid: the container.
+    """
+    before = applied.parse(content) or Applied()
+    then = before.containers.get(vmid)
+    if then is None:
+        return before.dump()
+    return before.with_these({vmid: {key: one for key, one in then.items() if not _is_inside(key)}}).dump()
+
+
 def _is_inside(name: str) -> bool:
     return name.startswith("inside/")
 
