@@ -1,5 +1,6 @@
 """The shipped inventory against the lab's API with a token of least rights."""
 
+import dataclasses
 import threading
 import time
 from pathlib import Path
@@ -181,6 +182,20 @@ def test_the_digest_goes_with_the_first_change_only(node) -> None:
     result = found.run(stages)
     assert [ended.stage.id for ended in result.failed] == ["406:resize-rootfs"]
     assert Deployment(node.client(), wanted, NoInside()).plan()[1][0].vmid == 406
+
+
+def test_what_only_ssh_can_set_is_not_set_on_what_somebody_changed_meanwhile(node) -> None:
+    wanted = [
+        dataclasses.replace(c, features=frozenset({"nesting", "keyctl"})) if c.vmid == 410 else c
+        for c in bring_up(node).desired
+    ]
+    found = Deployment(node.client(), wanted, NoInside())
+    _, stages = found.plan()
+    assert next(stage.id for stage in stages) == "410:pct-set"
+    node.root("PUT", "/nodes/pve/lxc/410/config", memory=310)
+    result = found.run(stages)
+    assert "planned anew" in str(result.failed[0].error)
+    assert "keyctl" not in node.root("GET", "/nodes/pve/lxc/410/config")["features"]
 
 
 def test_a_run_waits_for_a_create_that_a_killed_run_left(node) -> None:

@@ -108,7 +108,7 @@ def plan(
                 deployment = deployment_of(inventory, proxmox)
                 if part is not None:
                     require_there(part, inventory, deployment.there() if part.needs else ())
-                    if chosen is Format.TEXT:
+                    if chosen is Format.TEXT and out != "-":
                         output.lines(explained(part, inventory))
                 found, stages = deployment.plan(vmids)
                 content, unread = recorded(site_state(inventory.site, proxmox, lambda text: None))

@@ -140,7 +140,7 @@ def _container_stages(
             digest = ""
     by_pct = tuple(a for a in attributes if a.via is Via.PCT)
     if by_pct:
-        stages.append(PctSet(*head("pct-set"), by_pct))
+        stages.append(PctSet(*head("pct-set"), by_pct, digest))
     if plan.start:
         # Default deny is on before a container first starts: its own rules, and the switch without which they sleep.
         stages.append(Start(*head("start", *switch)))
