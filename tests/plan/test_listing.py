@@ -172,6 +172,13 @@ def test_a_lost_flow_is_a_rule_less_and_its_connections() -> None:
     assert (rule.action, rule.after) == (Kind.DELETE, "")
     assert "-dport 5432" in rule.before
     assert found["datacenter/connections"].diff == "- a → b tcp/5432"
+    record = {
+        vmid: {"firewall/in:zt/row-7/a/b/tcp": "1", "firewall/out:zt/row-7/a/b/tcp": "1"} for vmid in (0, 401, 402)
+    }
+    asked = Basis(origins=Origins(Applied(record), {key: {} for key in record}))
+    anew = of_firewall(*staged(small(C_TO_B), applied()), asked)
+    assert anew["datacenter/connections"].origin is Origin.INTENT
+    assert anew["402/firewall/in:zt/row-7/a/b/tcp"].origin is Origin.INTENT
     plan, stages = staged(small(C_TO_B), applied())
     told = document(plan, list(stages.values()))
     assert (told.firewall.lost_flows, told.firewall.gained_flows) == (("a → b tcp/5432",), ())

@@ -136,6 +136,8 @@ def _shared(plan: Plan, stages: Sequence[AnyStage], basis: Basis) -> Iterator[Ch
         )
     yield from _firewall(0, DATACENTER, plan.datacenter, basis)
     if plan.cut:
+        lost = [(0, one.name) for one in object_changes(plan.datacenter.lost)]
+        lost += [(one.vmid, change.name) for one in plan for change in object_changes(one.firewall.lost)]
         yield Change(
             id=f"{DATACENTER}/connections",
             vmid=0,
@@ -144,7 +146,7 @@ def _shared(plan: Plan, stages: Sequence[AnyStage], basis: Basis) -> Iterator[Ch
             what="open connections",
             reason="flows are lost; their open connections are cut",
             diff="\n".join(f"- {flow.says}" for flow in plan.cut),
-            origin=_any(basis.origins, ((0, one.name) for one in object_changes(plan.datacenter.lost))),
+            origin=_any(basis.origins, lost),
         )
 
 
