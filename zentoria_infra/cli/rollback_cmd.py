@@ -10,9 +10,11 @@ from zentoria_infra.cli import output, progress
 from zentoria_infra.cli.applying import deployment_of, finish
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, complete_container, connect, inventory_of
 from zentoria_infra.cli.site_run import WaitOption, site_run
+from zentoria_infra.execute import applied_record
 from zentoria_infra.execute.inside import GuestsInside
 from zentoria_infra.execute.processes import who
 from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.plan import applied
 from zentoria_infra.plan.selection import vmids_of
 from zentoria_infra.plan.stage_types import RollBack
 
@@ -39,13 +41,15 @@ def rollback(
     if show:
         _show(inventory, vmid, as_json=as_json)
         return
-    with site_run(inventory, wait=wait) as at_work:
+    with site_run(inventory, wait=wait, documents=[applied.NAME]) as at_work:
         deployment = deployment_of(inventory, at_work.proxmox, firewall=False)
         deployment.require_ours(vmid)
         container = inventory.by_vmid(vmid)
         stages = (RollBack(vmid, container.name, f"{vmid}:rollback", (), to, who()),)
         with progress.shown(stages, as_json=as_json) as listen:
             result = at_work.carry_out(deployment, stages, listen)
+        before = at_work.lock.documents.get(applied.NAME)
+        at_work.lock.put(applied.NAME, applied_record.after_rollback(before, vmid))
         for ended in result.ended:
             for one in ended.report.changes if ended.report is not None and not as_json else ():
                 output.lines([f"{container.name}: {one.detail}"])
