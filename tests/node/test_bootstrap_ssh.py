@@ -229,12 +229,14 @@ class TestOverSsh:
         assert context.ssh_of(inventory.site) == SshTarget(sshd.host, ssh["host_key"], sshd.port, key_file=files.key)
         again = run()
         assert (again["changed"], len(again["same"])) == ([], 4)
-        assert "only Zentoria's own commands may be run here" in run(key=files.key)["why_not"]
+        assert "is in place" in run(key=files.key)["why_not"]
         gone = run(remove=True)
         assert len(gone["changed"]) == 5
+        assert FOREIGN in (node / "pve" / "authorized_keys").read_text()
+        (node / "pve" / "authorized_keys").write_text(f'command="echo no" {(node / "admin.pub").read_text()}')
+        assert "nothing was installed on the node: there is no root shell" in run()["why_not"]
         assert not files.key.exists()
         assert files.made() == ()
-        assert FOREIGN in (node / "pve" / "authorized_keys").read_text()
 
 
 LINE = 'restrict,command="x" ssh-ed25519 AAAA zentoria-gate:home'

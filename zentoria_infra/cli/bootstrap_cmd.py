@@ -179,13 +179,13 @@ def _ssh(inventory: Inventory, files: SiteFiles, root_key: Path | None, *, dry: 
         return {}
     if own is None:
         return {
-            "why_not": "the site pins no SSH host key: set `proxmox.ssh.host_key` to what `ssh-keygen -lf "
-            "/etc/ssh/ssh_host_ed25519_key.pub` says on the node's console, then run again"
+            "why_not": "nothing was installed on the node: the site pins no SSH host key. Set `proxmox.ssh.host_key` "
+            "to what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the node's console, then run again."
         }
     try:
         login = bootstrap_ssh.root_login(_root_targets(own, root_key))
     except NoShellError as error:
-        return {"why_not": f"{error.got}. What is there is left as it is. To put Zentoria's key there: {error.todo}"}
+        return {"why_not": _no_shell(own, error)}
     except ZentoriaError as error:
         return {"error": str(error), "code": int(error.exit_code)}
     try:
@@ -194,6 +194,18 @@ def _ssh(inventory: Inventory, files: SiteFiles, root_key: Path | None, *, dry: 
         return {"error": str(error), "code": int(error.exit_code)}
     finally:
         login.close()
+
+
+def _no_shell(own: SshTarget, error: NoShellError) -> str:
+    """What it means that the node runs no program of ours: the key may be in place already."""
+    try:
+        bootstrap_ssh.prove(own)
+    except ZentoriaError:
+        return f"nothing was installed on the node: {error.got}. To put Zentoria's key there: {error.todo}."
+    return (
+        f"the restricted key {own.key_file} is in place. Whether its list of containers is up to date was not looked "
+        f"at: for that, {error.todo}."
+    )
 
 
 def _root_targets(own: SshTarget, root_key: Path | None) -> list[SshTarget]:
@@ -275,7 +287,7 @@ def _report(
         if here and not remove:
             output.note(f"The secret of {what.full_token} is in {files.token}.")
         if "why_not" in ssh:
-            output.note(f"SSH: nothing was installed on the node: {ssh['why_not']}.")
+            output.note(f"SSH: {ssh['why_not']}")
     if not here and not dry and not remove:
         output.note(
             f"The secret of {what.full_token} is not on this machine: bring the file {files.token} here, or make the "
