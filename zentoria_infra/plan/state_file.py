@@ -40,7 +40,7 @@ class InvalidFileError(ZentoriaError):
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
 class ContainerState(_Model):
