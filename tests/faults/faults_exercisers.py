@@ -70,6 +70,7 @@ class Exerciser:
         lost: what is done after a lost answer.
         variant: tells several of one endpoint apart.
         names: what an error must name.
+        needs: whether a server has the endpoint at all.
     """
 
     verb: str
@@ -81,6 +82,7 @@ class Exerciser:
     lost: Lost = Lost.REPEATED
     variant: str = ""
     names: Callable[[Case], str] = lambda case: ""
+    needs: Callable[[World], bool] = lambda world: True
 
     @property
     def key(self) -> tuple[str, str]:
@@ -245,6 +247,25 @@ def is_gone(case: Case) -> None:
     assert volumes(case) == []
 
 
+def two_containers(case: Case) -> None:
+    """The case's own with a volume, and another one."""
+    sized_container(case)
+    case.world.root("PUT", f"/nodes/{NODE}/lxc/{case.number}/config", mp0="local:1,mp=/data,backup=1")
+    case.world.backend.add_container(next(case.world.number))
+
+
+def hand_over(case: Case) -> None:
+    case.client.write.hand_over(case.number, "mp0", case.number + 1)
+
+
+def is_handed_over(case: Case) -> None:
+    assert "mp0" not in case.config
+    there = case.world.root("GET", f"/nodes/{NODE}/lxc/{case.number + 1}/config")
+    assert {"mp=/data", "backup=1", "size=1G"} <= set(there["mp0"].split(","))
+    assert f"vm-{case.number + 1}-disk-" in there["mp0"]
+    assert volumes(case) == [case.config["rootfs"].partition(",")[0]]
+
+
 def guests() -> Iterator[Exerciser]:
     """The life of a container."""
     yield Exerciser(
@@ -277,6 +298,10 @@ def guests() -> Iterator[Exerciser]:
     ):
         act: Step = lambda case, action=action: getattr(case.client.write, action)(case.number)  # noqa: E731
         yield Exerciser("POST", f"{GUEST}/status/{action}", act, before, check=after, lost=lost, names=number)
+    yield Exerciser(
+        "POST", GUEST + "/move_volume", hand_over, two_containers, check=is_handed_over, lost=Lost.LOOKED, names=number,
+        needs=lambda world: world.backend.moves_volumes,
+    )  # fmt: skip
     gone: Step = lambda case: case.client.write.destroy(case.number)  # noqa: E731
     yield Exerciser("DELETE", GUEST, gone, own_container, destroy_again, is_gone, lost=Lost.LOOKED, names=number)
 

@@ -26,7 +26,7 @@ from zentoria_infra.proxmox.gates import Gates
 from zentoria_infra.proxmox.observe import Observer
 from zentoria_infra.proxmox.secret import Secret
 from zentoria_infra.proxmox.tasks import Pace
-from zentoria_infra.proxmox.write import Writer
+from zentoria_infra.proxmox.volumes import VolumeWriter
 
 NODE = "pve1"
 TEMPLATE = "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.gz"
@@ -46,7 +46,7 @@ class Client:
         gates = Gates()
         pace = Pace(first=0.001, longest=0.004, deadline=deadline)
         self.observe = Observer(self.read, endpoint.node)
-        self.write = Writer(self.connection, self.observe, gates, pace=pace, sleep=_soon)
+        self.write = VolumeWriter(self.connection, self.observe, gates, pace=pace, sleep=_soon)
         self.firewall = FirewallObserver(self.read, endpoint.node)
         self.write_firewall = FirewallWriter(self.connection, self.firewall, gates, sleep=_soon)
 
@@ -90,6 +90,8 @@ class Backend(Protocol):
     url: str
     token: tuple[str, str, str]
     password: str
+    moves_volumes: bool
+    """Whether it can move volumes between containers."""
     has_access: bool
     """Whether its lists of users, roles and rights show what was written."""
 
@@ -104,6 +106,7 @@ class LabBackend:
     name = "lab"
     password = PASSWORD
     has_access = True
+    moves_volumes = True
 
     def __init__(self, folder: Path) -> None:
         self._lab = Lab(folder)
@@ -123,6 +126,7 @@ class FakePveBackend:
     name = "fakepve"
     password = CANARY + "-password"
     has_access = False
+    moves_volumes = False
 
     def __init__(self) -> None:
         self.token = ("root@pam", "test", CANARY + "-token")

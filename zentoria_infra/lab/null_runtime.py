@@ -99,6 +99,18 @@ class NullRuntime:
         if path.parent != self._images and path.parent.is_dir() and not any(path.parent.iterdir()):
             path.parent.rmdir()
 
+    def rename(self, volume: str, new: str) -> None:
+        """See ``GuestRuntime``."""
+        path, target = self._volume(volume), self._volume(new)
+        if not path.exists():
+            raise RuntimeFailure(f"volume '{volume}' does not exist")
+        if target.exists():
+            raise RuntimeFailure(f"disk image '{target}' already exists")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
     def grow(self, vmid: int, key: str, volume: str, size: int) -> None:
         """See ``GuestRuntime``."""
         path = self._volume(volume)

@@ -73,6 +73,10 @@ class GuestRuntime(Protocol):
         """Remove a volume. A missing one is no error."""
         ...
 
+    def rename(self, volume: str, new: str) -> None:
+        """Give a volume that is not in use another name. Raises RuntimeFailure when it is not there, or the new is."""
+        ...
+
     def grow(self, vmid: int, key: str, volume: str, size: int) -> None:
         """Grow a volume (``key`` is ``rootfs`` or ``mpN``) to ``size`` bytes, online when it is mounted."""
         ...

@@ -15,7 +15,7 @@ from zentoria_infra.proxmox.pct import Pct
 from zentoria_infra.proxmox.ssh import SshConnection, SshTarget
 from zentoria_infra.proxmox.stats import CallStats
 from zentoria_infra.proxmox.tasks import Pace
-from zentoria_infra.proxmox.write import Writer
+from zentoria_infra.proxmox.volumes import VolumeWriter
 
 
 class Proxmox:
@@ -45,7 +45,7 @@ class Proxmox:
         self._connection = Connection(endpoint, credentials, retry=retry)
         self._gates = Gates(creates_per_storage)
         self.observe = Observer(self._connection.reader(), endpoint.node)
-        self.write = Writer(self._connection, self.observe, self._gates, pace=pace)
+        self.write = VolumeWriter(self._connection, self.observe, self._gates, pace=pace)
         self.firewall = FirewallObserver(self._connection.reader(), endpoint.node)
         self.write_firewall = FirewallWriter(self._connection, self.firewall, self._gates)
         self._pct = Pct(ssh, self._gates) if ssh is not None else None

@@ -113,6 +113,9 @@ def _guests() -> Iterator[ApiCall]:
     yield ApiCall("POST", "/nodes/{node}/lxc", "create a container", make, task=True, repeatable=False)
     yield ApiCall("PUT", _GUEST + "/config", "change a container", change, repeatable=False)
     yield ApiCall("PUT", _GUEST + "/resize", "grow a volume", grow, task=True, repeatable=False)
+    move = (*_on("/vms/{vmid}", "VM.Config.Disk"), *_SPACE)
+    over = "move a volume to another container"
+    yield ApiCall("POST", _GUEST + "/move_volume", over, move, task=True, repeatable=False)
     for action in ("start", "stop", "shutdown", "reboot"):
         path = f"{_GUEST}/status/{action}"
         yield ApiCall("POST", path, f"{action} a container", _POWER, task=True, repeatable=False)

@@ -193,15 +193,17 @@ class Writer:
         vmid: int,
         *,
         purge: bool = True,
+        unreferenced: bool = True,
         node: str | None = None,
         progress: tasks.Progress | None = None,
     ) -> None:
         """Remove a stopped container and its volumes; with ``purge`` also from jobs, pools and ACLs.
 
+        ``unreferenced`` removes volumes of its name too that its configuration does not speak of.
         Proxmox removes its firewall file with it. It is not stopped first: that is a decision of the caller.
         """
         where = self._node(node)
-        params = {"purge": purge, "destroy-unreferenced-disks": True}
+        params = {"purge": purge, "destroy-unreferenced-disks": unreferenced}
         with self._gates.vmid(vmid):
             self._locked(
                 lambda: self._lost_and_found(

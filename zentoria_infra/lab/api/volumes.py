@@ -50,9 +50,7 @@ def allocate(node: Node, vmid: int, storage: str, gib: str, reserved: Iterable[s
         raise internal(f"storage '{storage}' holds no containers in this lab, only '{LOCAL}' does")
     size = new_size(gib)
     with node.locks.hold(f"/var/lock/pve-manager/pve-storage-{storage}", wait=60.0):
-        taken = {*node.runtime.volumes(), *reserved}
-        numbers = {int(match[2]) for name in taken if (match := _OWNED.fullmatch(name)) and int(match[1]) == vmid}
-        number = next(count for count in range(len(numbers) + 1) if count not in numbers)
+        number = _free_number(vmid, {*node.runtime.volumes(), *reserved})
         kind_name, suffix = ("vm", "raw") if size else ("subvol", "subvol")
         name = f"{vmid}/{kind_name}-{vmid}-disk-{number}.{suffix}"
         path = node.layout.storage / "images" / name
@@ -60,6 +58,27 @@ def allocate(node: Node, vmid: int, storage: str, gib: str, reserved: Iterable[s
             log(f"Formatting '{path}', fmt=raw size={size} preallocation=off")
         node.runtime.allocate(name, size)
     return f"{storage}:{name}", size
+
+
+def _free_number(vmid: int, taken: Iterable[str]) -> int:
+    numbers = {int(match[2]) for name in taken if (match := _OWNED.fullmatch(name)) and int(match[1]) == vmid}
+    return next(count for count in range(len(numbers) + 1) if count not in numbers)
+
+
+def rename(node: Node, volid: str, vmid: int) -> str:
+    """Make a volume another container's: its name says whose it is. Gives the new id; what is on it stays.
+
+    Raises a 500 Fault for a storage that cannot.
+    """
+    storage, name = split(volid)
+    if storage != LOCAL:
+        raise internal("Storage does not support moving of this disk to another container")
+    with node.locks.hold(f"/var/lock/pve-manager/pve-storage-{storage}", wait=60.0):
+        number = _free_number(vmid, node.runtime.volumes())
+        kind_name, suffix = ("subvol", "subvol") if name.endswith(".subvol") else ("vm", "raw")
+        new = f"{vmid}/{kind_name}-{vmid}-disk-{number}.{suffix}"
+        node.runtime.rename(name, new)
+    return f"{storage}:{new}"
 
 
 def free(node: Node, volid: str) -> None:

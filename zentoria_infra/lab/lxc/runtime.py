@@ -195,6 +195,10 @@ class LxcRuntime:
         """See :class:`GuestRuntime`."""
         self._store.free(volume)
 
+    def rename(self, volume: str, new: str) -> None:
+        """See :class:`GuestRuntime`."""
+        self._store.rename(volume, new)
+
     def grow(self, vmid: int, key: str, volume: str, size: int) -> None:
         """See :class:`GuestRuntime`."""
         self._store.grow(volume, size)

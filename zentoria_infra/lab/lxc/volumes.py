@@ -93,6 +93,28 @@ class VolumeStore:
         with contextlib.suppress(OSError):  # other volumes of the guest may still be in its folder
             image.parent.rmdir()
 
+    def rename(self, volume: str, new: str) -> None:
+        """Give a volume another name; what is on it stays as it is.
+
+        Raises:
+            RuntimeFailure: it is not there or in use, or there is one of the new name.
+        """
+        image, target = self._image(volume), self._image(new)
+        if not image.exists():
+            raise RuntimeFailure(f"volume 'local:{volume}' does not exist")
+        if target.exists():
+            raise RuntimeFailure(f"unable to rename image: {target} already exists")
+        if self._loops and attached(image):
+            raise RuntimeFailure(f"unable to rename image: {image} is in use")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        content = self._content(volume)
+        if content.exists():
+            self._content(new).parent.mkdir(parents=True, exist_ok=True)
+            content.rename(self._content(new))
+        image.rename(target)
+        with contextlib.suppress(OSError):  # other volumes of the guest may still be in its folder
+            image.parent.rmdir()
+
     def mount(self, volume: str, target: Path, read_only: bool = False) -> None:
         """Mount a volume on a host's folder, which is made; once mounted, nothing happens.
 

@@ -12,6 +12,7 @@ from zentoria_infra.lab.api.endpoints import (
     lxcconfig,
     lxccreate,
     lxcstatus,
+    lxcvolumes,
     network,
     pools,
     storage,
@@ -21,6 +22,6 @@ from zentoria_infra.lab.api.endpoints import (
 from zentoria_infra.lab.api.routing import Route
 
 _MODULES = (version, access, acl, pools, cluster, tasks, network, storage, firewall, firewallrules, firewallsets,
-            lxccreate, lxcconfig, lxcstatus)  # fmt: skip
+            lxccreate, lxcconfig, lxcstatus, lxcvolumes)  # fmt: skip
 ALL: list[Route] = [route for module in _MODULES for route in module.routes.routes]
 """Every endpoint that is served."""
