@@ -70,6 +70,7 @@ class Exerciser:
         lost: what is done after a lost answer.
         variant: tells several of one endpoint apart.
         names: what an error must name.
+        late: whether something is carried out before the endpoint is called, whatever it then says.
         needs: whether a server has the endpoint at all.
     """
 
@@ -83,6 +84,7 @@ class Exerciser:
     variant: str = ""
     names: Callable[[Case], str] = lambda case: ""
     needs: Callable[[World], bool] = lambda world: True
+    late: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -145,7 +147,7 @@ def reading() -> Iterator[Exerciser]:
     # A look at a task belongs to a change: whatever happens to it, the change goes on at the node.
     yield Exerciser(
         "GET", "/nodes/{node}/tasks/{upid}/status", lambda case: case.client.write.start(case.number),
-        own_container, check=is_running, names=number,
+        own_container, check=is_running, names=number, late=True,
     )  # fmt: skip
 
 

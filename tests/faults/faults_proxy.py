@@ -24,7 +24,7 @@ from requests.adapters import HTTPAdapter
 from zentoria_infra.proxmox.endpoints import ENDPOINTS, ApiCall
 
 API = "/api2/json"
-PATIENCE = 0.02
+PATIENCE = 0.01
 """Seconds that a client waits for the answer that is held back; only for that one."""
 LOG = ("this line is of the task's log", "and this is its end")
 _NO_LINGER = struct.pack("ii", 1, 0)

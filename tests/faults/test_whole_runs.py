@@ -16,7 +16,6 @@ from faults_kinds import (
     NO_NODE,
     NO_NODE_STAYS,
     NO_QUORUM,
-    RESET,
     SILENCE,
     TASK_LOCK,
     UNAUTHORIZED,
@@ -155,7 +154,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory, pki: Pki) -> Iterator[Sit
     made.close()
 
 
-READ_FAULTS = (UNAUTHORIZED, DENIED, LOCK_STAYS, NO_NODE_STAYS, SILENCE, RESET, NO_QUORUM)
+READ_FAULTS = (DENIED, LOCK_STAYS, NO_NODE_STAYS, SILENCE)
 
 
 @pytest.mark.parametrize("fault", READ_FAULTS, ids=lambda one: one.title)
