@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from faults_kinds import FAULTS, LEGEND, Fault
 
 _SHORT = {"again": "ok", "error": "err", "n-a": "-", "FAILS": "FAIL"}
+
+
+_FEW = 3
+"""Reads that are alike are one row, when they are more."""
 
 
 class Table:
@@ -27,13 +32,26 @@ class Table:
         if not self._cells:
             return
         rows: dict[tuple[str, tuple[str, ...]], None] = {}
+        alike: dict[tuple[str, ...], list[str]] = {}
         for title, cells in self._cells.items():
             values = tuple("/".join(dict.fromkeys(cells.get(one.title, {}).values())) or "?" for one in FAULTS)
             rows[_short(title), values] = None
+        for title, values in rows:
+            if title.startswith("GET "):
+                alike.setdefault(values, []).append(title)
+        for values, titles in alike.items():
+            if len(titles) > _FEW:
+                for title in titles:
+                    del rows[title, values]
+                rows = {(f"GET: {len(titles)} that are alike (1)", values): None} | rows
         width = max(len(title) for title, _ in rows)
         yield f"{'':{width}} " + " ".join(f"{one.title:>6}" for one in FAULTS)
         for title, values in rows:
             yield f"{title:{width}} " + " ".join(f"{one:>6}" for one in values)
+        for titles in alike.values():
+            if len(titles) > _FEW:
+                names = ", ".join(one.removeprefix("GET ") for one in titles)
+                yield from textwrap.wrap(f"(1) {names}.", 140, break_on_hyphens=False)
         yield "ok: done in the same run, where it is safe; err: a clear error; then the next run completes it. "
         yield f"-: {', '.join(sorted(self._reasons))}. Faults:"
         yield from LEGEND
