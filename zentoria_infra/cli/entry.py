@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
 from zentoria_infra.errors import ExitCode
 
+COLLECT = (50_000, 20, 50)
+"""How seldom circles of garbage are looked for. What is made of an inventory has none, and lives until the end: with
+Python's own numbers, a third of the time with 1,700 containers went into looking through it again and again."""
+
 
 def run() -> None:
     """Entry point of the console script."""
+    gc.set_threshold(*COLLECT)
     try:
         from zentoria_infra.cli import main
     except KeyboardInterrupt:

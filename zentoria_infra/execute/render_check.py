@@ -167,7 +167,11 @@ def say(checked: Sequence[Checked]) -> Iterator[str]:
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         more = f"; more would need {wants}" if wants and level is not Level.TOOL else ""
         yield f"  {len(some):4} {words}{more}: {shown}"
+    told: dict[tuple[str, str], list[Checked]] = {}
     for one in checked:
         if one.level is Level.FAILED:
-            yield f"{one.file.where}: {one.by} says:"
-            yield from (f"    {line}" for line in one.said.splitlines()[:12])
+            told.setdefault((one.by, one.said), []).append(one)
+    for (by, said), some in told.items():
+        more = f" and {len(some) - 1} more" if len(some) > 1 else ""
+        yield f"{some[0].file.where}{more}: {by} says:"
+        yield from (f"    {line}" for line in said.splitlines()[:12])

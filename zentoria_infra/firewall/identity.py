@@ -11,8 +11,8 @@ OPENING = f"{PREFIX}opening/"
 
 def identity(comment: str) -> str:
     """The identity in a comment, as ``zt/row-7/backend/db/tcp``; empty for what is not ours."""
-    word = comment.split(maxsplit=1)[0] if comment.strip() else ""
-    return word if word.startswith(PREFIX) else ""
+    text = comment.lstrip()
+    return text.split(maxsplit=1)[0] if text.startswith(PREFIX) else ""
 
 
 def is_ours(comment: str) -> bool:

@@ -67,16 +67,16 @@ class Parties:
     vmids: dict[str, int]
     attachments: dict[str, tuple[Attachment, ...]]
     others: tuple[Party, ...]
+    _by_name: dict[str, Party] = dataclasses.field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __iter__(self) -> Iterator[Party]:
         return iter((*self.containers, *self.others))
 
     def by_name(self, name: str) -> Party:
         """The party of that name. Raises KeyError."""
-        for party in self:
-            if party.name == name:
-                return party
-        raise KeyError(name)
+        if not self._by_name:  # made at the first question
+            self._by_name.update((party.name, party) for party in reversed(tuple(self)))
+        return self._by_name[name]
 
 
 def parties_of(inventory: Inventory) -> Parties:

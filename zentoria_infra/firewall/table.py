@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
@@ -130,7 +131,8 @@ class _Pattern(NamedTuple):
     parts: tuple[tuple[Spans, int], ...]
 
 
-def _first_match(lines: Sequence[tuple[bool, Spans]]) -> _Pattern:
+@functools.lru_cache(maxsize=16384)  # containers that are alike have the same patterns
+def _first_match(lines: tuple[tuple[bool, Spans], ...]) -> _Pattern:
     open_, total = ANY, NOTHING
     parts: list[tuple[Spans, int]] = []
     for index, (accept, services) in enumerate(lines):

@@ -45,7 +45,7 @@ def _ends(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
             ("source", flow.source, {ALL, INTERNET}),
             ("destination", flow.destination, {ALL}),
         ):
-            if name not in known | words:
+            if name not in known and name not in words:
                 at = inventory.position("zones", f"flows.{number}.{key}")
                 yield problem(at, f"there is no container '{name}'{nearest(name, known | words)}")
         if flow.source == flow.destination != ALL:

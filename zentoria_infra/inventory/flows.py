@@ -68,6 +68,10 @@ def expand_flows(inventory: Inventory) -> tuple[ExpandedFlow, ...]:
     ``all`` becomes every other container; ``exposes`` becomes the ports of these kinds that each destination
     declares (a container that exposes none takes no part). Names that no container has are passed over.
     """
+    return inventory.remembered("flows", lambda: _flows(inventory))
+
+
+def _flows(inventory: Inventory) -> tuple[ExpandedFlow, ...]:
     by_name = {container.name: container for container in inventory.containers}
     found: list[ExpandedFlow] = []
     for number, flow in enumerate(inventory.flows):
@@ -105,6 +109,10 @@ def expand_needs(inventory: Inventory) -> tuple[ExpandedNeed, ...]:
     A need without ``ports`` and ``exposes`` means every port of the target that is more than metrics. Targets that
     do not exist are passed over (the validator names them).
     """
+    return inventory.remembered("needs", lambda: _needs(inventory))
+
+
+def _needs(inventory: Inventory) -> tuple[ExpandedNeed, ...]:
     by_name: dict[str, list[Container]] = {}
     for container in inventory.containers:
         by_name.setdefault(container.name, []).append(container)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
@@ -49,6 +49,8 @@ __all__ = [
     "PortRange", "ProxmoxSite", "PublicNic", "PypiComponent", "Resources", "Service", "Site", "SshSite", "Startup",
     "UrlComponent", "Volume", "WorkspaceComponent", "Zone", "Zones",
 ]  # fmt: skip
+
+_Found = TypeVar("_Found")
 
 AbsolutePath = Annotated[str, matching(r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$", "an absolute path")]
 SecretPath = Annotated[str, matching(r"^zentoria(/[a-z0-9_-]+)+$", "a secret path as zentoria/db/password")]
@@ -324,7 +326,7 @@ class Inventory(Model):
     containers: tuple[Container, ...]
     positions: Any = Field(default=NoPositions(), exclude=True, repr=False)
     """A :class:`Positions`."""
-    _index: tuple[tuple[Container, ...], dict[str | int, Container]] | None = PrivateAttr(default=None)
+    _memory: tuple[tuple[object, ...], dict[str, Any]] | None = PrivateAttr(default=None)
 
     def by_vmid(self, vmid: int) -> Container:
         """The container with that VMID. Raises KeyError."""
@@ -336,13 +338,26 @@ class Inventory(Model):
 
     def _known(self) -> dict[str | int, Container]:
         """Containers by all that they are called, made at the first question."""
-        if self._index is None or self._index[0] is not self.containers:  # a copy may have other containers
-            found: dict[str | int, Container] = {}
-            for one in self.containers:
-                for key in (one.vmid, one.name, one.hostname, str(one.vmid)):
-                    found.setdefault(key, one)
-            self._index = (self.containers, found)
-        return self._index[1]
+        return self.remembered("known", self._names)
+
+    def _names(self) -> dict[str | int, Container]:
+        found: dict[str | int, Container] = {}
+        for one in self.containers:
+            for key in (one.vmid, one.name, one.hostname, str(one.vmid)):
+                found.setdefault(key, one)
+        return found
+
+    def remembered(self, what: str, make: Callable[[], _Found]) -> _Found:
+        """Something that follows from containers, flows and positions alone: made at the first question."""
+        basis = (self.containers, self.flows, self.positions)
+        # a copy may have others
+        if self._memory is None or any(one is not other for one, other in zip(self._memory[0], basis, strict=True)):
+            self._memory = (basis, {})
+        memory = self._memory[1]
+        if what not in memory:
+            memory[what] = make()
+        found: _Found = memory[what]
+        return found
 
     def network(self, name: str) -> Network:
         """The network of that name. Raises KeyError."""

@@ -288,6 +288,11 @@ def find(node: Node, path: tuple[PathStep, ...]) -> Found:
     return Found(node, key, key_at, used)
 
 
+@functools.lru_cache(maxsize=8192)
+def _steps(path: str) -> tuple[PathStep, ...]:
+    return tuple(int(step) if step.isdigit() else step for step in path.split(".") if step)
+
+
 class SectionPositions:
     """Positions by section: ``site``, ``zones``, ``container 404``."""
 
@@ -299,8 +304,7 @@ class SectionPositions:
         root = self._sections.get(section)
         if root is None:
             return Position(section)
-        steps: list[PathStep] = [int(step) if step.isdigit() else step for step in path.split(".") if step]
-        found = find(root, tuple(steps))
+        found = find(root, _steps(path))
         whole = found.key_at is not None and isinstance(found.node.value, (dict, list))
         return found.key_at if whole and found.key_at else found.node.at
 

@@ -30,7 +30,8 @@ def lost_flows(before: Configuration, after: Configuration, parties: Parties) ->
     """
     filters = Filters()
     was, will = Network(before, parties, filters).matrix(), Network(after, parties, filters).matrix()
-    there = {name for name, vmid in parties.vmids.items() if any(guest.vmid == vmid for guest in before.guests)}
+    known = {guest.vmid for guest in before.guests}
+    there = {name for name, vmid in parties.vmids.items() if vmid in known}
     found: list[LostFlow] = []
     open_before: set[str] = set()
     for (source, destination), services in was.items():
