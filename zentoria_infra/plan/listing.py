@@ -15,7 +15,7 @@ from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, E
 from zentoria_infra.plan.document_model import Change, Disturbs, Kind, Origin, Privilege, Totals, Unknown
 from zentoria_infra.plan.listing_firewall import count_objects, object_changes
 from zentoria_infra.plan.privileges import Need, change_needs, firewall_needs, stage_needs
-from zentoria_infra.plan.stage_types import DATACENTER, AnyStage, Converge, Create, Destroy, Restart, Start, SwitchOn
+from zentoria_infra.plan.stage_types import DATACENTER, AnyStage, Converge, Create, Restart, Start, SwitchOn
 
 _FRESH = (Action.CREATE, Action.REPLACE)
 _DISTURBS = {Effect.NONE: Disturbs.NONE, Effect.RESTART: Disturbs.CONTAINER, Effect.REPLACE: Disturbs.REPLACEMENT}
@@ -74,7 +74,7 @@ def changes_of(plan: Plan, stages: Sequence[AnyStage], basis: Basis = NOTHING_EL
         by_vmid.setdefault(stage.vmid, []).append(stage)
     found = [*_shared(plan, by_vmid.get(0, []), basis)]
     for container in plan:
-        found += _Container(container, by_vmid.get(container.vmid, []), basis).changes()
+        found += _Container(container, by_vmid.get(container.vmid, []), basis).listed()
     return tuple(_unique(found))
 
 
@@ -181,7 +181,14 @@ class _Container:
         self._stages = stages
         self._basis = basis
 
-    def changes(self) -> Iterator[Change]:
+    def listed(self) -> list[Change]:
+        """All changes; putting away what an earlier run has left goes by the plan's reason."""
+        found = list(self._changes())
+        if not found and self._plan.changes:
+            found.append(self._change("container", Kind.RUN, "container", self._plan.reason, needs=self._needs()))
+        return found
+
+    def _changes(self) -> Iterator[Change]:
         plan = self._plan
         match plan.action:
             case Action.NONE:
@@ -231,8 +238,9 @@ class _Container:
         )
 
     def _needs(self, *kinds: type[AnyStage]) -> Iterator[Need]:
+        """What the stages of some kinds need; without any, all of them."""
         for stage in self._stages:
-            if isinstance(stage, kinds):
+            if not kinds or isinstance(stage, kinds):
                 yield from stage_needs(stage, self._basis.pool)
 
     def _replacement(self) -> Change:
@@ -245,7 +253,7 @@ class _Container:
             Kind.REPLACE,
             "container",
             f"{plan.reason}{lost}",
-            needs=self._needs(Destroy, Create),
+            needs=self._needs(),
             disturbs=Disturbs.REPLACEMENT,
             blames=blames,
             before=plan.hostname,
@@ -363,11 +371,10 @@ class _Container:
         disturbs = Disturbs.SERVICE if one.restarts or action is Kind.STOP else Disturbs.NONE
         if one.reloads and disturbs is Disturbs.NONE:
             disturbs = Disturbs.RELOAD
-        kind, _, rest = one.id.partition(":")
         return self._change(
             f"inside/{one.id}",
             action,
-            f"{kind} {rest}" if rest else kind,
+            one.id.replace(":", " ", 1),
             one.detail or "it differs",
             needs=needs,
             disturbs=disturbs,
