@@ -1,4 +1,4 @@
-"""``make bench``: the growth of the firewall's proof; cold `up`, no-change `up`, a redeploy under load, in a lab.
+"""``make bench``: how commands and the proof grow; cold `up`, no-change `up`, a redeploy under load, in a lab.
 
 Prints a table and writes JSON to the file named by ``--json``. Nothing here is a test: times depend on the machine.
 """
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.bench.commands_growth import commands_growth
 from tests.bench.growth import growth
 from tests.support.stack import RequestLoop, Run, Stack, no_lxc
 
@@ -41,6 +42,7 @@ def main() -> int:
         print(missing, file=sys.stderr)
     else:
         found |= _stack(options.repeat)
+    found |= commands_growth()
     # After it: a child's peak memory begins with that of the process that makes it.
     found |= growth()
     _print(found)
