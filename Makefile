@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SERVICES := $(patsubst %/pyproject.toml,%,$(wildcard services/*/pyproject.toml))
 # What real LXC guests need on this machine; without root they are only named.
 DEBIAN_PACKAGES := lxc lxcfs mmdebstrap uidmap zstd openssh-server openssh-client iproute2 e2fsprogs kmod gpgv \
-	util-linux mount procps hostname iptables ipset conntrack
+	util-linux mount procps hostname iptables ipset conntrack nftables
 
 .PHONY: help setup up down test test-fast lint lock bench clean
 
