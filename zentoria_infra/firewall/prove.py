@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from zentoria_infra.firewall import services as words
 from zentoria_infra.firewall.addresses import EVERYWHERE
@@ -48,6 +48,8 @@ class Proof:
     intervals: int
     differences: tuple[Difference, ...]
     not_judged: int = 0
+    allowed: Mapping[tuple[str, str], Spans] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    """What each party may send to each other one, as :meth:`~zentoria_infra.firewall.network.Network.matrix` has it."""
 
     @property
     def holds(self) -> bool:
@@ -65,11 +67,13 @@ def prove(compiled: Compiled, parties: Parties, configuration: Configuration | N
     """
     network = Network(configuration or assumed(compiled), parties, Filters())
     containers, others = len(parties.containers), len(parties.others)
+    allowed = network.matrix()
     return Proof(
         pairs=containers * (containers - 1) + 2 * containers * others,
-        intervals=sum(len(one) for one in network.matrix().values()),
+        intervals=sum(len(one) for one in allowed.values()),
         differences=_Prover(compiled, network).run(),
         not_judged=others * (others - 1),
+        allowed=allowed,
     )
 
 

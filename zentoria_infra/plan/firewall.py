@@ -12,6 +12,7 @@ from zentoria_infra.firewall.identity import OPENING
 from zentoria_infra.firewall.intent import Compiled
 from zentoria_infra.firewall.network import assumed
 from zentoria_infra.firewall.parties import Parties
+from zentoria_infra.firewall.spans import Spans
 from zentoria_infra.firewall.steps import DropRule, InsertRule, Step, UpdateRule, same_rule
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan.between import made_safe
@@ -36,6 +37,8 @@ class DesiredFirewall:
     compiled: Compiled
     opened: Compiled
     parties: Parties
+    allowed: Mapping[tuple[str, str], Spans] | None = dataclasses.field(default=None, repr=False, compare=False)
+    """What ``compiled`` allows, where its proof has said so already."""
 
     def opening(self, vmid: int) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
         """The steps that open a container's package sources, and those that close them again.
@@ -70,7 +73,7 @@ class DesiredFirewall:
     @cached_property
     def openings(self) -> tuple[LostFlow, ...]:
         """What all containers together may reach while their package sources are open, and not otherwise."""
-        return lost_flows(assumed(self.opened), assumed(self.compiled), self.parties)
+        return lost_flows(assumed(self.opened), assumed(self.compiled), self.parties, self.allowed)
 
     def through(self, vmid: int) -> tuple[LostFlow, ...]:
         """What one container may reach while its package sources are open, and not otherwise."""

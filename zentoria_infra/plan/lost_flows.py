@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from zentoria_infra.firewall.config import Configuration
 from zentoria_infra.firewall.network import Filters, Network
@@ -18,7 +18,12 @@ _MANY = 16
 """A pair that loses more intervals than this loses all of its connections; those still allowed go on as new ones."""
 
 
-def lost_flows(before: Configuration, after: Configuration, parties: Parties) -> tuple[LostFlow, ...]:
+def lost_flows(
+    before: Configuration,
+    after: Configuration,
+    parties: Parties,
+    allowed: Mapping[tuple[str, str], Spans] | None = None,
+) -> tuple[LostFlow, ...]:
     """The flows that end, by pair of parties; pure.
 
     A container that was not filtered at all loses too much to name: all of its connections are cut, once each way.
@@ -27,9 +32,11 @@ def lost_flows(before: Configuration, after: Configuration, parties: Parties) ->
         before: as it is; containers that do not exist yet are not in it.
         after: as it shall be.
         parties: who there is.
+        allowed: what ``after`` allows by pair of parties, where it is known already.
     """
     filters = Filters()
-    was, will = Network(before, parties, filters).matrix(), Network(after, parties, filters).matrix()
+    was = Network(before, parties, filters).matrix()
+    will = allowed if allowed is not None else Network(after, parties, filters).matrix()
     known = {guest.vmid for guest in before.guests}
     there = {name for name, vmid in parties.vmids.items() if vmid in known}
     found: list[LostFlow] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from zentoria_infra.errors import RefusedError
 from zentoria_infra.firewall.compile import compile_firewall
 from zentoria_infra.firewall.parties import parties_of
@@ -20,8 +22,7 @@ def proven_firewall(inventory: Inventory) -> DesiredFirewall:
     desired = DesiredFirewall(
         compile_firewall(inventory), compile_firewall(inventory, everybody), parties_of(inventory)
     )
-    require_proof(desired)
-    return desired
+    return dataclasses.replace(desired, allowed=require_proof(desired).allowed)
 
 
 def require_proof(desired: DesiredFirewall) -> Proof:
