@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.stack import ROOT
-from zentoria_infra.errors import AuthError, UnreachableError
+from zentoria_infra.errors import AuthError, RefusedError, UnreachableError
 from zentoria_infra.execute.inside import GuestsInside
 from zentoria_infra.guest import protocol
 from zentoria_infra.guest.state import GuestReport, GuestState
@@ -56,3 +56,11 @@ def test_neither_what_cannot_get_better_nor_a_change_is_repeated(monkeypatch, er
     with pytest.raises(UnreachableError):
         inside.apply(404, print) if apply else inside.check(404)
     assert len(modes) == 1
+
+
+@pytest.mark.parametrize(("vmid", "inside", "words"), [(410, True, "Debian packages"), (401, False, "inside")])
+def test_there_must_be_something_to_roll_back(monkeypatch, vmid, inside, words) -> None:
+    found, _ = guests(monkeypatch, [])
+    found._proxmox.has_ssh = inside
+    with pytest.raises(RefusedError, match=words):
+        found.require_releases(vmid)

@@ -44,6 +44,7 @@ def rollback(
     with site_run(inventory, wait=wait, documents=[applied.NAME]) as at_work:
         deployment = deployment_of(inventory, at_work.proxmox, firewall=False)
         deployment.require_ours(vmid)
+        GuestsInside(inventory, at_work.proxmox).require_releases(vmid)
         container = inventory.by_vmid(vmid)
         stages = (RollBack(vmid, container.name, f"{vmid}:rollback", (), to, who()),)
         with progress.shown(stages, as_json=as_json) as listen:
@@ -59,7 +60,9 @@ def rollback(
 def _show(inventory: Inventory, vmid: int, *, as_json: bool) -> None:
     with connect(inventory.site) as proxmox:
         deployment_of(inventory, proxmox, firewall=False).require_ours(vmid)
-        found = GuestsInside(inventory, proxmox).releases(vmid)
+        inside = GuestsInside(inventory, proxmox)
+        inside.require_releases(vmid)
+        found = inside.releases(vmid)
     if as_json:
         data: dict[str, Any] = {
             service: [one.model_dump(mode="json") for one in kept] for service, kept in found.items()

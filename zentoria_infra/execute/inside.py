@@ -89,6 +89,20 @@ class GuestsInside:
             raise failure(self._inventory.by_vmid(vmid).name, report)
         return report
 
+    def require_releases(self, vmid: int) -> None:
+        """See that there is something to roll back.
+
+        Raises:
+            RefusedError: none of its services is deployed in releases, or nothing can be run inside.
+        """
+        if self.missing:
+            raise RefusedError(
+                f"roll back {self._inventory.by_vmid(vmid).name}",
+                got=self.missing,
+                todo="give Zentoria a way into containers: `zentoria bootstrap`, and `proxmox.ssh` in the site's file",
+            )
+        self._back(vmid, 0, "")
+
     def releases(self, vmid: int) -> Mapping[str, tuple[KeptRelease, ...]]:
         """The releases that a guest keeps, newest first, by the id of the service's release.
 
