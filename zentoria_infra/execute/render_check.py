@@ -162,7 +162,7 @@ def say(checked: Sequence[Checked]) -> Iterator[str]:
         groups.setdefault((one.level, one.by, one.wants), []).append(one)
     order = list(Level)
     for (level, by, wants), some in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1:])):
-        words = f"{level.value}{f' by {by}' if level is Level.TOOL else f' as {by}' if by else ''}"
+        words = f"{level.value}{f' by {by}' if level in (Level.TOOL, Level.FAILED) else f' as {by}' if by else ''}"
         names = sorted({one.file.path.rpartition("/")[2] for one in some})
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         more = f"; more would need {wants}" if wants and level is not Level.TOOL else ""

@@ -160,6 +160,9 @@ def postgres_of(paths: Sequence[str]) -> str:
     return next((found[1] for path in paths if (found := re.match(r"/etc/postgresql/(\d+)/", path))), "")
 
 
+_SSHD_FOLDER = re.compile(r"\A(Missing privilege separation directory: |\S+ must be owned by root and not group)")
+
+
 def _sshd(question: Question) -> str:
     key = question.scratch / "key"
     private = ed25519.Ed25519PrivateKey.generate().private_bytes(
@@ -168,8 +171,8 @@ def _sshd(question: Question) -> str:
     key.touch(mode=0o600)
     key.write_bytes(private)
     said = question.ask("-t", "-f", question.file, "-h", str(key))
-    # It says so after it has taken the configuration, where no sshd has run on this machine yet.
-    return "" if said.startswith("Missing privilege separation directory") else said
+    # It looks at its own folder when it has taken the configuration: that may be missing here, or not be root's.
+    return "" if _SSHD_FOLDER.search(said) else said
 
 
 def _systemd(question: Question) -> str:
