@@ -238,8 +238,10 @@ def test_two_agents_do_not_work_at_once(guest: Guest) -> None:
         begun = time.monotonic()
         release = threading.Timer(0.5, fcntl.flock, (held, fcntl.LOCK_UN))
         release.start()
-        assert guest.run().failed == ""
+        said: list[str] = []
+        assert guest.run(heard=lambda event: said.append(str(event.get("text")))).failed == ""
         assert time.monotonic() - begun >= 0.5
+        assert said == ["wait for another agent: pid 1 since yesterday"]
         release.join()
 
 

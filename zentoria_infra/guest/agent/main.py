@@ -194,10 +194,11 @@ def receive(needed: Sequence[str], tell: Tell) -> None:
         common.write_atomically(os.path.join(INCOMING, sha256), data)
 
 
-def lock() -> IO[str]:
-    """Be the only agent in this guest; the lock goes with the process, however it ends."""
+def lock(tell: Tell) -> IO[str]:
+    """Be the only agent in this guest; the lock goes with the process, however it ends. A wait is told."""
     stream = open(os.path.join(common.STATE, "lock"), "a+")  # noqa: SIM115 -- held as long as the process lives
     until = time.monotonic() + LOCK_SECONDS
+    told = False
     while True:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -207,6 +208,11 @@ def lock() -> IO[str]:
             if time.monotonic() > until:
                 stream.seek(0)
                 raise Failed(f"another agent is at work: {stream.read().strip() or 'unknown'}") from None
+            if not told:
+                stream.seek(0)
+                text = f"wait for another agent: {stream.read().strip() or 'unknown'}"
+                tell({"event": "progress", "id": "lock", "text": text})
+                told = True
             time.sleep(0.1)
             continue
         stream.truncate(0)
@@ -230,7 +236,7 @@ def main() -> None:
             raise Failed(f"this agent speaks version {VERSION}, the request is of {request.get('version')!r}")
         for folder in (common.STATE, INCOMING):
             os.makedirs(folder, mode=0o700, exist_ok=True)
-        held = lock()
+        held = lock(tell)
         try:
             tell({"report": converge(request, tell, (held.fileno(),))})
         finally:
