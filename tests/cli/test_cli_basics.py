@@ -29,7 +29,9 @@ def zentoria(*arguments: str, cwd: Path = ROOT, **environment: str) -> subproces
 
 
 def test_every_command_explains_itself() -> None:
-    commands = "plan up down status redeploy exec logs validate ci firewall render verify lab inventory history lock unlock"
+    commands = (
+        "plan up down status redeploy exec logs validate ci firewall render verify lab inventory history lock unlock"
+    )
     for command in commands.split():
         run = zentoria(command, "--help")
         assert run.returncode == 0, run.stderr

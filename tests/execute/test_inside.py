@@ -58,7 +58,9 @@ def test_neither_what_cannot_get_better_nor_a_change_is_repeated(monkeypatch, er
     assert len(modes) == 1
 
 
-@pytest.mark.parametrize(("vmid", "inside", "words"), [(410, True, "Debian packages"), (401, False, "no SSH to the node")])
+@pytest.mark.parametrize(
+    ("vmid", "inside", "words"), [(410, True, "Debian packages"), (401, False, "no SSH to the node")]
+)
 def test_there_must_be_something_to_roll_back(monkeypatch, vmid, inside, words) -> None:
     found, _ = guests(monkeypatch, [])
     found._proxmox.has_ssh = inside

@@ -231,7 +231,7 @@ def test_a_look_is_patient_with_a_service_that_comes_back_but_not_with_one_that_
 
 def test_two_agents_do_not_work_at_once(guest: Guest) -> None:
     guest.run()
-    with (guest.root / "state/lock").open("a") as held:
+    with (guest.root / "state/lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         held.write("pid 1 since yesterday")
         held.flush()

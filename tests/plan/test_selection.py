@@ -41,7 +41,10 @@ def test_names_zones_and_what_is_excluded(inventory: Inventory) -> None:
 @pytest.mark.parametrize(
     ("wish", "words"),
     [
-        ({"only": ["backnd"]}, "find the container 'backnd': the inventory has none of that name; did you mean 'backend'?"),
+        (
+            {"only": ["backnd"]},
+            "find the container 'backnd': the inventory has none of that name; did you mean 'backend'?",
+        ),
         ({"exclude": ["nothing"]}, "find the container 'nothing'"),
         ({"zones": ["dat"]}, "find the zone 'dat': the inventory has none of that name; did you mean 'data'?"),
         ({"only": ["db"], "exclude": ["404"]}, "none is left"),
