@@ -117,6 +117,13 @@ def test_shapes_that_mean_the_same_are_no_change() -> None:
         ({"features": "nesting=1,keyctl=1"}, "features", "nesting=1", Effect.RESTART, Via.PCT),
         ({"unprivileged": None}, "unprivileged", "1", Effect.REPLACE, Via.CONFIG),
         ({"rootfs": "zfs:subvol-404-disk-0,size=8G"}, "rootfs", "local:8", Effect.REPLACE, Via.CONFIG),
+        (
+            {"mp0": "zfs:subvol-404-disk-1,mp=/var/lib/postgresql,backup=1,size=20G"},
+            "mp0",
+            "local,mp=/var/lib/postgresql,backup=1,size=20G",
+            Effect.RESTART,
+            Via.MOVE,
+        ),
         ({"rootfs": "local:404/vm-404-disk-0.raw,size=4G"}, "rootfs", "8G", Effect.NONE, Via.RESIZE),
         ({"mp0": None}, "mp0", "local:20,mp=/var/lib/postgresql,backup=1", Effect.NONE, Via.CONFIG),
         (
@@ -157,12 +164,15 @@ def test_nothing_to_do_is_said_in_good_english() -> None:
     assert summary(plan) == "No changes: 1 container is as the inventory says."
 
 
-def test_a_replacement_names_all_data_that_would_be_lost_and_what_is_protected_is_never_replaced() -> None:
+def test_a_replacement_names_the_data_that_is_kept_and_what_is_protected_is_never_replaced() -> None:
     observed = seen(
         unprivileged=None, protection="1", mp5="local:404/x.raw,mp=/mine,size=1G", unused0="local:404/y.raw"
     )
     plan = plan_of(observed)
-    assert plan.volumes == ("mp0 (/var/lib/postgresql)", "mp5 (/mine)", "unused0 (no mount point)")
+    assert plan.volumes == ()
+    assert plan.parking.park == plan.parking.back == ("mp0", "mp5", "unused0")
+    assert "the data on mp0 (/var/lib/postgresql), mp5 (/mine), unused0 is kept" in plan.reason
+    assert "until 100000 is added to their user and group ids" in plan.reason
     whole = make_plan((DB,), World({404: observed}, guests={404: CLEAN}))
     with pytest.raises(RefusedError, match="is protected"):
         require_possible(whole, [Allow.REPLACE])
@@ -220,7 +230,16 @@ def test_what_is_not_ours_is_refused(observed, world, words) -> None:
             seen(unprivileged=None),
             CLEAN,
             Action.REPLACE,
-            ["destroy", "create", "set tags", "start", "converge"],
+            [
+                *("make a container to park its data", "stop", "park mp0", "destroy", "create", "bring mp0 back"),
+                *("set tags", "remove the parking container", "start", "converge"),
+            ],
+        ),
+        (
+            seen(mp0="zfs:subvol-404-disk-1,mp=/var/lib/postgresql,backup=1,size=20G"),
+            CLEAN,
+            Action.RESTART,
+            ["stop", "move mp0 to storage local", "start", "converge"],
         ),
         (seen(), GuestCheck(unknown="ssh is away"), Action.CONVERGE, ["converge"]),
         (

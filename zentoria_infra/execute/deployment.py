@@ -21,7 +21,7 @@ from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import make_plan
 from zentoria_infra.plan.firewall import DesiredFirewall, add_firewall
 from zentoria_infra.plan.observed import GuestCheck, World
-from zentoria_infra.plan.stage_types import DATACENTER, AnyStage, Converge, Destroy, LoseFlows
+from zentoria_infra.plan.stage_types import DATACENTER, AnyStage, Converge, Destroy, LoseFlows, ParkFirewall
 from zentoria_infra.plan.stages import build_stages
 from zentoria_infra.plan.values import truth
 from zentoria_infra.proxmox.client import Proxmox
@@ -99,11 +99,18 @@ class Deployment:
         """The firewall as it shall be; None where it is left alone."""
         return self._firewall
 
-    def observe(self, only: Collection[int] | None = None) -> World:
-        """Read what is there. ``only`` limits it to some containers."""
+    def observe(self, only: Collection[int] | None = None, *, replace: Collection[int] = ()) -> World:
+        """Read what is there. ``only`` limits it to some containers; ``replace`` are those somebody wants replaced."""
         wanted = self._selected(only)
         look = None if self._inside.missing else self._look
-        seen = world.observe(self._proxmox.observe, wanted, look, no_inside=self._inside.missing)
+        seen = world.observe(
+            self._proxmox.observe,
+            wanted,
+            look,
+            no_inside=self._inside.missing,
+            replace=replace,
+            reserved=[one.vmid for one in self._desired],
+        )
         return self._with_firewall(seen, wanted, seen) if self._firewall is not None else seen
 
     def there(self) -> frozenset[int]:
@@ -111,18 +118,21 @@ class Deployment:
         nodes = sorted({one.node for one in self._desired})
         return frozenset(guest.vmid for node in nodes for guest in self._proxmox.observe.containers(node))
 
-    def plan(self, only: Collection[int] | None = None, *, wait: bool = False) -> tuple[Plan, tuple[AnyStage, ...]]:
+    def plan(
+        self, only: Collection[int] | None = None, *, wait: bool = False, replace: Collection[int] = ()
+    ) -> tuple[Plan, tuple[AnyStage, ...]]:
         """Make a plan and its stages.
 
         Args:
             only: VMIDs to plan for; None means all.
             wait: first wait for tasks that an earlier run left at work on the node.
+            replace: VMIDs of containers that are replaced though nothing asks for it.
         """
         wanted = self._selected(only)
         if wait:
             world.wait_for_tasks(self._proxmox.observe, wanted)
-        seen = self.observe(only)
-        made = plan = make_plan(wanted, seen)
+        seen = self.observe(only, replace=replace)
+        made = plan = make_plan(wanted, seen, replace=frozenset(replace))
         if self._firewall is not None:
             plan = add_firewall(made, seen, self._firewall)
             if only is not None and plan.datacenter.gained:
@@ -154,6 +164,7 @@ class Deployment:
             listen: told of the progress, instead of whom the deployment was made with.
         """
         nodes = {one.vmid: one.node for one in self._desired}
+        nodes |= {stage.parking: nodes[stage.vmid] for stage in stages if isinstance(stage, ParkFirewall)}
         firewall = FirewallPerformer(self._proxmox, nodes, self._sources, self._management)
         performer = Performer(self._proxmox, {one.vmid: one for one in self._desired}, self._inside, firewall)
         return engine.run(stages, performer, listen or self._listen, stop=stop)

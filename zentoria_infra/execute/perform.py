@@ -7,8 +7,9 @@ from typing import Protocol
 
 from zentoria_infra.errors import RefusedError, ZentoriaError
 from zentoria_infra.execute.perform_firewall import FirewallPerformer
+from zentoria_infra.execute.perform_parking import ParkingPerformer
 from zentoria_infra.guest.state import GuestReport
-from zentoria_infra.plan import ownership
+from zentoria_infra.plan import ownership, parking
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import volume_text
 from zentoria_infra.plan.firewall import is_opening
@@ -19,14 +20,20 @@ from zentoria_infra.plan.stage_types import (
     Create,
     CutConnections,
     Destroy,
+    DropParking,
     ForgetFlows,
     GainFlows,
     LoseFlows,
+    MakeParking,
+    MoveStorage,
+    MoveVolume,
+    ParkFirewall,
     PctSet,
     Resize,
     Restart,
     RollBack,
     Start,
+    Stop,
     SwitchOn,
 )
 from zentoria_infra.plan.values import format_properties, truth
@@ -69,6 +76,7 @@ class Performer:
         self._proxmox = proxmox
         self._desired = desired
         self._converger = converger
+        self._parking = ParkingPerformer(proxmox)
         self._firewall = firewall or FirewallPerformer(proxmox, {vmid: one.node for vmid, one in desired.items()})
 
     def __call__(self, stage: AnyStage, say: Say) -> GuestReport | None:
@@ -89,8 +97,21 @@ class Performer:
                 # The key that is let in for `pct set` lets nothing but the features through, so no digest.
                 raise changed_since(desired)
         match stage:
-            case Create():
-                self._create(desired)
+            case Create(without=without):
+                self._create(desired, without)
+            case MakeParking(parking=vmid):
+                self._parking.make(desired, vmid)
+            case ParkFirewall(steps=steps, parking=vmid):
+                self._parking.require(desired, vmid)
+                self._firewall.carry_out(steps, say)
+            case MoveVolume():
+                self._parking.move(desired, stage)
+            case MoveStorage(change=change):
+                self._proxmox.write.move_to_storage(stage.vmid, change.key, change.sent, node=desired.node)
+            case DropParking(parking=vmid):
+                self._parking.drop(desired, vmid)
+            case Stop():
+                self._proxmox.write.shutdown(stage.vmid, node=desired.node)
             case Configure(changes=changes, digest=digest):
                 self._proxmox.write.set_config(
                     stage.vmid,
@@ -109,8 +130,8 @@ class Performer:
                 self._proxmox.write.start(stage.vmid, node=desired.node)
             case Restart():
                 self._proxmox.write.reboot(stage.vmid, node=desired.node)
-            case Destroy():
-                self._destroy(desired)
+            case Destroy(emptied=emptied):
+                self._destroy(desired, emptied=emptied)
             case GainFlows(steps=steps) | ForgetFlows(steps=steps):
                 self._firewall.carry_out(steps, say)
             case LoseFlows(steps=steps, through=through):
@@ -155,15 +176,16 @@ class Performer:
         self._firewall.close_sources(stage.vmid, stage.closing, stage.through, say)
         return report
 
-    def _create(self, desired: DesiredContainer) -> None:
+    def _create(self, desired: DesiredContainer, without: tuple[str, ...]) -> None:
+        parameters = create_parameters(desired)
         self._proxmox.write.create(
             desired.vmid,
-            create_parameters(desired),
+            {key: value for key, value in parameters.items() if key not in without},
             node=desired.node,
             is_ours=lambda config: _is_ours(config, desired),
         )
 
-    def _destroy(self, desired: DesiredContainer) -> None:
+    def _destroy(self, desired: DesiredContainer, *, emptied: bool) -> None:
         config = self._proxmox.observe.config(desired.vmid, desired.node)
         require_ours(config, desired)
         if truth(config.values.get("protection", "0")):
@@ -172,9 +194,15 @@ class Performer:
                 got="it is protected",
                 todo=f"set `protect: false` ({desired.said_at('protection')}) and run `zentoria up`, then try again",
             )
+        if emptied and (left := parking.data_volumes(config.values)):
+            raise RefusedError(
+                f"destroy container {desired.vmid} ({desired.name})",
+                got=f"it still holds {', '.join(left)}, which was to be parked",
+                todo="run it again: what is there is planned anew",
+            )
         if self._proxmox.observe.status(desired.vmid, desired.node) == "running":
             self._proxmox.write.shutdown(desired.vmid, node=desired.node)
-        self._proxmox.write.destroy(desired.vmid, node=desired.node)
+        self._proxmox.write.destroy(desired.vmid, unreferenced=not emptied, node=desired.node)
 
 
 def create_parameters(desired: DesiredContainer) -> dict[str, str | int | bool]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from zentoria_infra.errors import TaskError, ZentoriaError
 from zentoria_infra.execute.reading import readers
-from zentoria_infra.plan import ownership
+from zentoria_infra.plan import ownership, parking
 from zentoria_infra.plan.change import Effect
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import attribute_changes
 from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
 from zentoria_infra.proxmox.observe import Observer
 from zentoria_infra.proxmox.records import Guest
+from zentoria_infra.proxmox.volumes import vmids_of
 
 _Item = TypeVar("_Item")
 _Found = TypeVar("_Found")
@@ -22,7 +24,7 @@ _Found = TypeVar("_Found")
 Look = Callable[[DesiredContainer], GuestCheck]
 """Asks the agent inside a running container what it would change."""
 
-TASKS = frozenset({"vzcreate", "vzdestroy", "vzstart", "vzshutdown", "vzstop", "vzreboot", "resize"})
+TASKS = frozenset({"vzcreate", "vzdestroy", "vzstart", "vzshutdown", "vzstop", "vzreboot", "resize", "move_volume"})
 """Types of tasks that change a container."""
 
 READS = 8
@@ -33,7 +35,13 @@ LOOKS = 17
 
 
 def observe(
-    observer: Observer, desired: Sequence[DesiredContainer], look: Look | None = None, *, no_inside: str = ""
+    observer: Observer,
+    desired: Sequence[DesiredContainer],
+    look: Look | None = None,
+    *,
+    no_inside: str = "",
+    replace: Collection[int] = (),
+    reserved: Collection[int] = (),
 ) -> World:
     """Read everything a plan needs.
 
@@ -45,11 +53,14 @@ def observe(
         desired: the containers of the inventory.
         look: asks inside; None leaves the inside unknown.
         no_inside: why nothing can be done inside guests; it goes into the world as it is.
+        replace: VMIDs of containers that somebody wants replaced.
+        reserved: VMIDs that are no spare ones, besides those of ``desired``.
 
     Raises:
         ZentoriaError: the node could not be read.
     """
     guests = {guest.vmid: guest for guest in observer.resources()}
+    vmids = {one.vmid for one in desired}
     for node in sorted({one.node for one in desired}):
         # /cluster/resources is up to ten seconds behind (pvestatd's cycle); the node's own list is not.
         guests |= {guest.vmid: guest for guest in observer.containers(node)}
@@ -63,8 +74,36 @@ def observe(
         checks = dict(zip((one.vmid for one in inside), _each(look, inside, LOOKS), strict=True))
     taken = frozenset(vmid for vmid, is_free in free.items() if not is_free)
     making = [one for one in missing if one.vmid not in taken]
-    making += [one for one in there if _to_replace(one, containers[one.vmid])]
-    return World(containers, taken, checks, tuple(_problems(observer, making)), no_inside)
+    parked = _parked(observer, desired, guests)
+    replaced = [one for one in there if one.vmid in replace or _to_replace(one, containers[one.vmid])]
+    spare = _spare(observer, [one.vmid for one in replaced if one.vmid not in parked], {*vmids, *reserved})
+    problems = tuple(_problems(observer, [*making, *replaced]))
+    return World(containers, taken, checks, problems, no_inside, parked=parked, spare=spare)
+
+
+def _parked(
+    observer: Observer, desired: Sequence[DesiredContainer], guests: Mapping[int, Guest]
+) -> dict[int, ObservedContainer]:
+    """Parking containers that a killed run has left; of several for one container that which holds most."""
+    by_vmid = {one.vmid: one for one in desired}
+    found: dict[int, ObservedContainer] = {}
+    for guest in sorted(guests.values(), key=lambda guest: guest.vmid):
+        one = by_vmid.get(parking.holds_for(guest.name))
+        if one is None or guest.vmid in by_vmid or guest.kind != "lxc" or guest.node != one.node:
+            continue
+        seen = _container(observer, guest)
+        if not parking.is_for(seen.config.get("description", ""), one.site_id, one.vmid):
+            continue
+        other = found.get(one.vmid)
+        if other is None or len(parking.data_volumes(seen.config)) > len(parking.data_volumes(other.config)):
+            found[one.vmid] = seen
+    return found
+
+
+def _spare(observer: Observer, vmids: Sequence[int], taken: Collection[int]) -> dict[int, int]:
+    """A free VMID for each, the first ones above those of the inventory: nobody else counts on them."""
+    numbers = (number for number in itertools.count(max(taken, default=99) + 1) if observer.is_free(number))
+    return dict(zip(vmids, numbers, strict=False))
 
 
 def wait_for_tasks(observer: Observer, desired: Sequence[DesiredContainer], seconds: float = 900) -> None:
@@ -87,10 +126,11 @@ def wait_for_tasks(observer: Observer, desired: Sequence[DesiredContainer], seco
     while True:
         busy = {g.vmid for n in nodes for g in observer.containers(n) if g.vmid in vmids and g.lock == "create"}
         busy |= {
-            int(task.subject)
+            vmid
             for node in nodes
             for task in observer.running_tasks(node=node)
-            if task.kind in TASKS and task.subject.isdigit() and int(task.subject) in vmids
+            if task.kind in TASKS
+            for vmid in vmids_of(task.subject) & vmids
         }
         if not busy:
             return

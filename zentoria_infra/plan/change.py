@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from zentoria_infra.firewall.changes import Changes
 from zentoria_infra.firewall.steps import Step
 from zentoria_infra.guest.state import GuestReport
+from zentoria_infra.plan.parking import Parking
 
 NO_CHANGES = Changes()
 
@@ -46,6 +47,8 @@ class Via(enum.StrEnum):
     """PUT /nodes/{node}/lxc/{vmid}/config."""
     RESIZE = "resize"
     """PUT /nodes/{node}/lxc/{vmid}/resize."""
+    MOVE = "move"
+    """POST /nodes/{node}/lxc/{vmid}/move_volume: to another storage, while the container is stopped."""
     PCT = "pct"
     """``pct set`` over SSH: only root@pam may change features other than nesting (PVE behaviour 21)."""
 
@@ -119,6 +122,8 @@ class ContainerPlan:
     """The inside must be brought to its state."""
     volumes: tuple[str, ...] = ()
     """Data volumes that a replacement would destroy."""
+    parking: Parking | None = None
+    """Where its data is meanwhile, when it is replaced or a replacement did not end; None for nowhere."""
     protected: bool = False
     """It must not be destroyed, and so not be replaced."""
     digest: str = ""

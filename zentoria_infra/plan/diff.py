@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 
-from zentoria_infra.plan import ownership
+from zentoria_infra.plan import ownership, parking
 from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, Effect, Plan, Via
 from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
 from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
@@ -24,7 +25,6 @@ DEFAULTS: Mapping[str, str] = {"onboot": "0", "protection": "0", "swap": "512", 
 """What Proxmox takes for an option that is not there (schema defaults of /nodes/{node}/lxc/{vmid}/config)."""
 
 _NET = re.compile(r"net\d+")
-_VOLUME = re.compile(r"(mp|unused)\d+")
 _UNALLOCATED = re.compile(r"[^:]+:\d+(\.\d+)?")
 """A volume as it is asked for, ``storage:GiB``: Proxmox keeps it so when adding it to a running container failed."""
 _MOUNT = re.compile(r"mp\d+")
@@ -36,26 +36,39 @@ _AFTER_RESTART = frozenset({"nameserver", "searchdomain"})
 """Options that wait for a restart on a running container: Proxmox keeps them pending."""
 
 
-def make_plan(desired: tuple[DesiredContainer, ...], world: World) -> Plan:
+def make_plan(desired: tuple[DesiredContainer, ...], world: World, *, replace: frozenset[int] = frozenset()) -> Plan:
     """Compare every container of the inventory with what is there.
+
+    Args:
+        desired: the containers of the inventory.
+        world: what is there.
+        replace: VMIDs of containers that are replaced though nothing of them asks for it: somebody wants it so.
 
     Returns:
         A plan in the order of VMIDs. Problems of the node count only when something must be created.
     """
     containers = tuple(
-        plan_container(one, world.containers.get(one.vmid), world)
+        plan_container(one, world.containers.get(one.vmid), world, replace=one.vmid in replace)
         for one in sorted(desired, key=lambda container: container.vmid)
     )
     creates = any(c.action in (Action.CREATE, Action.REPLACE) for c in containers)
-    return Plan(containers, world.problems if creates else (), world.no_inside)
+    stuck = tuple(text for one in containers for text in _stuck(one, world))
+    return Plan(containers, (*(world.problems if creates else ()), *stuck), world.no_inside)
 
 
-def plan_container(desired: DesiredContainer, observed: ObservedContainer | None, world: World) -> ContainerPlan:
-    """Decide what happens to one container."""
+def plan_container(
+    desired: DesiredContainer, observed: ObservedContainer | None, world: World, *, replace: bool = False
+) -> ContainerPlan:
+    """Decide what happens to one container. ``replace``: it is replaced in any case."""
     if observed is None:
         if desired.vmid in world.taken:
             return _refuse(desired, "the VMID exists, but our token may not see it: it is not in our pool")
-        return _plan(desired, Action.CREATE, "it does not exist", start=True, converge=not world.no_inside)
+        parked = _parked(desired, world)
+        reason = "it does not exist"
+        if parked and parked.back:
+            reason += f"; its data waits on container {parked.vmid}: {', '.join(parked.back)}"
+        inside = not world.no_inside
+        return _plan(desired, Action.CREATE, reason, start=True, converge=inside, parked=parked)
     if observed.kind != "lxc":
         return _refuse(desired, "the VMID belongs to a virtual machine")
     if observed.lock == "create":
@@ -66,42 +79,31 @@ def plan_container(desired: DesiredContainer, observed: ObservedContainer | None
         return _refuse(desired, why)
     if observed.node != desired.node:
         return _refuse(desired, f"it is on node {observed.node}, the inventory places it on {desired.node}")
-    return _existing(desired, observed, world)
+    return _existing(desired, observed, world, replace=replace)
 
 
-def _existing(desired: DesiredContainer, observed: ObservedContainer, world: World) -> ContainerPlan:
+def _existing(desired: DesiredContainer, observed: ObservedContainer, world: World, *, replace: bool) -> ContainerPlan:
     check = world.guests.get(desired.vmid, GuestCheck(unknown=world.no_inside or "it does not run"))
-    attributes = tuple(attribute_changes(desired, observed))
+    parked = _parked(desired, world)
+    attributes = tuple(attribute_changes(desired, _with_parked(observed, world)))
     worst = max((a.effect for a in attributes), default=Effect.NONE)
-    if worst is Effect.REPLACE:
-        keys = ", ".join(a.key for a in attributes if a.effect is Effect.REPLACE)
-        reason = f"{keys} cannot be changed on a container"
-        lost = tuple(
-            f"{key} ({parse_properties(value, 'volume').get('mp', 'no mount point')})"
-            for key, value in sorted(observed.config.items())
-            if _VOLUME.fullmatch(key)
-        )
-        protected = desired.protect or truth(observed.config.get("protection", "0"))
-        return _plan(
-            desired,
-            Action.REPLACE,
-            reason,
-            attributes,
-            start=True,
-            converge=not world.no_inside,
-            volumes=lost,
-            protected=protected,
-        )
-    waiting = observed.running and (worst is Effect.RESTART or bool(observed.pending))
+    if worst is Effect.REPLACE or replace:
+        return _replacement(desired, observed, world, attributes)
+    back = parked.back if parked else ()
+    waiting = observed.running and (worst is Effect.RESTART or bool(observed.pending) or bool(back))
     inside = check.report is not None and bool(check.report.changes or check.report.failed)
     blind = check.report is None and not world.no_inside
     if not observed.running:
         action, reason = Action.START, f"its status is {observed.status}"
+    elif waiting and parked and back:
+        action, reason = Action.RESTART, f"it was replaced, and {', '.join(back)} is still parked on {parked.vmid}"
     elif waiting:
         late = sorted({a.key for a in attributes if a.effect is Effect.RESTART} | observed.pending)
         action, reason = Action.RESTART, f"{', '.join(late)} takes effect at a restart"
     elif attributes:
         action, reason = Action.CHANGE, f"{', '.join(a.key for a in attributes)} differs"
+    elif parked:
+        action, reason = Action.CHANGE, f"it was replaced, and its parking container {parked.vmid} is still there"
     elif inside:
         action, reason = Action.CONVERGE, _inside(check)
     elif blind:
@@ -123,7 +125,82 @@ def _existing(desired: DesiredContainer, observed: ObservedContainer, world: Wor
         guest_unknown=check.unknown,
         converge=not world.no_inside and (stopped or waiting or inside or blind),
         digest=observed.digest,
+        parking=parked,
     )
+
+
+def _replacement(
+    desired: DesiredContainer, observed: ObservedContainer, world: World, attributes: tuple[AttributeChange, ...]
+) -> ContainerPlan:
+    """Destroy it and make it again; its data volumes are parked meanwhile."""
+    blamed = ", ".join(a.key for a in attributes if a.effect is Effect.REPLACE)
+    reason = f"{blamed} cannot be changed on a container" if blamed else "somebody asked for it"
+    held, old = parking.data_volumes(observed.config), _parked(desired, world)
+    config = {**_parked_config(desired.vmid, world), **observed.config}
+    spare = world.spare.get(desired.vmid, 0)
+    found = old or parking.Parking(spare)
+    back = tuple(dict.fromkeys((*found.back, *held)))
+    storages = {**found.storages, **{key: volume.partition(":")[0] for key, volume in held.items()}}
+    found = dataclasses.replace(found, park=tuple(held), back=back, storages=storages)
+    if back:
+        reason += f"; the data on {parking.words(config, back)} is kept"
+        if any(a.key == "unprivileged" for a in attributes):
+            # Root of an unprivileged container is 100000 on the disk, and so on.
+            shift = "added to" if desired.unprivileged else "taken away from"
+            reason += f", but its files belong to others then, until 100000 is {shift} their user and group ids"
+    return _plan(
+        desired,
+        Action.REPLACE,
+        reason,
+        attributes,
+        start=True,
+        converge=not world.no_inside,
+        protected=desired.protect or truth(observed.config.get("protection", "0")),
+        parked=found if back or old or spare else None,
+    )
+
+
+def _parked(desired: DesiredContainer, world: World) -> parking.Parking | None:
+    """What a replacement that did not end has left."""
+    there = world.parked.get(desired.vmid)
+    if there is None:
+        return None
+    held = parking.data_volumes(there.config)
+    storages = {key: volume.partition(":")[0] for key, volume in held.items()}
+    return parking.Parking(there.vmid, exists=True, back=tuple(held), storages=storages)
+
+
+def _parked_config(vmid: int, world: World) -> Mapping[str, str]:
+    there = world.parked.get(vmid)
+    return {key: there.config[key] for key in parking.data_volumes(there.config)} if there is not None else {}
+
+
+def _with_parked(observed: ObservedContainer, world: World) -> ObservedContainer:
+    """The container as it is once its volumes are back: their keys must not be taken for missing ones."""
+    config = {**_parked_config(observed.vmid, world), **observed.config}
+    return dataclasses.replace(observed, config=config)
+
+
+def _stuck(plan: ContainerPlan, world: World) -> Iterator[str]:
+    """What keeps data volumes from being moved, in words."""
+    title = f"container {plan.vmid} ({plan.name})"
+    observed, parked = world.containers.get(plan.vmid), world.parked.get(plan.vmid)
+    if observed is None or plan.parking is None:
+        return
+    here, there = parking.data_volumes(observed.config), parking.data_volumes(parked.config if parked else {})
+    for key in sorted(here.keys() & there.keys()):
+        yield (
+            f"{key} of {title} is parked on container {plan.parking.vmid}, and it has another {key}: remove the one "
+            "that is not needed, or move it to another key (`pct move-volume`)"
+        )
+    for key in plan.parking.park:
+        if owner := parking.another_owner(here[key], plan.vmid):
+            yield f"{title} cannot be replaced: {key} is a volume of container {owner} ({here[key]})"
+    if plan.parking.park and (snapshot := observed.config.get("parent")):
+        yield (
+            f"{title} cannot be replaced: its volumes are part of snapshot '{snapshot}', and cannot be moved with it; "
+            "remove its snapshots first"
+        )
 
 
 def _inside(check: GuestCheck) -> str:
@@ -186,7 +263,11 @@ def _volumes(desired: DesiredContainer, there: Mapping[str, str]) -> Iterator[At
             continue  # it could not be added while the container ran: it is pending, and the restart makes it
         storage = parsed.get("volume", "").partition(":")[0]
         if storage != volume.storage:
-            yield _change(desired, volume.key, seen, volume_text(volume), Effect.REPLACE)
+            if volume.key == "rootfs":
+                yield _change(desired, volume.key, seen, volume_text(volume), Effect.REPLACE)
+            else:
+                there_then = format_properties({**parsed, "volume": volume.storage}, "volume")
+                yield _change(desired, volume.key, seen, there_then, Effect.RESTART, Via.MOVE, volume.storage)
             continue
         size = parse_size(parsed.get("size", "0"))
         if size < volume.size:
@@ -267,8 +348,8 @@ def _plan(
     *,
     start: bool = False,
     converge: bool = False,
-    volumes: tuple[str, ...] = (),
     protected: bool = False,
+    parked: parking.Parking | None = None,
 ) -> ContainerPlan:
     return ContainerPlan(
         vmid=desired.vmid,
@@ -280,6 +361,6 @@ def _plan(
         attributes=attributes,
         start=start,
         converge=converge,
-        volumes=volumes,
         protected=protected,
+        parking=parked,
     )

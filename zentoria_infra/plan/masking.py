@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
-from zentoria_infra.firewall.config import Alias, Configuration, Entry, Group, IpSet, Rule
+from zentoria_infra.firewall.config import Alias, Configuration, Entry, Group, Guest, IpSet, Rule
 from zentoria_infra.firewall.identity import is_ours
 from zentoria_infra.guest.state import GuestReport, ResourceReport
 from zentoria_infra.plan import ownership
@@ -56,6 +56,8 @@ def without_secrets(world: World, descriptions: Mapping[int, str]) -> World:
         },
         guests={vmid: _guest(one) for vmid, one in sorted(world.guests.items())},
         firewall=None if world.firewall is None else _firewall(world.firewall),
+        parked={vmid: _container(one, "") for vmid, one in sorted(world.parked.items())},
+        parked_firewall={vmid: _guest_firewall(one) for vmid, one in sorted(world.parked_firewall.items())},
     )
 
 
@@ -123,15 +125,16 @@ def _firewall(configuration: Configuration) -> Configuration:
         nodes=tuple(
             dataclasses.replace(one, rules=tuple(_commented(rule) for rule in one.rules)) for one in configuration.nodes
         ),
-        guests=tuple(
-            dataclasses.replace(
-                one,
-                aliases=tuple(_commented(alias) for alias in one.aliases),
-                ipsets=tuple(_ipset(ipset) for ipset in one.ipsets),
-                rules=tuple(_commented(rule) for rule in one.rules),
-            )
-            for one in configuration.guests
-        ),
+        guests=tuple(_guest_firewall(one) for one in configuration.guests),
+    )
+
+
+def _guest_firewall(guest: Guest) -> Guest:
+    return dataclasses.replace(
+        guest,
+        aliases=tuple(_commented(alias) for alias in guest.aliases),
+        ipsets=tuple(_ipset(ipset) for ipset in guest.ipsets),
+        rules=tuple(_commented(rule) for rule in guest.rules),
     )
 
 

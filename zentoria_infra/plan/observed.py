@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from zentoria_infra.firewall.config import Configuration
+from zentoria_infra.firewall.config import Configuration, Guest
 from zentoria_infra.guest.state import GuestReport
 
 
@@ -51,6 +51,8 @@ class World:
         containers: guests on the node's cluster by VMID, those of the inventory with their configuration.
         taken: VMIDs of the inventory that exist but that our token may not see.
         guests: what the agents inside running containers answered in check mode.
+        parked: parking containers that a replacement has left, by the VMID of the container that they are for.
+        spare: free VMIDs for parking containers, by the VMID of the container that must be replaced.
         problems: what is missing on the node for a create (template, storage, bridge, pool), in words.
     """
 
@@ -66,3 +68,7 @@ class World:
     """Why it is None."""
     firewall_digests: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Proxmox's digests of the firewall's lists that were read, as ``404/rules`` or ``datacenter/ipset/management``."""
+    parked: Mapping[int, ObservedContainer] = dataclasses.field(default_factory=dict)
+    spare: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    parked_firewall: Mapping[int, Guest] = dataclasses.field(default_factory=dict)
+    """The firewalls of the parking containers, by the VMID of the container that they are for."""

@@ -21,14 +21,20 @@ from zentoria_infra.plan.stage_types import (
     Create,
     CutConnections,
     Destroy,
+    DropParking,
     ForgetFlows,
     GainFlows,
     LoseFlows,
+    MakeParking,
+    MoveStorage,
+    MoveVolume,
+    ParkFirewall,
     PctSet,
     Resize,
     Restart,
     RollBack,
     Start,
+    Stop,
     SwitchOn,
 )
 from zentoria_infra.plan.values import parse_properties
@@ -129,9 +135,21 @@ def stage_needs(stage: AnyStage, pool: str = "", desired: DesiredContainer | Non
     match stage:
         case Create(desired=made):
             return create_needs(made)
+        case MakeParking(desired=made, parking=parking):
+            return parking_needs(made, parking)
+        case ParkFirewall(steps=steps):
+            return _sorted((look, *firewall_needs(steps, pool)))
+        case MoveVolume(parking=parking, storage=storage):
+            disk = (Need(one, "VM.Config.Disk") for one in (guest, guest_path(parking, pool)))
+            return _sorted((look, *disk, Need(f"/storage/{storage}", "Datastore.AllocateSpace")))
+        case MoveStorage(change=change):
+            there = Need(f"/storage/{change.sent}", "Datastore.AllocateSpace")
+            return _sorted((look, Need(guest, "VM.Config.Disk"), there))
+        case DropParking(parking=parking):
+            return _sorted(Need(guest_path(parking, pool), name) for name in ("VM.Allocate", "VM.Audit"))
         case Destroy():
             return _sorted((look, Need(guest, "VM.Allocate"), Need(guest, "VM.PowerMgmt")))
-        case Start() | Restart():
+        case Start() | Restart() | Stop():
             return (look, Need(guest, "VM.PowerMgmt"))
         case Configure(changes=changes):
             return _sorted((look, *(need for one in changes for need in change_needs(one, stage.vmid, pool))))
@@ -150,6 +168,17 @@ def stage_needs(stage: AnyStage, pool: str = "", desired: DesiredContainer | Non
             return (Need("/", "Sys.Audit"), Need("/", "Sys.Modify"))
         case CutConnections():  # over SSH
             return ()
+
+
+def parking_needs(desired: DesiredContainer, parking: int) -> tuple[Need, ...]:
+    """What making the parking container of a container needs; see :mod:`zentoria_infra.plan.parking`."""
+    guest = guest_path(parking, desired.pool)
+    options = ("Disk", "Memory", "Network", "Options")
+    needs = [Need(guest, "VM.Allocate"), Need(guest, "VM.Audit")]
+    needs += [Need(guest, f"VM.Config.{name}") for name in options]
+    needs += [Need(f"/storage/{desired.rootfs.storage}", "Datastore.AllocateSpace")]
+    needs += [Need(f"/storage/{desired.ostemplate.partition(':')[0]}", "Datastore.Audit")]
+    return _sorted(needs)
 
 
 def create_needs(desired: DesiredContainer) -> tuple[Need, ...]:

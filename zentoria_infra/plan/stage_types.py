@@ -42,18 +42,116 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Destroy(Stage):
-    """Stop and destroy a container that must be replaced."""
+    """Stop and destroy a container.
+
+    Args:
+        emptied: its data volumes were parked before: it is not destroyed while it holds any.
+    """
+
+    emptied: bool = False
 
     verb = "destroy"
 
 
 @dataclasses.dataclass(frozen=True)
 class Create(Stage):
-    """Make a container from the template, marked as ours from its first moment, without tags."""
+    """Make a container from the template, marked as ours from its first moment, without tags.
+
+    Args:
+        desired: as it shall be.
+        without: keys of volumes that are not made, since they come back from where they are parked.
+    """
 
     desired: DesiredContainer
+    without: tuple[str, ...] = ()
 
     verb = "create"
+
+
+@dataclasses.dataclass(frozen=True)
+class MakeParking(Stage):
+    """Make the container that holds the data of another one while that is replaced. It never starts."""
+
+    desired: DesiredContainer
+    parking: int
+
+    verb = "make a parking container"
+
+    def says(self) -> str:
+        """The step with the new VMID."""
+        return f"make {f'container {self.parking}' if self.parking else 'a container'} to park its data"
+
+
+@dataclasses.dataclass(frozen=True)
+class ParkFirewall(Stage):
+    """Copy a container's firewall to its parking container, since rules of others are in it."""
+
+    steps: tuple[Step, ...]
+    parking: int
+
+    verb = "copy its firewall"
+
+    def says(self) -> str:
+        """The step with where to."""
+        return f"copy its firewall to {self.parking}"
+
+
+@dataclasses.dataclass(frozen=True)
+class MoveVolume(Stage):
+    """Move one data volume to the parking container, or back.
+
+    Args:
+        key: of the volume, as ``mp0``; it has the same at both places.
+        parking: the parking container.
+        storage: that the volume is on.
+        back: it comes back.
+    """
+
+    key: str
+    parking: int
+    storage: str
+    back: bool = False
+
+    verb = "move a volume"
+
+    def says(self) -> str:
+        """The step with the volume and where it goes."""
+        if self.back:
+            return f"bring {self.key} back"
+        return f"park {self.key}" + (f" on {self.parking}" if self.parking else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class MoveStorage(Stage):
+    """Move one data volume of a stopped container to another storage. It is copied, and removed where it was."""
+
+    change: AttributeChange
+
+    verb = "move a volume to another storage"
+
+    def says(self) -> str:
+        """The step with the volume and the storage."""
+        return f"move {self.change.key} to storage {self.change.sent}"
+
+
+@dataclasses.dataclass(frozen=True)
+class DropParking(Stage):
+    """Remove the parking container; never while it holds a volume."""
+
+    parking: int
+
+    verb = "remove the parking container"
+
+    def says(self) -> str:
+        """The step with the VMID."""
+        return f"{self.verb} {self.parking or ''}".rstrip()
+
+
+@dataclasses.dataclass(frozen=True)
+class Stop(Stage):
+    """Stop a container, so that its volumes can be moved."""
+
+    verb = "stop"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,6 +346,12 @@ class RollBack(Stage):
 AnyStage = (
     Destroy
     | Create
+    | MakeParking
+    | ParkFirewall
+    | MoveVolume
+    | MoveStorage
+    | DropParking
+    | Stop
     | Configure
     | Resize
     | PctSet

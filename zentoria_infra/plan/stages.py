@@ -17,13 +17,19 @@ from zentoria_infra.plan.stage_types import (
     Create,
     CutConnections,
     Destroy,
+    DropParking,
     ForgetFlows,
     GainFlows,
     LoseFlows,
+    MakeParking,
+    MoveStorage,
+    MoveVolume,
+    ParkFirewall,
     PctSet,
     Resize,
     Restart,
     Start,
+    Stop,
     SwitchOn,
 )
 from zentoria_infra.plan.values import format_tags, truth
@@ -117,19 +123,45 @@ def _container_stages(
         return plan.vmid, plan.name, f"{plan.vmid}:{name}", (*before, *more)
 
     attributes = plan.attributes
+    parking = plan.parking
+    back = parking.back if parking else ()
+    fresh = plan.action in (Action.CREATE, Action.REPLACE)
+    moving = tuple(one for one in attributes if one.via is Via.MOVE)
+    # With the container stopped for it, what waits for a restart takes effect at the start that follows.
+    stopped = not fresh and plan.restart and bool(back or moving)
     if plan.action is Action.REPLACE:
-        stages.append(Destroy(*head("destroy")))
-    if plan.action in (Action.CREATE, Action.REPLACE):
-        stages.append(Create(*head("create"), desired))
-        attributes = after_create(desired)
+        if parking:
+            if not parking.exists:
+                stages.append(MakeParking(*head("parking"), desired, parking.vmid))
+            if parking.firewall:
+                stages.append(ParkFirewall(*head("park-firewall"), parking.firewall, parking.vmid))
+            if parking.park:
+                stages.append(Stop(*head("stop")))
+            for key in parking.park:
+                one = MoveVolume(*head(f"park-{key}"), key, parking.vmid, parking.storages[key])
+                stages.append(one)
+        stages.append(Destroy(*head("destroy"), emptied=parking is not None))
+    if fresh:
+        stages.append(Create(*head("create"), desired, back))
+        attributes = (*after_create(desired), *(one for one in attributes if one.key in back))
+        moving = tuple(one for one in moving if one.key in back)
+    elif stopped:
+        stages.append(Stop(*head("stop")))
+    if parking:
+        for key in back:
+            storage = parking.storages[key]
+            stages.append(MoveVolume(*head(f"bring-back-{key}"), key, parking.vmid, storage, back=True))
     if plan.firewall.gained:
         needed = (one for one in objects if one != f"{plan.vmid}:close")
         stages.append(GainFlows(*head("firewall", *needed), plan.firewall.gained))
     if plan.firewall.lost and plan.start:
         # It does not run: nothing is in use, and it shall not start with what it loses.
         stages.append(LoseFlows(*head("lose"), plan.firewall.lost, plan.through))
+    for change in moving:
+        moved = MoveStorage(*head(f"move-{change.key}"), change)
+        stages.append(moved)
     # Each change makes a new digest, so only the first one goes with that of the look.
-    digest = plan.digest if plan.action is not Action.REPLACE else ""
+    digest = plan.digest if plan.action is not Action.REPLACE and not back and not moving else ""
     configure = tuple(a for a in attributes if a.via is Via.CONFIG)
     for name, changes in _calls(configure, protected=desired.protect):
         stages.append(Configure(*head(name), changes, digest))
@@ -141,7 +173,10 @@ def _container_stages(
     by_pct = tuple(a for a in attributes if a.via is Via.PCT)
     if by_pct:
         stages.append(PctSet(*head("pct-set"), by_pct, digest))
-    if plan.start:
+    if parking:
+        # All that it held is in its place again, the rules of others too.
+        stages.append(DropParking(*head("parking-gone"), parking.vmid))
+    if plan.start or stopped:
         # Default deny is on before a container first starts: its own rules, and the switch without which they sleep.
         stages.append(Start(*head("start", *switch)))
     elif plan.restart:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from zentoria_infra.errors import ExitCode, ZentoriaError
-from zentoria_infra.firewall.config import Configuration
+from zentoria_infra.firewall.config import Configuration, Guest
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan import masking
 from zentoria_infra.plan.desired import DesiredContainer
@@ -58,6 +58,27 @@ class ContainerState(_Model):
     """Proxmox's digest of the whole configuration."""
 
 
+class ParkedState(_Model):
+    """A parking container: it holds the data of a container that was being replaced when a run was ended."""
+
+    vmid: Vmid
+    """Of the container that it is for."""
+    container: ContainerState
+    firewall: Guest | None = None
+    """The copy of that container's firewall."""
+
+    @field_serializer("firewall")
+    def _plain_firewall(self, firewall: Guest | None) -> Any:
+        return None if firewall is None else plain(firewall)
+
+
+class SpareState(_Model):
+    """A VMID that is free for the parking container of a container that must be replaced."""
+
+    vmid: Vmid
+    spare: Vmid
+
+
 class InsideState(_Model):
     """What a look inside a guest told: a report, or why there is none."""
 
@@ -88,6 +109,10 @@ class StateDocument(_Model):
     """Proxmox's digests of the firewall's lists, as ``404/rules`` or ``datacenter/options``."""
     firewall_unknown: str = ""
     """Why there is no ``firewall``."""
+    parked: tuple[ParkedState, ...] = ()
+    """Parking containers that are there."""
+    spare: tuple[SpareState, ...] = ()
+    """VMIDs for parking containers that must be made."""
 
     @model_validator(mode="after")
     def _once(self) -> StateDocument:
@@ -130,18 +155,7 @@ def state_of(
     shown = masking.without_secrets(world, {one.vmid: one.options.get("description", "") for one in desired})
     return StateDocument(
         site=site,
-        containers=tuple(
-            ContainerState(
-                vmid=one.vmid,
-                node=one.node,
-                kind="lxc" if one.kind == "lxc" else "qemu",
-                status=one.status,
-                config=dict(sorted(one.config.items())),
-                pending=tuple(sorted(one.pending)),
-                digest=one.digest,
-            )
-            for _, one in sorted(shown.containers.items())
-        ),
+        containers=tuple(_container(one) for _, one in sorted(shown.containers.items())),
         taken=tuple(sorted(shown.taken)),
         guests=tuple(
             InsideState(vmid=vmid, recipe=(recipes or {}).get(vmid, ""), report=one.report, unknown=one.unknown)
@@ -152,25 +166,45 @@ def state_of(
         firewall=shown.firewall,
         firewall_digests=dict(sorted(shown.firewall_digests.items())),
         firewall_unknown="" if shown.firewall is not None else shown.firewall_unknown,
+        parked=tuple(
+            ParkedState(vmid=vmid, container=_container(one), firewall=shown.parked_firewall.get(vmid))
+            for vmid, one in sorted(shown.parked.items())
+        ),
+        spare=tuple(SpareState(vmid=vmid, spare=one) for vmid, one in sorted(shown.spare.items())),
     )
+
+
+def _container(one: ObservedContainer) -> ContainerState:
+    return ContainerState(
+        vmid=one.vmid,
+        node=one.node,
+        kind="lxc" if one.kind == "lxc" else "qemu",
+        status=one.status,
+        config=dict(sorted(one.config.items())),
+        pending=tuple(sorted(one.pending)),
+        digest=one.digest,
+    )
+
+
+def _observed(one: ContainerState) -> ObservedContainer:
+    pending = frozenset(one.pending)
+    return ObservedContainer(one.vmid, one.node, one.kind, one.status, one.config, pending, one.digest)
 
 
 def world_of(document: StateDocument) -> World:
     """The world that a document tells of."""
     return World(
-        containers={
-            one.vmid: ObservedContainer(
-                one.vmid, one.node, one.kind, one.status, one.config, frozenset(one.pending), one.digest
-            )
-            for one in document.containers
-        },
+        containers={one.vmid: _observed(one) for one in document.containers},
         taken=frozenset(document.taken),
         guests={one.vmid: GuestCheck(one.report, one.unknown) for one in document.guests},
         problems=document.problems,
         no_inside=document.no_inside,
         firewall=document.firewall,
         firewall_digests=document.firewall_digests,
-        **({"firewall_unknown": document.firewall_unknown} if document.firewall_unknown else {}),
+        firewall_unknown=document.firewall_unknown or World.firewall_unknown,
+        parked={one.vmid: _observed(one.container) for one in document.parked},
+        spare={one.vmid: one.spare for one in document.spare},
+        parked_firewall={one.vmid: one.firewall for one in document.parked if one.firewall is not None},
     )
 
 

@@ -49,6 +49,29 @@ class VolumeWriter(Writer):
             if not self._has_moved(vmid, key, target, where, tried):
                 self._locked(lambda: self._move_once(vmid, key, target, where, tried, progress))
 
+    def move_to_storage(
+        self, vmid: int, key: str, storage: str, *, node: str | None = None, progress: tasks.Progress | None = None
+    ) -> None:
+        """Copy a volume of a stopped container to another storage, and remove it where it was.
+
+        It is not sent again after a lost answer: the next run looks where it is.
+
+        Args:
+            vmid: the container.
+            key: ``mp0``...
+            storage: where it goes.
+            node: where the container is.
+            progress: called while the task runs.
+
+        Raises:
+            TaskError: it could not be copied; it is where it was.
+        """
+        where, path = self._node(node), "/nodes/{node}/lxc/{vmid}/move_volume"
+        tried = f"move {key} of container {vmid} to storage {storage}"
+        params = {"volume": key, "storage": storage, "delete": True}
+        with self._gates.vmid(vmid):
+            self._locked(lambda: self._lost_and_found(vmid, where, ("POST", path, params), tried, progress, done=()))
+
     def _move_once(
         self, vmid: int, key: str, target: int, node: str, tried: str, progress: tasks.Progress | None
     ) -> None:

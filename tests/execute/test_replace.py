@@ -1,0 +1,185 @@
+"""A container that is replaced keeps its data volumes, whenever a run is killed."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from pathlib import Path
+
+import pytest
+from test_deployment import NoInside
+
+from zentoria_infra.errors import ExitCode, RefusedError
+from zentoria_infra.execute.deployment import Deployment
+from zentoria_infra.execute.events import Ended
+from zentoria_infra.inventory.load import load
+from zentoria_infra.plan.change import Action
+from zentoria_infra.plan.desired import DesiredContainer
+from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.limits import Allow, require_possible
+from zentoria_infra.plan.stage_types import AnyStage, Destroy, DropParking, MoveVolume
+
+ROOT = Path(__file__).resolve().parents[2]
+VMID, SPARE = 404, 405
+DATA = b"what must not be lost"
+STAGES = 11
+"""Of a replacement of a container with one data volume and an unused one."""
+
+
+def inventory() -> list[DesiredContainer]:
+    found = desired_containers(load(ROOT, site="lab"))
+    return [one for one in found if one.vmid == VMID]
+
+
+def deployment(node, desired: list[DesiredContainer] | None = None) -> Deployment:
+    return Deployment(node.client(), desired or inventory(), NoInside())
+
+
+def config(node, vmid: int) -> dict[str, str]:
+    return {key: str(value) for key, value in node.root("GET", f"/nodes/pve/lxc/{vmid}/config").items()}
+
+
+def there(node) -> set[int]:
+    return {int(guest["vmid"]) for guest in node.root("GET", "/nodes/pve/lxc")}
+
+
+def volume_of(value: str) -> str:
+    return value.partition(",")[0].partition(":")[2]
+
+
+@pytest.fixture
+def replaced(node):
+    """A node with the database, data on its volume and on one that is not used any more."""
+    found = deployment(node)
+    assert found.run(found.plan()[1]).exit_code is ExitCode.OK
+    node.root("POST", f"/nodes/pve/lxc/{VMID}/status/stop")
+    node.root("PUT", f"/nodes/pve/lxc/{VMID}/config", mp7="local:1,mp=/old")
+    node.root("PUT", f"/nodes/pve/lxc/{VMID}/config", delete="mp7")
+    node.root("POST", f"/nodes/pve/lxc/{VMID}/status/start")
+    for key in ("mp0", "unused0"):
+        write(node, volume_of(config(node, VMID)[key]), DATA + key.encode())
+    return node
+
+
+def write(node, name: str, data: bytes) -> None:
+    node.runtime._volume(name).write_bytes(data)
+
+
+def require_whole(node, *, before: dict[str, str]) -> None:
+    """All data is in its place, nothing else is there, and the next plan has nothing to do."""
+    now = config(node, VMID)
+    assert now["mp0"].partition(",")[2] == before["mp0"].partition(",")[2]
+    for key in ("mp0", "unused0"):
+        assert node.runtime._volume(volume_of(now[key])).read_bytes() == DATA + key.encode()
+    assert there(node) == {VMID}
+    assert set(node.runtime.volumes()) == {volume_of(now[key]) for key in ("rootfs", "mp0", "unused0")}
+    assert node.runtime.status(VMID).running
+    assert deployment(node).plan()[0].empty
+
+
+def killed_after(number: int, found: Deployment, stages: tuple[AnyStage, ...]) -> None:
+    """Run the first stages only, as a run that is killed then."""
+    stop = threading.Event()
+    ended: list[str] = []
+
+    def listen(event: object) -> None:
+        if isinstance(event, Ended):
+            ended.append(event.stage.id)
+            if len(ended) == number:
+                stop.set()
+
+    found.run(stages, stop, listen)
+
+
+def test_data_volumes_survive(replaced) -> None:
+    before = config(replaced, VMID)
+    rootfs = replaced.runtime._volume(volume_of(before["rootfs"]))
+    rootfs.write_bytes(b"old root")
+    found = deployment(replaced)
+    plan, stages = found.plan(replace={VMID})
+    (one,) = plan.changed
+    assert one.action is Action.REPLACE
+    assert one.volumes == ()
+    assert one.reason.startswith("somebody asked for it; the data on mp0 (/var/lib/postgresql), unused0 is kept")
+    assert [stage.id.partition(":")[2] for stage in stages] == [
+        "parking", "stop", "park-mp0", "park-unused0", "destroy", "create", "bring-back-mp0", "bring-back-unused0",
+        "configure", "parking-gone", "start",
+    ]  # fmt: skip
+    with pytest.raises(RefusedError, match="--allow replace"):
+        require_possible(plan)
+    require_possible(plan, {Allow.REPLACE})
+    result = found.run(stages)
+    assert result.exit_code is ExitCode.OK, [str(one.error) for one in result.failed]
+    require_whole(replaced, before=before)
+    now = replaced.runtime._volume(volume_of(config(replaced, VMID)["rootfs"]))
+    assert b"old root" not in now.read_bytes()[:20]
+
+
+@pytest.mark.parametrize(
+    ("number", "asked_again"),
+    [*((number, False) for number in range(1, STAGES + 1)), *((number, True) for number in (1, 3, 4, 7, 9))],
+)
+def test_a_killed_run_is_completed_by_the_next(replaced, number, asked_again) -> None:
+    before = config(replaced, VMID)
+    found = deployment(replaced)
+    stages = found.plan(replace={VMID})[1]
+    assert len(stages) == STAGES
+    killed_after(number, found, stages)
+    again = deployment(replaced)
+    still = {VMID} if asked_again else set()
+    plan, stages = again.plan(wait=True, replace=still)
+    require_possible(plan, {Allow.REPLACE})
+    result = again.run(stages)
+    assert result.exit_code is ExitCode.OK, [str(one.error) for one in result.failed]
+    require_whole(replaced, before=before)
+
+
+def test_another_kind_of_container_says_whose_the_files_are_then(replaced) -> None:
+    before = config(replaced, VMID)
+    desired = [dataclasses.replace(one, unprivileged=False, features=frozenset()) for one in inventory()]
+    found = deployment(replaced, desired)
+    plan, stages = found.plan()
+    assert "unprivileged cannot be changed on a container; the data on mp0" in plan.changed[0].reason
+    assert "until 100000 is taken away from their user and group ids" in plan.changed[0].reason
+    result = found.run(stages)
+    assert result.exit_code is ExitCode.OK, [str(one.error) for one in result.failed]
+    now = config(replaced, VMID)
+    assert "unprivileged" not in now
+    assert replaced.runtime._volume(volume_of(now["mp0"])).read_bytes() == DATA + b"mp0"
+    assert now["mp0"].partition(",")[2] == before["mp0"].partition(",")[2]
+
+
+def test_nothing_is_destroyed_while_it_holds_data(replaced) -> None:
+    """Neither the container nor the one where its data is parked, whatever the plan believed."""
+    found = deployment(replaced)
+    _, stages = found.plan(replace={VMID})
+    alone = [dataclasses.replace(one, after=()) for one in stages if isinstance(one, Destroy)]
+    result = found.run(alone)
+    assert "it still holds mp0, unused0" in str(result.failed[0].error)
+    killed_after(4, found, stages)
+    for one in stages:
+        if isinstance(one, DropParking):
+            result = found.run([dataclasses.replace(one, after=())])
+            assert "it holds mp0, unused0" in str(result.failed[0].error)
+    assert there(replaced) == {VMID, SPARE}
+
+
+def test_a_spare_container_is_not_touched_unless_it_says_for_whom(replaced) -> None:
+    found = deployment(replaced)
+    _, stages = found.plan(replace={VMID})
+    killed_after(1, found, stages)
+    replaced.root("PUT", f"/nodes/pve/lxc/{SPARE}/config", description="mine now")
+    (move, *_) = (dataclasses.replace(one, after=()) for one in stages if isinstance(one, MoveVolume))
+    replaced.root("POST", f"/nodes/pve/lxc/{VMID}/status/stop")
+    result = found.run([move])
+    assert "does not say that it is for that" in str(result.failed[0].error)
+    plan, stages = deployment(replaced).plan(replace={VMID})
+    assert plan.changed[0].parking.vmid == SPARE + 1
+
+
+def test_a_snapshot_holds_its_volumes_back(replaced, tmp_path) -> None:
+    path = next(tmp_path.rglob(f"{VMID}.conf"))
+    path.write_text(path.read_text() + "parent: before\n")
+    plan, _ = deployment(replaced).plan(replace={VMID})
+    with pytest.raises(RefusedError, match="its volumes are part of snapshot 'before'"):
+        require_possible(plan, {Allow.REPLACE})
