@@ -14,13 +14,14 @@ from zentoria_infra.execute.firewall_observe import observe_firewall, read_firew
 from zentoria_infra.execute.perform import Converger, Performer
 from zentoria_infra.execute.perform_firewall import NO_PROXY, FirewallPerformer, Sources
 from zentoria_infra.firewall import changes
+from zentoria_infra.firewall.config import Guest
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.change import Plan
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import make_plan
 from zentoria_infra.plan.firewall import DesiredFirewall, add_firewall
-from zentoria_infra.plan.observed import GuestCheck, World
+from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
 from zentoria_infra.plan.stage_types import DATACENTER, AnyStage, Converge, Destroy, LoseFlows, ParkFirewall
 from zentoria_infra.plan.stages import build_stages
 from zentoria_infra.plan.values import truth
@@ -224,10 +225,18 @@ class Deployment:
             if (observed := found_in.containers.get(one.vmid)) is not None and world.is_ours(one, observed)
         }
         try:
-            found, digests = read_firewall(self._proxmox.firewall, self._firewall.compiled.configuration, ours)
+            wanted_firewall, whole = self._firewall.compiled.configuration, {*seen.spare, *seen.parked}
+            found, digests = read_firewall(self._proxmox.firewall, wanted_firewall, ours, whole)
+            copies = {vmid: self._copy(one) for vmid, one in seen.parked.items()}
         except ZentoriaError as error:
             return dataclasses.replace(seen, firewall_unknown=str(error))
-        return dataclasses.replace(seen, firewall=found, firewall_digests=digests)
+        return dataclasses.replace(seen, firewall=found, firewall_digests=digests, parked_firewall=copies)
+
+    def _copy(self, parked: ObservedContainer) -> Guest:
+        """The firewall of a parking container."""
+        name = parked.config.get("hostname", "")
+        read = self._proxmox.firewall.guest
+        return read(parked.vmid, name, (), node=parked.node, ipsets=(), aliases=True, all_ipsets=True).guest
 
     def require_ours(self, vmid: int) -> None:
         """Refuse to go into a container that is not ours.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from zentoria_infra.execute.reading import readers
 from zentoria_infra.firewall.config import Configuration, Datacenter, Nic
@@ -24,7 +24,10 @@ def observe_firewall(
 
 
 def read_firewall(
-    observer: FirewallObserver, wanted: Configuration, configs: Mapping[int, Mapping[str, str]]
+    observer: FirewallObserver,
+    wanted: Configuration,
+    configs: Mapping[int, Mapping[str, str]],
+    whole: Collection[int] = (),
 ) -> tuple[Configuration, Mapping[str, str]]:
     """The firewall as it is, and Proxmox's digests of the lists that it was read from.
 
@@ -34,6 +37,7 @@ def read_firewall(
         observer: reads the node.
         wanted: the compiled configuration: it says which IP sets are of interest, and what a container is called.
         configs: the configuration of each container that exists, by VMID.
+        whole: VMIDs of which all is read, also what is not ours: aliases and IP sets, two calls more.
 
     Returns:
         The configuration; and digests by the name of their list, as ``404/rules`` or ``datacenter/ipset/management``.
@@ -48,7 +52,15 @@ def read_firewall(
     def guest(vmid: int) -> fw.ObservedGuest:
         one = names[vmid]
         ipsets = [ipset.name for ipset in one.ipsets]
-        return observer.guest(vmid, one.name, nics(configs[vmid]), node=one.node, ipsets=ipsets)
+        return observer.guest(
+            vmid,
+            one.name,
+            nics(configs[vmid]),
+            node=one.node,
+            ipsets=ipsets,
+            aliases=vmid in whole,
+            all_ipsets=vmid in whole,
+        )
 
     with readers(READS, "firewall") as pool:
         asked = pool.submit(_datacenter, observer, shared)

@@ -137,8 +137,7 @@ def _replacement(
     reason = f"{blamed} cannot be changed on a container" if blamed else "somebody asked for it"
     held, old = parking.data_volumes(observed.config), _parked(desired, world)
     config = {**_parked_config(desired.vmid, world), **observed.config}
-    spare = world.spare.get(desired.vmid, 0)
-    found = old or parking.Parking(spare)
+    found = old or parking.Parking(world.spare.get(desired.vmid, 0))
     back = tuple(dict.fromkeys((*found.back, *held)))
     storages = {**found.storages, **{key: volume.partition(":")[0] for key, volume in held.items()}}
     found = dataclasses.replace(found, park=tuple(held), back=back, storages=storages)
@@ -156,7 +155,7 @@ def _replacement(
         start=True,
         converge=not world.no_inside,
         protected=desired.protect or truth(observed.config.get("protection", "0")),
-        parked=found if back or old or spare else None,
+        parked=found if back or old else None,
     )
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
 
-from zentoria_infra.firewall.changes import datacenter_changes, guest_changes, woken
+from zentoria_infra.firewall.changes import Changes, datacenter_changes, guest_changes, woken
 from zentoria_infra.firewall.config import NO_OPTIONS, Configuration, Guest, Rule
 from zentoria_infra.firewall.identity import OPENING
 from zentoria_infra.firewall.intent import Compiled
@@ -19,6 +19,8 @@ from zentoria_infra.plan.between import made_safe
 from zentoria_infra.plan.change import Action, ContainerPlan, LostFlow, Plan
 from zentoria_infra.plan.lost_flows import lost_flows
 from zentoria_infra.plan.observed import World
+from zentoria_infra.plan.others_firewall import brought_up, has_others, with_copy, written
+from zentoria_infra.plan.parking import Parking
 
 _FRESH = (Action.CREATE, Action.REPLACE)
 _PACKAGES = "packages"
@@ -100,7 +102,7 @@ def add_firewall(plan: Plan, world: World, desired: DesiredFirewall) -> Plan:
         return dataclasses.replace(plan, problems=(*plan.problems, unread))
     there = world.firewall
     wanted = desired.compiled.configuration
-    containers = tuple(_container(one, there, wanted, desired) for one in plan)
+    containers = tuple(_container(one, world, there, wanted, desired) for one in plan)
     datacenter = datacenter_changes(there.datacenter, wanted.datacenter)
     if len(containers) < len(wanted.guests):
         # Only some containers: others may still be named by what would be lost.
@@ -133,23 +135,46 @@ def add_firewall(plan: Plan, world: World, desired: DesiredFirewall) -> Plan:
 
 
 def _container(
-    plan: ContainerPlan, there: Configuration, wanted: Configuration, desired: DesiredFirewall
+    plan: ContainerPlan, world: World, there: Configuration, wanted: Configuration, desired: DesiredFirewall
 ) -> ContainerPlan:
     if plan.action in (Action.REFUSE, Action.WAIT):
         return plan
     target = wanted.guest(plan.vmid)
     fresh = plan.action in _FRESH
     seen = _empty(target) if fresh else _guest(there, target)
-    changes = guest_changes(seen, target)
+    changes, parking = _with_others_kept(plan, world, there, target, guest_changes(seen, target))
     action, reason = plan.action, plan.reason
     if action in (Action.NONE, Action.CONVERGE) and not changes.empty:
         action = Action.CHANGE
         words = "its firewall differs"
         reason = f"{words}; {reason}" if reason else words
-    found = dataclasses.replace(plan, firewall=changes, action=action, reason=reason)
+    found = dataclasses.replace(plan, firewall=changes, action=action, reason=reason, parking=parking)
     if any(is_opening(step) for step in changes.lost):
         found = dataclasses.replace(found, through=desired.through(plan.vmid))
     return _with_opening(found, seen, there, desired) if plan.converge and needs_packages(plan.guest) else found
+
+
+def _with_others_kept(
+    plan: ContainerPlan, world: World, there: Configuration, target: Guest, changes: Changes
+) -> tuple[Changes, Parking | None]:
+    """What a container loses when it is replaced, or has lost since, is written again, at its place."""
+    copy = world.parked_firewall.get(plan.vmid)
+    parking = plan.parking
+    now = _empty(target) if plan.action is Action.CREATE else _guest(there, target)
+    if plan.action is not Action.REPLACE and copy is None:
+        return changes, parking
+    whole = with_copy(now, copy)
+    if not has_others(whole, target) or (plan.action not in _FRESH and whole == now):
+        return changes, parking
+    if plan.action is Action.REPLACE:
+        parking = parking or Parking(world.spare.get(plan.vmid, 0))
+        parking = dataclasses.replace(parking, firewall=written(parking.vmid, copy, whole))
+    written_again = written(plan.vmid, None if plan.action in _FRESH else now, brought_up(whole, target))
+    foreign = guest_changes(whole, target).foreign
+    why = "what others have made of it is written again"
+    return dataclasses.replace(
+        changes, gained=written_again, lost=(), reasons=(*changes.reasons, why), foreign=foreign
+    ), parking
 
 
 def _with_opening(plan: ContainerPlan, seen: Guest, there: Configuration, desired: DesiredFirewall) -> ContainerPlan:
