@@ -106,6 +106,8 @@ def change_needs(change: AttributeChange, vmid: int, pool: str = "") -> tuple[Ne
     guest = guest_path(vmid, pool)
     if change.via is Via.PCT:
         return ()
+    if change.via is Via.MOVE:
+        return (Need(guest, "VM.Config.Disk"), Need(f"/storage/{change.sent}", "Datastore.AllocateSpace"))
     if change.via is Via.RESIZE:
         return (Need(guest, "VM.Config.Disk"), Need(guest, _OTHER))
     return attribute_needs(change.key, guest, change.before, change.after)
@@ -143,8 +145,7 @@ def stage_needs(stage: AnyStage, pool: str = "", desired: DesiredContainer | Non
             disk = (Need(one, "VM.Config.Disk") for one in (guest, guest_path(parking, pool)))
             return _sorted((look, *disk, Need(f"/storage/{storage}", "Datastore.AllocateSpace")))
         case MoveStorage(change=change):
-            there = Need(f"/storage/{change.sent}", "Datastore.AllocateSpace")
-            return _sorted((look, Need(guest, "VM.Config.Disk"), there))
+            return _sorted((look, *change_needs(change, stage.vmid, pool)))
         case DropParking(parking=parking):
             return _sorted(Need(guest_path(parking, pool), name) for name in ("VM.Allocate", "VM.Audit"))
         case Destroy():
