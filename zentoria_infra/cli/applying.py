@@ -126,6 +126,7 @@ def apply(
     saved: SavedPlan | None = None,
     saved_as: str = "",
     first_alone: bool = False,
+    replace: Collection[int] = (),
 ) -> None:
     """Plan for some containers or all, show it, ask, and carry it out.
 
@@ -140,6 +141,7 @@ def apply(
         saved: the plan that is to be carried out as it is, or not at all. It was looked at, so nobody is asked.
         saved_as: its file, for the history.
         first_alone: one container goes first, and the rest waits for it.
+        replace: VMIDs of containers that are replaced though nothing asks for it; their data volumes are kept.
 
     Raises:
         RefusedError: something moved since the plan was saved, or stands in the way; nothing was changed.
@@ -152,7 +154,7 @@ def apply(
                 require_there(chosen, inventory, deployment.there())
             if not as_json:
                 output.lines(explained(chosen, inventory))
-        found, stages = deployment.plan(chosen.vmids if chosen else None, wait=True)
+        found, stages = deployment.plan(chosen.vmids if chosen else None, wait=True, replace=replace)
         if first_alone:
             stages = one_first(stages, deployment.desired)
         before = at_work.lock.documents.get(applied.NAME)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from zentoria_infra.cli.applying import AllowOption, NamesArgument, apply
-from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, inventory_of
+from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, YesOption, inventory_of
 from zentoria_infra.cli.site_run import WaitOption
+from zentoria_infra.plan.limits import Allow
 from zentoria_infra.plan.selection import Selection, vmids_of
 
 
 def redeploy(
     context: typer.Context,
     names: NamesArgument,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Make the containers anew from the template; their data volumes and firewall stay. Asks."
+        ),
+    ] = False,
     root: RootOption = None,
     site: SiteOption = None,
+    yes: YesOption = False,
     as_json: JsonOption = False,
     allow: AllowOption = None,
     wait: WaitOption = 0,
@@ -25,5 +35,14 @@ def redeploy(
     """
     inventory = inventory_of(context, root, site)
     wanted = frozenset(vmids_of(inventory, names))
-    chosen = Selection(wanted, {})
-    apply(inventory, chosen, wanted, yes=True, as_json=as_json, allow=allow or (), wait=wait, first_alone=True)
+    apply(
+        inventory,
+        Selection(wanted, {}),
+        wanted,
+        yes=yes or not replace,
+        as_json=as_json,
+        allow={*(allow or ()), *([Allow.REPLACE] if replace else ())},
+        wait=wait,
+        first_alone=True,
+        replace=wanted if replace else (),
+    )
