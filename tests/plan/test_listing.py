@@ -283,3 +283,11 @@ def test_a_whole_new_stack_is_of_the_schema() -> None:
     plan, stages = staged(small(), applied(C_TO_B), {"a": Action.CREATE, "c": Action.RESTART}, converge="a")
     made = document(plan, list(stages.values()))
     assert mismatches(json.loads(made.model_dump_json()), SCHEMA, SCHEMA) == []
+
+
+def test_a_replacement_that_somebody_asked_for_is_no_drift() -> None:
+    asked = make_plan((DB,), World({404: seen()}, guests={404: CLEAN}, spare={404: 424}), replace=frozenset({404}))
+    stages = build_stages(asked, (DB,))
+    origins = {one.id: one.origin for one in changes_of(asked, stages, DRIFTED)}
+    assert origins["404/container"] is Origin.INTENT
+    assert set(origins.values()) == {Origin.INTENT}

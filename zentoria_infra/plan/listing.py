@@ -258,14 +258,21 @@ class _Container:
             blames=blames,
             before=plan.hostname,
             after=plan.hostname,
-            origin=_any(self._basis.origins, ((plan.vmid, f"config/{key}") for key in blames)),
+            origin=self._origin(),
             **({"where": first.where} if first else {}),
         )
 
+    def _origin(self) -> Origin:
+        """Why the container is made. A replacement that nothing in its configuration asks for, somebody asked for."""
+        plan, origins = self._plan, self._basis.origins
+        if plan.action is not Action.REPLACE:
+            return origins.of(plan.vmid, "container")
+        blames = [(plan.vmid, f"config/{one.key}") for one in plan.attributes if one.effect is Effect.REPLACE]
+        return _any(origins, blames) if blames else Origin.INTENT
+
     def _fresh(self) -> Iterator[Change]:
         """What a new container gets goes without saying: its firewall in one, its inside in one."""
-        plan = self._plan
-        origin = self._basis.origins.of(plan.vmid, "container")
+        plan, origin = self._plan, self._origin()
         steps = (*plan.firewall.gained, *plan.firewall.lost)
         if steps:
             yield self._change(
