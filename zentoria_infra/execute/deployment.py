@@ -177,7 +177,7 @@ class Deployment:
             The stages, and the VMIDs that are left alone since they are not ours.
 
         Raises:
-            RefusedError: one of them is protected, or we lack a right; nothing was changed.
+            RefusedError: one of them is protected, its data is parked, or we lack a right; nothing was changed.
         """
         stages: list[AnyStage] = []
         left: list[int] = []
@@ -185,6 +185,12 @@ class Deployment:
         seen = self._seen(only)
         for one in reversed(self._selected(only)):
             observed = seen.containers.get(one.vmid)
+            if parked := seen.parked.get(one.vmid):
+                raise RefusedError(
+                    f"destroy container {one.vmid} ({one.name})",
+                    got=f"a run that did not end was replacing it, and container {parked.vmid} holds its data",
+                    todo="`zentoria up` completes that run first; nothing was changed",
+                )
             if observed is None:
                 if one.vmid in seen.taken:
                     left.append(one.vmid)  # somebody else's: our token may not even see it
