@@ -81,6 +81,16 @@ def test_401_waits(make_lab):
     loop.close()
 
 
+def test_each_request_from_outside_is_a_line_of_the_access_log_without_its_token(lab):
+    lab.root.get("/version")
+    lab.anyone.get("/nodes")
+    lab.close()  # a line is written once the answer is
+    lines = lab.layout.access_log.read_text().splitlines()
+    asked = [line.split('"')[1] for line in lines]
+    assert asked == ["GET /api2/json/version HTTP/1.1", "GET /api2/json/nodes HTTP/1.1"]
+    assert lab.secret not in "".join(lines)
+
+
 def test_control_socket_is_root_without_a_login(lab):
     path = lab.layout.control_socket
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -79,6 +79,11 @@ class LabLayout:
         return self.root / "log"
 
     @property
+    def access_log(self) -> Path:
+        """Every request at the API from outside, a line each, as pveproxy writes it."""
+        return self.logs / "access.log"
+
+    @property
     def secrets(self) -> Path:
         """Keys, certificates, tokens (mode 0700; files 0600)."""
         return self.root / "secrets"

@@ -109,6 +109,8 @@ def config_text(port: int, key: Path, allowed: Path, forced: Sequence[str], logi
         "MaxSessions 10",
         "MaxStartups 10:30:100",
         "LoginGraceTime 30",
+        # each session leaves a line, so that commands over SSH can be counted whoever sent them
+        "LogLevel VERBOSE",
         # Debian's bash reads ~/.bashrc below sshd, unless it believes that it is not the outermost shell
         "SetEnv SHLVL=1",
         f"ForceCommand {shlex.join(forced)}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import logging
 import ssl
 from collections.abc import Mapping
 
@@ -22,6 +23,8 @@ DEFAULT_BRIDGES: Mapping[str, str] = {"vmbr0": "", "vmbr40": "10.10.47.254/20"}
 """Bridges of the lab's node: name to address with prefix, empty for a bridge without one."""
 _WORKERS = 32
 _STOP_WAIT = 20.0
+_LINE = '%a - - %t "%r" %s %b'
+"""A line of the access log. No header is in it, so no token."""
 
 
 class ApiServer:
@@ -61,6 +64,7 @@ class ApiServer:
         self._auth_delay = auth_delay
         self._wanted_port = layout.api_port if port is None else port
         self._runners: list[web.ServerRunner] = []
+        self._logs: list[logging.Logger] = []
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
         self.node = Node(
             layout, runtime, name=node, release=release_of(release), bridges=bridges, lock_timeout=lock_timeout
@@ -90,10 +94,20 @@ class ApiServer:
         if self._pool is None:
             raise LabError("start the API server", got="it is not running", todo="start it first")
         frontend = Frontend(self.node, self.router, self._pool, trusted=trusted, auth_delay=self._auth_delay)
-        runner = web.ServerRunner(web.Server(frontend.handle, access_log=None), shutdown_timeout=2.0)
+        # As pveproxy's access.log: requests from outside, whoever sent them; pct's own do not count.
+        log = None if trusted else self._access_log()
+        server = web.Server(frontend.handle, access_log=log, access_log_format=_LINE)
+        runner = web.ServerRunner(server, shutdown_timeout=2.0)
         await runner.setup()
         self._runners.append(runner)
         return runner
+
+    def _access_log(self) -> logging.Logger:
+        self._layout.logs.mkdir(parents=True, exist_ok=True)
+        log = logging.Logger("access", logging.INFO)
+        log.addHandler(logging.FileHandler(self._layout.access_log, delay=True))
+        self._logs.append(log)
+        return log
 
     async def _listen_tcp(self) -> None:
         runner = await self._runner(trusted=False)
@@ -113,6 +127,10 @@ class ApiServer:
         for runner in self._runners:
             await _close(runner)
         self._runners.clear()
+        for log in self._logs:
+            for handler in log.handlers:
+                handler.close()
+        self._logs.clear()
         self._layout.control_socket.unlink(missing_ok=True)
         if self._pool is not None:
             await asyncio.get_running_loop().run_in_executor(self._pool, self.node.tasks.wait, _STOP_WAIT)
