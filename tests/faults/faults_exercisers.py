@@ -144,6 +144,7 @@ def reading() -> Iterator[Exerciser]:
     yield get(GUEST + "/config", lambda case: case.client.observe.config(SHARED))
     yield get(GUEST + "/pending", lambda case: case.client.observe.config_and_pending(SHARED))
     yield get(GUEST + "/status/current", lambda case: case.client.observe.status(SHARED))
+    yield get(GUEST + "/feature", lambda case: case.client.observe.can_snapshot(SHARED))
     # A look at a task belongs to a change: whatever happens to it, the change goes on at the node.
     yield Exerciser(
         "GET", "/nodes/{node}/tasks/{upid}/status", lambda case: case.client.write.start(case.number),

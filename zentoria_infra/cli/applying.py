@@ -29,6 +29,8 @@ from zentoria_infra.plan.one_first import one_first
 from zentoria_infra.plan.proof import proven_firewall
 from zentoria_infra.plan.saved import SavedPlan
 from zentoria_infra.plan.selection import Selection, explained, require_there, select
+from zentoria_infra.plan.stage_types import AnyStage
+from zentoria_infra.plan.way_back import changed_in_place, way_back
 from zentoria_infra.proxmox.client import Proxmox
 
 NamesArgument = Annotated[
@@ -165,6 +167,8 @@ def apply(
             output.json_line({"event": "plan", **told})
         else:
             output.lines(explain.lines(found, stages, basis))
+        if first_alone and not as_json:
+            _tell_way_back(deployment, at_work.proxmox, stages)
         if saved is not None:
             require_unmoved(saved, bound(inventory, deployment, listed, only=chosen.vmids if chosen else None))
         require_possible(found, allow, restarts=inventory.site.limits.restarts, of=len(inventory.containers))
@@ -176,6 +180,17 @@ def apply(
             result = at_work.carry_out(deployment, stages, listen)
         at_work.lock.put(applied.NAME, applied_record.after(deployment, found, result, before))
         finish(result, at_work.proxmox, as_json=as_json, begun=at_work.begun, plan=found, url=_where(inventory))
+
+
+def _tell_way_back(deployment: Deployment, proxmox: Proxmox, stages: Sequence[AnyStage]) -> None:
+    """Say what the containers can go back to, before anybody is asked. One call per container that is changed."""
+    changed = changed_in_place(stages)
+    nodes = {one.vmid: one.node for one in deployment.desired}
+    able = [vmid for vmid in changed if proxmox.observe.can_snapshot(vmid, nodes[vmid])]
+    inside = deployment.inside
+    released = [vmid for vmid in changed if isinstance(inside, GuestsInside) and inside.has_releases(vmid)]
+    for line in way_back(changed, able, released):
+        output.note(line)
 
 
 def finish(

@@ -103,6 +103,10 @@ class GuestsInside:
             )
         self._back(vmid, 0, "")
 
+    def has_releases(self, vmid: int) -> bool:
+        """Whether a service of a guest is deployed in releases."""
+        return any(isinstance(one, Release) for one in self.state(vmid).resources)
+
     def releases(self, vmid: int) -> Mapping[str, tuple[KeptRelease, ...]]:
         """The releases that a guest keeps, newest first, by the id of the service's release.
 

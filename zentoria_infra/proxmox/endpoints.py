@@ -102,6 +102,7 @@ def _reading() -> Iterator[ApiCall]:
     yield ApiCall("GET", _GUEST + "/config", "a container's configuration", _AUDIT)
     yield ApiCall("GET", _GUEST + "/pending", "a container's configuration and what waits for a restart", _AUDIT)
     yield ApiCall("GET", _GUEST + "/status/current", "whether a container runs", _AUDIT)
+    yield ApiCall("GET", _GUEST + "/feature", "whether a container can be snapshotted", _AUDIT)
 
 
 def _guests() -> Iterator[ApiCall]:

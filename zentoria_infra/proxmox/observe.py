@@ -113,6 +113,12 @@ class Observer:
         raw = self._read("/nodes/{node}/lxc/{vmid}/status/current", node=node or self.node, vmid=vmid)
         return str(raw["status"])
 
+    def can_snapshot(self, vmid: int, node: str | None = None) -> bool:
+        """Whether all storages of a container can snapshot its volumes, by ``PVE::LXC::Config::has_feature``."""
+        where = {"node": node or self.node, "vmid": vmid}
+        raw = self._read("/nodes/{node}/lxc/{vmid}/feature", {"feature": "snapshot"}, **where)
+        return records.integer(raw.get("hasFeature")) == 1
+
     def templates(self, storage: str, node: str | None = None) -> tuple[records.Template, ...]:
         """Container templates on a storage."""
         lines = self._read(
