@@ -71,4 +71,4 @@ bench: setup ## Measure round trips, API calls, wall time and memory
 	$(PY) -m tests.bench
 
 clean: ## Remove what `setup` made
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .uv tests/bench/ansible/.venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
