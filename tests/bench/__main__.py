@@ -1,6 +1,7 @@
 """``make bench``: how commands and the proof grow; cold `up`, no-change `up`, a redeploy under load, in a lab.
 
-Prints a table and writes JSON to the file named by ``--json``. Nothing here is a test: times depend on the machine.
+Five containers are also made by Ansible, counted by the same counters. Prints a table and writes JSON to the file
+named by ``--json``. Nothing here is a test: times depend on the machine.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.bench.ansible_peer import MORE, compare
 from tests.bench.commands_growth import commands_growth
 from tests.bench.growth import growth
 from tests.support.stack import RequestLoop, Run, Stack, no_lxc
@@ -42,10 +44,13 @@ def main() -> int:
         print(missing, file=sys.stderr)
     else:
         found |= _stack(options.repeat)
+        found |= compare("t-bench")
     found |= commands_growth()
     # After it: a child's peak memory begins with that of the process that makes it.
     found |= growth()
     _print(found)
+    if not missing:
+        print(MORE)
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
     return 1 if missing else 0
