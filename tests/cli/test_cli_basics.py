@@ -30,7 +30,7 @@ def zentoria(*arguments: str, cwd: Path = ROOT, **environment: str) -> subproces
 
 def test_every_command_explains_itself() -> None:
     shell = typer.testing.CliRunner()
-    commands = [str(one) for one in typer.main.get_command(main.app).commands]  # type: ignore[attr-defined]
+    commands = [str(one) for one in typer.main.get_command(main.app).commands]
     assert {"plan", "up", "down", "bootstrap", "rollback", "history", "ci"} <= set(commands)
     for command in commands:
         run = shell.invoke(main.app, [command, "--help"])

@@ -59,5 +59,4 @@ def test_data_and_firewall_survive_a_replacement(stack: Stack) -> None:
         assert proxmox.pct.exec(VMID, ["test", "-e", "/root/gone"]).exit != 0
         assert proxmox.firewall.rules(scope).rules == before
         assert deployment.plan()[0].empty
-        others = lambda rule: rule.comment == OTHERS  # noqa: E731
-        proxmox.write_firewall.rules.delete(scope, others)
+        proxmox.write_firewall.rules.delete(scope, lambda rule: rule.comment == OTHERS)

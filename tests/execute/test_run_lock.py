@@ -382,7 +382,7 @@ def test_answers_that_are_none_are_told(result: ExecResult, words: str) -> None:
 
 
 def test_the_record_of_an_end_counts_and_names() -> None:
-    create, restart = Create(404, "db", "404:create", (), None), Restart(403, "cache", "403:restart", ())  # type: ignore[arg-type]
+    create, restart = Create(404, "db", "404:create", (), None), Restart(403, "cache", "403:restart", ())
     inside, new = Converge(402, "queue", "402:converge", ()), Converge(404, "db", "404:converge", ())
     report = GuestReport(vmid=404, mode="apply", resources=(), restarted=("pg.service",), reloaded=("nginx.service",))
     error = ZentoriaError("restart container 403", got="no\n  much output", todo="x")

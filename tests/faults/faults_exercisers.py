@@ -276,7 +276,7 @@ def guests() -> Iterator[Exerciser]:
         again=create_again, check=is_made, lost=Lost.LOOKED, names=number,
     )  # fmt: skip
     config = GUEST + "/config"
-    plain: Step = lambda case: case.client.write.set_config(case.number, {"memory": 300})  # noqa: E731
+    plain: Step = lambda case: case.client.write.set_config(case.number, {"memory": 300})  # noqa: E731 - a Step
     yield Exerciser("PUT", config, plain, own_container, check=has_memory, names=number)
     yield Exerciser(
         "PUT", config, change_with_digest, own_container, check=has_memory, lost=Lost.LOOKED, names=number,
@@ -286,7 +286,7 @@ def guests() -> Iterator[Exerciser]:
         "PUT", config, add_volume, own_container, add_volume_again, has_one_volume_more, lost=Lost.TOLD, names=number,
         variant="volume",
     )  # fmt: skip
-    grow: Step = lambda case: case.client.write.resize(case.number, "rootfs", "2G")  # noqa: E731
+    grow: Step = lambda case: case.client.write.resize(case.number, "rootfs", "2G")  # noqa: E731 - a Step
     resize = GUEST + "/resize"
     yield Exerciser("PUT", resize, grow, sized_container, check=is_grown, lost=Lost.LOOKED, names=number)
     yield Exerciser(
@@ -299,13 +299,13 @@ def guests() -> Iterator[Exerciser]:
         ("shutdown", running_container, is_stopped, Lost.LOOKED),
         ("reboot", running_container, is_running, Lost.TOLD),
     ):
-        act: Step = lambda case, action=action: getattr(case.client.write, action)(case.number)  # noqa: E731
+        act: Step = lambda case, action=action: getattr(case.client.write, action)(case.number)  # noqa: E731 - a Step
         yield Exerciser("POST", f"{GUEST}/status/{action}", act, before, check=after, lost=lost, names=number)
     yield Exerciser(
         "POST", GUEST + "/move_volume", hand_over, two_containers, check=is_handed_over, lost=Lost.LOOKED, names=number,
         needs=lambda world: world.backend.moves_volumes,
     )  # fmt: skip
-    gone: Step = lambda case: case.client.write.destroy(case.number)  # noqa: E731
+    gone: Step = lambda case: case.client.write.destroy(case.number)  # noqa: E731 - a Step
     yield Exerciser("DELETE", GUEST, gone, own_container, destroy_again, is_gone, lost=Lost.LOOKED, names=number)
 
 

@@ -18,6 +18,7 @@ from zentoria_infra.firewall.steps import DropRule, InsertRule, UpdateRule, Wher
 from zentoria_infra.inventory.model import Flow, Inventory
 from zentoria_infra.plan import explain
 from zentoria_infra.plan.change import Action, ContainerPlan, Plan
+from zentoria_infra.plan.document import document
 from zentoria_infra.plan.firewall import add_firewall
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.observed import World
@@ -256,7 +257,7 @@ def test_the_plan_as_data_has_every_step_and_every_reason() -> None:
     seen = with_rules(applied(), 402, by_hand)
     seen = dataclasses.replace(seen, datacenter=Datacenter(aliases=seen.datacenter.aliases))
     plan, stages = staged(small(C_TO_B), seen)
-    data = json.loads(json.dumps(explain.document(plan, list(stages.values()))))
+    data = json.loads(document(plan, list(stages.values())).model_dump_json())
     assert data["changes"] is True
     assert data["firewall"]["turn_on"] is True
     assert data["firewall"]["foreign"] == ["rule IN ACCEPT -p tcp -dport 22 of 402"]
@@ -273,7 +274,7 @@ def test_a_firewall_that_was_not_read_is_data_too() -> None:
     containers = tuple(ContainerPlan(one.vmid, one.name, one.name, "pve", Action.NONE, "") for one in made.containers)
     unread = World({}, firewall_unknown="403: Sys.Audit on / is lacking")
     plan = add_firewall(Plan(containers), unread, proven_firewall(made))
-    assert explain.document(plan, ())["problems"] == [
+    assert document(plan, ()).model_dump(mode="json")["problems"] == [
         "the firewall could not be read, so nothing is applied: 403: Sys.Audit on / is lacking"
     ]
     assert "! the firewall could not be read" in text(plan, {})

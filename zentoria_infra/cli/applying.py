@@ -15,7 +15,6 @@ from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute import applied_record, engine, history
 from zentoria_infra.execute.binding import bound, require_unmoved
 from zentoria_infra.execute.deployment import Deployment
-from zentoria_infra.execute.events import Listener
 from zentoria_infra.execute.inside import GuestsInside
 from zentoria_infra.execute.materials import ca_of
 from zentoria_infra.execute.perform_firewall import package_sources
@@ -91,11 +90,27 @@ def selection(
     return select(inventory, needs, only=only or (), zones=zones or (), exclude=exclude or ())
 
 
+def vmids_for(
+    chosen: Selection | None, inventory: Inventory, deployment: Deployment, *, quiet: bool
+) -> frozenset[int] | None:
+    """The VMIDs to plan for, None for all; what the chosen need of others is looked for, and said unless ``quiet``.
+
+    Raises:
+        RefusedError: something that they need is not there.
+    """
+    if chosen is None:
+        return None
+    if chosen.needs:
+        require_there(chosen, inventory, deployment.there())
+    if not quiet:
+        output.lines(explained(chosen, inventory))
+    return chosen.vmids
+
+
 def deployment_of(
     inventory: Inventory,
     proxmox: Proxmox,
     forced: Collection[int] = (),
-    listen: Listener = lambda event: None,
     *,
     firewall: bool = True,
 ) -> Deployment:
@@ -109,7 +124,6 @@ def deployment_of(
         proxmox,
         desired_containers(inventory),
         inside,
-        listen,
         firewall=proven_firewall(inventory) if firewall else None,
         sources=package_sources(inventory.site),
         management=[str(cidr) for cidr in inventory.site.firewall.management],
@@ -151,12 +165,8 @@ def apply(
     output.status(f"Looking at {node_title(inventory.site)} ...", quiet=as_json)
     with site_run(inventory, wait=wait, documents=[applied.NAME]) as at_work:
         deployment = deployment_of(inventory, at_work.proxmox, forced)
-        if chosen is not None:
-            if chosen.needs:
-                require_there(chosen, inventory, deployment.there())
-            if not as_json:
-                output.lines(explained(chosen, inventory))
-        found, stages = deployment.plan(chosen.vmids if chosen else None, wait=True, replace=replace)
+        vmids = vmids_for(chosen, inventory, deployment, quiet=as_json)
+        found, stages = deployment.plan(vmids, wait=True, replace=replace)
         if first_alone:
             stages = one_first(stages, deployment.desired)
         before = at_work.lock.documents.get(applied.NAME)
@@ -166,11 +176,11 @@ def apply(
         if as_json:
             output.json_line({"event": "plan", **told})
         else:
-            output.lines(explain.lines(found, stages, basis))
+            output.lines(explain.lines(found, stages, basis, listing=listed.listing))
         if first_alone and not as_json:
             _tell_way_back(deployment, at_work.proxmox, stages)
         if saved is not None:
-            require_unmoved(saved, bound(inventory, deployment, listed, only=chosen.vmids if chosen else None))
+            require_unmoved(saved, bound(inventory, deployment, listed, only=vmids))
         require_possible(found, allow, restarts=inventory.site.limits.restarts, of=len(inventory.containers))
         deployment.require_inside(stages)
         if stages:

@@ -13,7 +13,7 @@ import typer.core
 import typer.exceptions
 
 from zentoria_infra.cli import output
-from zentoria_infra.cli.applying import ExcludeOption, OnlyOption, ZoneOption, deployment_of, selection
+from zentoria_infra.cli.applying import ExcludeOption, OnlyOption, ZoneOption, deployment_of, selection, vmids_for
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, connect, inventory_of, inventory_offline
 from zentoria_infra.cli.observe_cmd import state_from
 from zentoria_infra.errors import ExitCode, ZentoriaError
@@ -25,7 +25,6 @@ from zentoria_infra.plan import explain
 from zentoria_infra.plan.document import PlanDocument, document
 from zentoria_infra.plan.markdown import markdown
 from zentoria_infra.plan.saved import dump_saved
-from zentoria_infra.plan.selection import explained, require_there
 
 CHANGES = 2
 """With ``--detailed-exitcode``: there is something to do (as other tools have it: 0 nothing, 2 changes, 1 error)."""
@@ -103,13 +102,10 @@ def plan(
         else:
             inventory = inventory_of(context, root, site)
             part = selection(inventory, only, zone, exclude)
-            vmids = part.vmids if part is not None else None
             with connect(inventory.site) as proxmox:
                 deployment = deployment_of(inventory, proxmox)
-                if part is not None:
-                    require_there(part, inventory, deployment.there() if part.needs else ())
-                    if chosen is Format.TEXT and out != "-":
-                        output.lines(explained(part, inventory))
+                quiet = chosen is not Format.TEXT or out == "-"
+                vmids = vmids_for(part, inventory, deployment, quiet=quiet)
                 found, stages = deployment.plan(vmids)
                 content, unread = recorded(site_state(inventory.site, proxmox, lambda text: None))
                 seen = basis(inventory, deployment, found, content, unread=unread)

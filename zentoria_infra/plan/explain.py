@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
 
 from zentoria_infra.plan.change import Action, ContainerPlan, Plan
-from zentoria_infra.plan.document import document as whole
 from zentoria_infra.plan.document_model import Change, Disturbs, Kind, Origin
 from zentoria_infra.plan.listing import NOTHING_ELSE, Basis, changes_of
 from zentoria_infra.plan.stage_types import DATACENTER, AnyStage
@@ -87,11 +85,6 @@ def summary(plan: Plan, drifted: int = 0) -> str:
     if drifted:
         parts.append(f"{drifted} drifted")
     return f"Plan: {', '.join(parts)}."
-
-
-def document(plan: Plan, stages: Sequence[AnyStage], basis: Basis = NOTHING_ELSE) -> dict[str, Any]:
-    """The plan as plain data for ``--json``."""
-    return whole(plan, stages, basis).model_dump(mode="json")
 
 
 class _Text:
