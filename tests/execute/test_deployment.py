@@ -85,6 +85,24 @@ def test_drift_is_seen_named_and_repaired(node, break_it, key) -> None:
     assert deployment(node.client()).plan()[0].empty
 
 
+def test_what_waits_for_a_restart_and_is_not_wanted_is_taken_back_without_one(node) -> None:
+    def database() -> Deployment:
+        return Deployment(node.client(), [c for c in deployment(node.client()).desired if c.vmid == 404], NoInside())
+
+    assert database().run(database().plan()[1]).exit_code is ExitCode.OK
+    before = node.root("GET", "/nodes/pve/lxc/404/config")
+    node.root("PUT", "/nodes/pve/lxc/404/config", nameserver="9.9.9.9", features="nesting=0", delete="mp0")
+    found = database()
+    plan, stages = found.plan()
+    (container,) = plan
+    assert container.action is Action.CHANGE
+    assert [(type(stage), stage.says()) for stage in stages] == [(Configure, "take back mp0, nameserver, features")]
+    assert found.run(stages).exit_code is ExitCode.OK
+    after = node.root("GET", "/nodes/pve/lxc/404/config")
+    assert {**after, "digest": ""} == {**before, "digest": ""}
+    assert database().plan()[0].empty
+
+
 def test_a_foreign_container_is_named_and_never_touched(node) -> None:
     node.root(
         "POST", "/nodes/pve/lxc", vmid=405, ostemplate=f"local:vztmpl/{next(iter(node.runtime.templates()))}",

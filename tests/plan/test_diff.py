@@ -158,6 +158,51 @@ def test_a_volume_that_could_not_be_added_hot_waits_for_the_restart() -> None:
     assert plan.attributes == ()
 
 
+@pytest.mark.parametrize(
+    ("pending", "holds", "changed"),
+    [
+        # somebody's change waits, and the inventory wants what holds: it is taken back
+        ({"nameserver": "9.9.9.9"}, {"nameserver": " 10.10.47.254"}, {"nameserver"}),
+        ({"nameserver": None}, {"nameserver": "10.10.47.254"}, {"nameserver"}),
+        ({"net1": "name=eth1,bridge=vmbr9"}, {}, {"net1"}),
+        ({"mp0": None}, {"mp0": "local:404/vm-404-disk-1.raw,mp=/var/lib/postgresql,backup=1,size=20G"}, {"mp0"}),
+        ({"rootfs": "zfs:subvol-404-disk-0,size=8G"}, {"rootfs": "local:404/vm-404-disk-0.raw,size=8G"}, {"rootfs"}),
+    ],
+)
+def test_what_waits_and_is_not_wanted_is_taken_back(pending, holds, changed) -> None:
+    observed = dataclasses.replace(seen(**pending), pending=frozenset(pending), in_force=holds)
+    plan = plan_of(observed)
+    assert (plan.action, plan.restart) == (Action.CHANGE, False)
+    assert {(one.key, one.via, one.after) for one in plan.attributes} == {
+        (key, Via.REVERT, holds.get(key, "")) for key in changed
+    }
+    (stage,) = build_stages(make_plan((DB,), World({404: observed}, guests={404: CLEAN})), [DB])
+    assert stage.says() == f"take back {', '.join(changed)}"
+
+
+@pytest.mark.parametrize(
+    ("pending", "holds"),
+    [
+        ({"nameserver": "9.9.9.9"}, {"nameserver": "1.1.1.1"}),  # neither is wanted
+        ({"nameserver": "10.10.47.254"}, {"nameserver": "1.1.1.1"}),  # what waits is wanted
+        ({"tty": "3"}, {}),  # the inventory does not say
+        ({"nameserver": "9.9.9.9", "tty": "3"}, {"nameserver": "10.10.47.254"}),  # one goes, the other stays
+    ],
+)
+def test_what_still_waits_takes_a_restart(pending, holds) -> None:
+    plan = plan_of(dataclasses.replace(seen(**pending), pending=frozenset(pending), in_force=holds))
+    assert (plan.action, plan.restart) == (Action.RESTART, True)
+
+
+def test_a_volume_that_goes_at_the_next_restart_is_not_destroyed_by_a_replacement() -> None:
+    observed = dataclasses.replace(
+        seen(unprivileged=None, mp0=None), pending=frozenset({"mp0"}), in_force={"mp0": SAME["mp0"]}
+    )
+    whole = make_plan((DB,), World({404: observed}, guests={404: CLEAN}))
+    with pytest.raises(RefusedError, match="its mp0 is taken away at its next restart"):
+        require_possible(whole, [Allow.REPLACE])
+
+
 def test_nothing_to_do_is_said_in_good_english() -> None:
     desired, check = DB, CLEAN
     plan = make_plan((desired,), World({404: seen()}, guests={404: check}))

@@ -232,5 +232,5 @@ def test_one_call_tells_configuration_and_what_waits(
     found, waiting = Observer(connection.reader(), "pve1").config_and_pending(404)
     assert found.values == {"memory": "1024", "features": "nesting=0", "searchdomain": "home.arpa"}
     assert found.digest == "953b0116"
-    assert waiting == {"features", "nameserver", "searchdomain"}
+    assert waiting == {"features": "nesting=1", "nameserver": "10.10.47.254", "searchdomain": None}
     assert [seen.path for seen in server.seen] == ["/nodes/pve1/lxc/404/pending"]

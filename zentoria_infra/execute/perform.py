@@ -10,6 +10,7 @@ from zentoria_infra.execute.perform_firewall import FirewallPerformer
 from zentoria_infra.execute.perform_parking import ParkingPerformer
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan import ownership, parking
+from zentoria_infra.plan.change import Via
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import volume_text
 from zentoria_infra.plan.firewall import is_opening
@@ -115,8 +116,9 @@ class Performer:
             case Configure(changes=changes, digest=digest):
                 self._proxmox.write.set_config(
                     stage.vmid,
-                    {change.key: change.sent for change in changes if change.after},
-                    delete=[change.key for change in changes if not change.after],
+                    {one.key: one.sent for one in changes if one.via is not Via.REVERT and one.after},
+                    delete=[one.key for one in changes if one.via is not Via.REVERT and not one.after],
+                    revert=[one.key for one in changes if one.via is Via.REVERT],
                     digest=digest or None,
                     node=desired.node,
                 )

@@ -154,7 +154,16 @@ def _container(observer: Observer, guest: Guest) -> ObservedContainer:
     if guest.kind != "lxc":
         return ObservedContainer(guest.vmid, guest.node, guest.kind, guest.status)
     config, waiting = observer.config_and_pending(guest.vmid, guest.node)
-    return ObservedContainer(guest.vmid, guest.node, guest.kind, guest.status, config.values, waiting, config.digest)
+    return ObservedContainer(
+        guest.vmid,
+        guest.node,
+        guest.kind,
+        guest.status,
+        config.values,
+        frozenset(waiting),
+        config.digest,
+        {key: value for key, value in waiting.items() if value is not None},
+    )
 
 
 def is_ours(desired: DesiredContainer, observed: ObservedContainer) -> bool:

@@ -45,6 +45,8 @@ class Via(enum.StrEnum):
 
     CONFIG = "config"
     """PUT /nodes/{node}/lxc/{vmid}/config."""
+    REVERT = "revert"
+    """The same call, with ``revert``: a change that waits for a restart is taken back."""
     RESIZE = "resize"
     """PUT /nodes/{node}/lxc/{vmid}/resize."""
     MOVE = "move"

@@ -90,7 +90,8 @@ def _existing(desired: DesiredContainer, observed: ObservedContainer, world: Wor
     if worst is Effect.REPLACE or replace:
         return _replacement(desired, observed, world, attributes)
     back = parked.back if parked else ()
-    waiting = observed.running and (worst is Effect.RESTART or bool(observed.pending) or bool(back))
+    pending = observed.pending - {a.key for a in attributes if a.via is Via.REVERT}
+    waiting = observed.running and (worst is Effect.RESTART or bool(pending) or bool(back))
     inside = check.report is not None and bool(check.report.changes or check.report.failed)
     blind = check.report is None and not world.no_inside
     if not observed.running:
@@ -98,7 +99,7 @@ def _existing(desired: DesiredContainer, observed: ObservedContainer, world: Wor
     elif waiting and parked and back:
         action, reason = Action.RESTART, f"it was replaced, and {', '.join(back)} is still parked on {parked.vmid}"
     elif waiting:
-        late = sorted({a.key for a in attributes if a.effect is Effect.RESTART} | observed.pending)
+        late = sorted({a.key for a in attributes if a.effect is Effect.RESTART} | pending)
         action, reason = Action.RESTART, f"{', '.join(late)} takes effect at a restart"
     elif attributes:
         action, reason = Action.CHANGE, f"{', '.join(a.key for a in attributes)} differs"
@@ -184,7 +185,16 @@ def _stuck(plan: ContainerPlan, world: World) -> Iterator[str]:
     """What keeps data volumes from being moved, in words."""
     title = f"container {plan.vmid} ({plan.name})"
     observed, parked = world.containers.get(plan.vmid), world.parked.get(plan.vmid)
-    if observed is None or plan.parking is None:
+    if observed is None:
+        return
+    if plan.action is Action.REPLACE:
+        held = parking.data_volumes({**observed.config, **observed.in_force})
+        for key in sorted(held.keys() - parking.data_volumes(observed.config).keys()):
+            yield (
+                f"{title} cannot be replaced: its {key} is taken away at its next restart, and until then nobody can "
+                "move it: restart the container first (`pct reboot`), which keeps the volume as an unused one"
+            )
+    if plan.parking is None:
         return
     here, there = parking.data_volumes(observed.config), parking.data_volumes(parked.config if parked else {})
     for key in sorted(here.keys() & there.keys()):
@@ -217,9 +227,24 @@ def attribute_changes(desired: DesiredContainer, observed: ObservedContainer) ->
     """Yield every configuration value that differs.
 
     Shapes that mean the same to Proxmox are no difference. Neither is a disk that is larger than the inventory
-    says: Proxmox cannot shrink one, and more room does no harm.
+    says: Proxmox cannot shrink one, and more room does no harm. A change that waits for a restart, of a value that
+    holds until then as the inventory wants it, is taken back.
     """
-    there = observed.config
+    changes = tuple(_differences(desired, observed.config))
+    holds = {key: value for key, value in observed.config.items() if key not in observed.pending}
+    wrong = {one.key for one in _differences(desired, {**holds, **observed.in_force})} if observed.pending else set()
+    taken_back = set[str]()
+    for one in changes:
+        # What goes through `pct` is let in over SSH for setting features, and for nothing else.
+        if one.key not in observed.pending or one.key in wrong or one.via is Via.PCT:
+            yield one
+        elif one.key not in taken_back:
+            taken_back.add(one.key)
+            before, after = observed.config.get(one.key, ""), observed.in_force.get(one.key, "")
+            yield _change(desired, one.key, before, after, via=Via.REVERT)
+
+
+def _differences(desired: DesiredContainer, there: Mapping[str, str]) -> Iterator[AttributeChange]:
     if truth(there.get("unprivileged", "0")) != desired.unprivileged:
         after = "1" if desired.unprivileged else "0"
         yield _change(desired, "unprivileged", there.get("unprivileged", "0"), after, Effect.REPLACE)

@@ -302,7 +302,9 @@ class _Container:
             name,
             action,
             one.key,
-            f"{one.key} differs",
+            f"{one.key} differs"
+            if one.via is not Via.REVERT
+            else f"a change of {one.key} waits for a restart: taken back",
             needs=change_needs(one, plan.vmid, self._basis.pool),
             where=one.where or self._basis.said_at(plan.vmid, name),
             disturbs=disturbs,

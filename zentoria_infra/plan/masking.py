@@ -63,7 +63,8 @@ def without_secrets(world: World, descriptions: Mapping[int, str]) -> World:
 
 def _container(observed: ObservedContainer, description: str) -> ObservedContainer:
     config = {key: _option(key, value, description) for key, value in sorted(observed.config.items())}
-    return dataclasses.replace(observed, config=config)
+    in_force = {key: _option(key, value, description) for key, value in sorted(observed.in_force.items())}
+    return dataclasses.replace(observed, config=config, in_force=in_force)
 
 
 def _option(key: str, value: str, description: str) -> str:

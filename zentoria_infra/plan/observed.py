@@ -21,8 +21,10 @@ class ObservedContainer:
     """``running``, ``stopped`` or ``unknown``."""
     config: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pending: frozenset[str] = frozenset()
-    """Keys whose value waits for a restart."""
+    """Keys whose value waits for a restart; ``config`` has the value that waits."""
     digest: str = ""
+    in_force: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What holds of ``pending`` until then; a key that is not there has no value now."""
 
     @property
     def lock(self) -> str:

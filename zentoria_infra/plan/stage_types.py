@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from zentoria_infra.firewall.steps import Step
-from zentoria_infra.plan.change import AttributeChange, LostFlow
+from zentoria_infra.plan.change import AttributeChange, LostFlow, Via
 from zentoria_infra.plan.desired import DesiredContainer
 
 DATACENTER = "datacenter"
@@ -170,8 +170,10 @@ class Configure(Stage):
     verb = "configure"
 
     def says(self) -> str:
-        """The step with the keys that it sets."""
-        return f"set {', '.join(change.key for change in self.changes)}"
+        """The step with the keys that it sets, and those of which it takes back what waits for a restart."""
+        back = [one.key for one in self.changes if one.via is Via.REVERT]
+        new = [one.key for one in self.changes if one.via is not Via.REVERT]
+        return " and ".join(f"{verb} {', '.join(keys)}" for verb, keys in (("set", new), ("take back", back)) if keys)
 
 
 @dataclasses.dataclass(frozen=True)

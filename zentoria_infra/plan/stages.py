@@ -162,7 +162,7 @@ def _container_stages(
         stages.append(moved)
     # Each change makes a new digest, so only the first one goes with that of the look.
     digest = plan.digest if plan.action is not Action.REPLACE and not back and not moving else ""
-    configure = tuple(a for a in attributes if a.via is Via.CONFIG)
+    configure = tuple(a for a in attributes if a.via in (Via.CONFIG, Via.REVERT))
     for name, changes in _calls(configure, protected=desired.protect):
         stages.append(Configure(*head(name), changes, digest))
         digest = ""

@@ -56,6 +56,8 @@ class ContainerState(_Model):
     """Keys whose value waits for a restart."""
     digest: str = ""
     """Proxmox's digest of the whole configuration."""
+    in_force: dict[str, str] = {}
+    """What holds of ``pending`` until the restart; a key that is not there has no value now."""
 
 
 class ParkedState(_Model):
@@ -183,12 +185,13 @@ def _container(one: ObservedContainer) -> ContainerState:
         config=dict(sorted(one.config.items())),
         pending=tuple(sorted(one.pending)),
         digest=one.digest,
+        in_force=dict(sorted(one.in_force.items())),
     )
 
 
 def _observed(one: ContainerState) -> ObservedContainer:
     pending = frozenset(one.pending)
-    return ObservedContainer(one.vmid, one.node, one.kind, one.status, one.config, pending, one.digest)
+    return ObservedContainer(one.vmid, one.node, one.kind, one.status, one.config, pending, one.digest, one.in_force)
 
 
 def world_of(document: StateDocument) -> World:

@@ -79,20 +79,26 @@ class Observer:
         digest = str(raw.pop("digest", ""))
         return records.ContainerConfig(vmid, name, records.texts(raw), digest)
 
-    def config_and_pending(self, vmid: int, node: str | None = None) -> tuple[records.ContainerConfig, frozenset[str]]:
-        """The same as :meth:`config`, and the keys that wait for a restart: one call. Needs VM.Audit."""
+    def config_and_pending(
+        self, vmid: int, node: str | None = None
+    ) -> tuple[records.ContainerConfig, Mapping[str, str | None]]:
+        """The same as :meth:`config`, and what waits for a restart: one call. Needs VM.Audit.
+
+        Returns:
+            The configuration, and by key what holds of it until the restart; None where the key has no value now.
+        """
         name = node or self.node
         lines = self._read("/nodes/{node}/lxc/{vmid}/pending", node=name, vmid=vmid)
         values: dict[str, object] = {}
-        waiting: set[str] = set()
+        waiting: dict[str, str | None] = {}
         for raw in lines:
             key, deleted = str(raw["key"]), records.integer(raw.get("delete")) > 0
             if "pending" in raw or deleted:
-                waiting.add(key)
+                waiting[key] = records.text(raw["value"]) if "value" in raw else None
             if not deleted and ("pending" in raw or "value" in raw):
                 values[key] = raw.get("pending", raw.get("value"))
         digest = str(values.pop("digest", ""))
-        return records.ContainerConfig(vmid, name, records.texts(values), digest), frozenset(waiting)
+        return records.ContainerConfig(vmid, name, records.texts(values), digest), waiting
 
     def pending(self, vmid: int, node: str | None = None) -> tuple[records.PendingValue, ...]:
         """Only what waits for a restart."""

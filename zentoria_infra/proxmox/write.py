@@ -98,6 +98,7 @@ class Writer:
         params: Mapping[str, Value],
         *,
         delete: Sequence[str] = (),
+        revert: Sequence[str] = (),
         digest: str | None = None,
         node: str | None = None,
     ) -> None:
@@ -110,13 +111,15 @@ class Writer:
             vmid: the container.
             params: option to new value.
             delete: options to remove.
+            revert: options of which a change waits for a restart, which is taken back.
             digest: of the configuration that the change was planned from.
             node: where.
 
         Raises:
             ModifiedError: the digest is old.
         """
-        everything = {**params, "delete": ",".join(delete) or None, "digest": digest}
+        lists = {"delete": ",".join(delete) or None, "revert": ",".join(revert) or None}
+        everything = {**params, **lists, "digest": digest}
         where = self._node(node)
         with self._gates.vmid(vmid):
             repeatable = digest is None and not any(_allocates(key, value) for key, value in params.items())
@@ -128,7 +131,7 @@ class Writer:
                     raise
                 if there.digest == digest:
                     self._put_config(vmid, everything, where, repeatable=False)
-                elif not _has(there, params, delete):
+                elif revert or not _has(there, params, delete):
                     raise
 
     def start(self, vmid: int, *, node: str | None = None, progress: tasks.Progress | None = None) -> None:
