@@ -44,7 +44,7 @@ def there(node) -> set[int]:
 
 
 def volume_of(value: str) -> str:
-    return value.partition(",")[0].partition(":")[2]
+    return value.partition(",")[0]
 
 
 @pytest.fixture

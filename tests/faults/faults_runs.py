@@ -147,7 +147,7 @@ class Site:
         desired = self.deployment().desired
         there = {int(one["vmid"]): one["status"] for one in self._guests()}
         assert there == {one.vmid: "running" for one in desired}
-        volumes = sorted(int(one.partition("/")[0]) for one in self.node.runtime.volumes())
+        volumes = sorted(int(one.partition(":")[2].partition("/")[0]) for one in self.node.runtime.volumes())
         assert volumes == sorted(one.vmid for one in desired for _ in (one.rootfs, *one.volumes))
 
     def is_down(self) -> None:

@@ -60,7 +60,7 @@ def attach() -> Iterator[list[str]]:
     try:
         runtime.ensure_template(quiet)
         (template,) = runtime.templates()
-        runtime.allocate(f"{VMID}/vm-{VMID}-disk-0.raw", 512 << 20)
+        runtime.allocate(f"local:{VMID}/vm-{VMID}-disk-0.raw", 512 << 20)
         runtime.unpack(VMID, template, CONFIG, quiet)
         runtime.start(VMID, CONFIG, quiet)
         yield runtime.attach_argv(VMID)

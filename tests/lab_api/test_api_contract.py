@@ -13,7 +13,7 @@ from zentoria_infra.lab.api import endpoints
 from zentoria_infra.lab.api.routing import Route, Router
 from zentoria_infra.lab.api.schema import Param
 
-_STORAGE = "only directory storages can be made here: the settings of the other types, and of backups, do not exist"
+_STORAGE = "path-based storages alone can be made here: settings of other types, and of backups, do not exist"
 _PARTIAL = {"POST /storage": _STORAGE, "PUT /storage/{storage}": _STORAGE}
 """Endpoints that take fewer parameters than the official ones, with the reason."""
 _WORDS = {"fabric", "include_sdn", "glusterfs"}

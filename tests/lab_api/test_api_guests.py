@@ -72,15 +72,15 @@ def test_two_volumes_get_two_numbers(lab):
 def test_a_start_removes_what_a_crash_left(make_lab, tmp_path):
     layout = LabLayout("test", tmp_path / "lab")
     runtime = NullRuntime(layout, templates=TEMPLATES)
-    runtime.allocate("405/vm-405-disk-0.raw", 1024)
-    runtime.allocate("406/vm-406-disk-0.raw", 1024)
+    runtime.allocate("local:405/vm-405-disk-0.raw", 1024)
+    runtime.allocate("local:406/vm-406-disk-0.raw", 1024)
     guests = Guests(layout.pve, "pve1")
     guests.save(405, GuestConf({"lock": "create", "rootfs": "local:405/vm-405-disk-0.raw,size=1K"}))
     guests.save(407, GuestConf({"lock": "destroyed", "rootfs": "local:407/vm-407-disk-0.raw,size=1K"}))
     guests.save(406, GuestConf({"lock": "backup", "arch": "amd64", "rootfs": "local:406/vm-406-disk-0.raw,size=1K"}))
     lab = make_lab(root=layout.root, runtime=runtime)
     assert [row["vmid"] for row in lab.root.get(LXC).data] == [406]
-    assert set(runtime.volumes()) == {"406/vm-406-disk-0.raw"}
+    assert set(runtime.volumes()) == {"local:406/vm-406-disk-0.raw"}
 
 
 def test_state_survives_a_restart(make_lab, tmp_path):

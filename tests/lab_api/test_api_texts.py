@@ -68,13 +68,19 @@ def test_tags_are_lower_sorted_unique(tags, separator):
 OPTIONS = st.dictionaries(st.sampled_from(["hostname", "memory", "net0", "mp12", "tags", "nameserver"]), VALUE)
 
 
-@given(OPTIONS, OPTIONS, st.dictionaries(st.sampled_from(["swap", "features"]), st.booleans()), TEXT)
-def test_guest_configuration_reads_back(options, pending, delete, description):
-    before = GuestConf(dict(options), dict(pending), dict(delete))
-    if description.rstrip("\n"):
-        before.options["description"] = description.rstrip("\n") + "\n"
+DELETE = st.dictionaries(st.sampled_from(["swap", "features"]), st.booleans())
+SNAPSHOTS = st.dictionaries(NAME, OPTIONS, max_size=3)
+
+
+@given(OPTIONS, OPTIONS, DELETE, SNAPSHOTS, TEXT)
+def test_guest_configuration_reads_back(options, pending, delete, snapshots, description):
+    before = GuestConf(dict(options), dict(pending), dict(delete), snapshots=snapshots)
+    for section in (before.options, *before.snapshots.values()):
+        if description.rstrip("\n"):
+            section["description"] = description.rstrip("\n") + "\n"
     after = guestconf.parse(guestconf.render(before))
     assert (after.options, after.pending, after.delete) == (before.options, before.pending, before.delete)
+    assert after.snapshots == before.snapshots
 
 
 def test_guest_configuration_looks_as_proxmox_writes_it():

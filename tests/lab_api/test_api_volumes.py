@@ -35,7 +35,7 @@ def test_a_volume_goes_over_with_its_options_and_its_content(two) -> None:
     assert two.root.task(two.root.post(MOVE, volume="unused0", **{"target-vmid": 402})) == "OK"
     assert config(two, 402)["unused0"] == "local:402/vm-402-disk-2.raw"
     assert two.root.task(two.root.delete("/nodes/pve1/lxc/401", **{"destroy-unreferenced-disks": 1})) == "OK"
-    assert images(two) == {f"402/vm-402-disk-{number}.raw" for number in range(3)}
+    assert images(two) == {f"local:402/vm-402-disk-{number}.raw" for number in range(3)}
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_volumes_go_in_parents_first_and_read_only_when_asked() -> None:
         "lxc.mount.entry = /lab/guests/404/mp1 var/lib/data/deep none bind,ro,create=dir 0 0",
     ]
     root, *_ = config.mounts(DB)
-    assert root.volume == "404/vm-404-disk-0.raw"
+    assert root.volume == "local:404/vm-404-disk-0.raw"
 
 
 @pytest.mark.parametrize(

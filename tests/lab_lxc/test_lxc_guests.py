@@ -75,7 +75,7 @@ def runtime(layout: LabLayout) -> Iterator[LxcRuntime]:
 
 
 def create(runtime: LxcRuntime, vmid: int, config: Mapping[str, str], size: int = SIZE) -> None:
-    runtime.allocate(f"{vmid}/vm-{vmid}-disk-0.raw", size)
+    runtime.allocate(f"local:{vmid}/vm-{vmid}-disk-0.raw", size)
     (template,) = runtime.templates()
     runtime.unpack(vmid, template, config, quiet)
 
@@ -96,7 +96,7 @@ def guest(runtime: LxcRuntime, vmid: int, config: Mapping[str, str]) -> Iterator
         runtime.stop(vmid, quiet)
         runtime.destroy(vmid, quiet)
         for volume in list(runtime.volumes()):
-            if volume.startswith(f"{vmid}/"):
+            if volume.startswith(f"local:{vmid}/"):
                 runtime.free(volume)
 
 
@@ -175,8 +175,8 @@ def test_memory_and_processors_are_limited_and_change_while_it_runs(runtime: Lxc
 
 
 def test_a_disk_is_as_large_as_asked_for_grows_and_outlives_its_guest(runtime: LxcRuntime) -> None:
-    data = "9004/vm-9004-disk-1.raw"
-    config = settings(9004, 4, mp0=f"local:{data},mp=/srv/data,size=64M")
+    data = "local:9004/vm-9004-disk-1.raw"
+    config = settings(9004, 4, mp0=f"{data},mp=/srv/data,size=64M")
     runtime.allocate(data, 64 * MIB)
     fill = "head -c 90M /dev/zero > /srv/data/big"
     with guest(runtime, 9004, config):
@@ -196,12 +196,12 @@ def test_a_disk_is_as_large_as_asked_for_grows_and_outlives_its_guest(runtime: L
         inside(runtime, 9004, "rm /root/big; echo kept > /srv/data/note; echo root > /root/note; sync")
         assert 0 < runtime.status(9004).disk < runtime.status(9004).maxdisk < SIZE
         assert runtime.shutdown(9004, 30, quiet)
-        runtime.grow(9004, "rootfs", "9004/vm-9004-disk-0.raw", 2 * SIZE)
+        runtime.grow(9004, "rootfs", "local:9004/vm-9004-disk-0.raw", 2 * SIZE)
         runtime.start(9004, config, quiet)
         assert inside(runtime, 9004, "cat /srv/data/note /root/note") == "kept\nroot"
         assert int(inside(runtime, 9004, "df --output=size -B1M / | tail -1")) > 900
         with pytest.raises(RuntimeFailure, match="shrink"):
-            runtime.grow(9004, "rootfs", "9004/vm-9004-disk-0.raw", SIZE)
+            runtime.grow(9004, "rootfs", "local:9004/vm-9004-disk-0.raw", SIZE)
 
 
 def test_network_devices_and_names_change_while_it_runs(runtime: LxcRuntime, layout: LabLayout) -> None:
@@ -307,19 +307,19 @@ def test_what_cannot_start_says_why_and_leaves_nothing(runtime: LxcRuntime, layo
             runtime.apply(9004, config, frozenset({"memory"}), quiet)
     finally:
         runtime.destroy(9004, quiet)
-        runtime.free("9004/vm-9004-disk-0.raw")
+        runtime.free("local:9004/vm-9004-disk-0.raw")
     assert not (layout.guests / "9004").exists()
     assert runtime.volumes() == {}
-    runtime.free("9004/vm-9004-disk-0.raw")
+    runtime.free("local:9004/vm-9004-disk-0.raw")
 
 
 def test_storage_says_no_in_proxmoxs_words(runtime: LxcRuntime) -> None:
     total, free = runtime.space()
     assert 0 < free <= total
     with pytest.raises(RuntimeFailure, match="No space left on device"):
-        runtime.allocate("9004/vm-9004-disk-0.raw", total * 2)
+        runtime.allocate("local:9004/vm-9004-disk-0.raw", total * 2)
     with pytest.raises(RuntimeFailure, match="unable to parse"):
-        runtime.allocate("../escape.raw", MIB)
+        runtime.allocate("local:../escape.raw", MIB)
     with pytest.raises(RuntimeFailure, match=r"volume 'local:vztmpl/none.tar.zst' does not exist"):
         runtime.unpack(9004, "none.tar.zst", settings(9004, 4), quiet)
     with pytest.raises(RuntimeFailure, match="does not exist"):
@@ -329,22 +329,22 @@ def test_storage_says_no_in_proxmoxs_words(runtime: LxcRuntime) -> None:
 
 @pytest.mark.parametrize("loops", [True, False])
 def test_volumes_with_and_without_loop_devices(tmp_path: Path, loops: bool) -> None:
-    store = volumes.VolumeStore(tmp_path / "images", loops)
-    store.allocate("1/a.raw", 16 * MIB)
-    store.allocate("1/b.raw", 16 * MIB)
+    store = volumes.VolumeStore(LabLayout("t", tmp_path), loops)
+    store.allocate("local:1/a.raw", 16 * MIB)
+    store.allocate("local:1/b.raw", 16 * MIB)
     with pytest.raises(RuntimeFailure, match="exists"):
-        store.allocate("1/a.raw", MIB)
-    assert store.sizes() == {"1/a.raw": 16 * MIB, "1/b.raw": 16 * MIB}
+        store.allocate("local:1/a.raw", MIB)
+    assert store.sizes() == {"local:1/a.raw": 16 * MIB, "local:1/b.raw": 16 * MIB}
     target = tmp_path / "mounted"
-    store.mount("1/a.raw", target)
-    store.mount("1/a.raw", target)
+    store.mount("local:1/a.raw", target)
+    store.mount("local:1/a.raw", target)
     try:
         assert target.stat().st_uid == 100000
         (target / "note").write_text("kept")
     finally:
         mounttable.unmount(target)
-    store.grow("1/a.raw", 64 * MIB)
-    store.mount("1/a.raw", target, read_only=True)
+    store.grow("local:1/a.raw", 64 * MIB)
+    store.mount("local:1/a.raw", target, read_only=True)
     try:
         assert (target / "note").read_text() == "kept"
         with pytest.raises(OSError, match="Read-only"):
@@ -353,13 +353,13 @@ def test_volumes_with_and_without_loop_devices(tmp_path: Path, loops: bool) -> N
             assert shutil.disk_usage(target).total > 32 * MIB
     finally:
         mounttable.unmount_below(tmp_path)
-    store.free("1/a.raw")
-    store.free("1/a.raw")
-    assert store.sizes() == {"1/b.raw": 16 * MIB}
+    store.free("local:1/a.raw")
+    store.free("local:1/a.raw")
+    assert store.sizes() == {"local:1/b.raw": 16 * MIB}
     with pytest.raises(RuntimeFailure, match="does not exist"):
-        store.mount("1/a.raw", target)
+        store.mount("local:1/a.raw", target)
     with pytest.raises(RuntimeFailure, match="does not exist"):
-        store.grow("1/a.raw", MIB)
+        store.grow("local:1/a.raw", MIB)
 
 
 def test_guests_must_be_able_to_enter_the_labs_folder(tmp_path: Path) -> None:
@@ -369,11 +369,11 @@ def test_guests_must_be_able_to_enter_the_labs_folder(tmp_path: Path) -> None:
         LxcRuntime(LabLayout("closed", closed / "lab")).host_up(quiet)
 
 
-def test_a_purged_lab_leaves_nothing() -> None:
+def test_a_purged_lab_leaves_nothing(runtime: LxcRuntime, layout: LabLayout) -> None:
+    neighbour = (layout.netns, str(layout.root))  # of all labs on the machine only this one is sure to stay meanwhile
     root = Path(tempfile.mkdtemp(prefix="zt-lxc-", dir="/var/tmp"))
     root.chmod(0o755)
     layout = LabLayout(f"p{os.getpid() % 1_000_000}", root)
-    before = host.SharedHost().labs()
     try:
         runtime = LxcRuntime(layout)
         runtime.host_up(quiet)
@@ -384,7 +384,7 @@ def test_a_purged_lab_leaves_nothing() -> None:
             create(runtime, vmid, config)
             runtime.start(vmid, config, quiet)
         pids = [runtime.status(vmid).pid for vmid in configs]
-        assert host.SharedHost().labs() == {**before, layout.netns: str(root)}
+        assert {(layout.netns, str(root)), neighbour} <= host.SharedHost().labs().items()
         inside(runtime, 9004, "echo kept > /root/note && sync")
         runtime.host_down(quiet)
         assert remains(layout) == []
@@ -395,7 +395,8 @@ def test_a_purged_lab_leaves_nothing() -> None:
         LxcRuntime(layout).purge(quiet)
         assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
         assert remains(layout) == []
-        assert host.SharedHost().labs() == before
+        assert layout.netns not in host.SharedHost().labs()
+        assert neighbour in host.SharedHost().labs().items()
         assert list(root.iterdir()) == []
     finally:
         LxcRuntime(layout).purge(quiet)  # a second time changes nothing

@@ -12,6 +12,9 @@ from zentoria_infra.errors import LabError
 NODE = "pve"
 """Name of the lab's single node, as Proxmox's installer suggests it."""
 
+LOCAL = "local"
+"""Name of the node's directory storage, which every Proxmox node has."""
+
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,7}")
 
 
@@ -62,6 +65,20 @@ class LabLayout:
     def storage(self) -> Path:
         """The ``local`` directory storage: ``template/cache`` and ``images/<vmid>``."""
         return self.root / "storage"
+
+    @property
+    def storages(self) -> Path:
+        """The other storages, one folder each by name, whatever path on the node they were given."""
+        return self.root / "storages"
+
+    def images(self, storage: str) -> Path:
+        """Folder of a storage's volumes, ``<vmid>/<name>`` below it."""
+        return (self.storage if storage == LOCAL else self.storages / storage) / "images"
+
+    def storage_names(self) -> list[str]:
+        """Storages that have, or had, files here."""
+        others = [entry.name for entry in self.storages.iterdir()] if self.storages.is_dir() else []
+        return [LOCAL, *sorted(others)]
 
     @property
     def tasks(self) -> Path:

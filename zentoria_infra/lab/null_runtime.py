@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zentoria_infra.lab.images import volume_sizes
+from zentoria_infra.lab import images
 from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.runtime import Config, GuestStatus, Interface, Log, RuntimeFailure
 
@@ -38,7 +39,8 @@ class NullRuntime:
     Args:
         layout: where volumes, templates and the state lie.
         templates: templates that are there without a file (name to size in bytes).
-        delays: seconds that ``start``, ``stop`` or ``unpack`` take, for tests that look at running tasks.
+        delays: seconds that ``start``, ``stop``, ``unpack``, ``snapshot`` or ``rollback`` take, for tests that look at
+            running tasks.
     """
 
     def __init__(
@@ -48,12 +50,12 @@ class NullRuntime:
         templates: Mapping[str, int] | None = None,
         delays: Mapping[str, float] | None = None,
     ) -> None:
-        self._images = layout.storage / "images"
+        self._layout = layout
         self._cache = layout.storage / "template" / "cache"
         self._guests = layout.guests
         self._templates = dict(templates or {})
         self._delays = dict(delays or {})
-        for folder in (self._images, self._cache, self._guests):
+        for folder in (layout.storage / "images", self._cache, self._guests):
             folder.mkdir(parents=True, exist_ok=True)
 
     def _wait(self, what: str) -> None:
@@ -66,15 +68,15 @@ class NullRuntime:
 
     def volumes(self) -> Mapping[str, int]:
         """See ``GuestRuntime``."""
-        return volume_sizes(self._images)
+        return images.volume_sizes(self._layout)
 
     def space(self) -> tuple[int, int]:
         """See ``GuestRuntime``."""
-        usage = shutil.disk_usage(self._images)
+        usage = shutil.disk_usage(self._layout.root)
         return usage.total, usage.free
 
     def _volume(self, volume: str) -> Path:
-        return self._images / volume
+        return images.locate(self._layout, volume)
 
     def allocate(self, volume: str, size: int) -> None:
         """See ``GuestRuntime``. Sparse: it takes no room, but what can never fit is refused."""
@@ -93,10 +95,9 @@ class NullRuntime:
     def free(self, volume: str) -> None:
         """See ``GuestRuntime``."""
         path = self._volume(volume)
-        if path.is_dir():
-            shutil.rmtree(path)
-        path.unlink(missing_ok=True)
-        if path.parent != self._images and path.parent.is_dir() and not any(path.parent.iterdir()):
+        for entry in (path, *images.snapshots_of(path)):
+            images.remove(entry)
+        with contextlib.suppress(OSError):  # other volumes of the container may still be in its folder
             path.parent.rmdir()
 
     def rename(self, volume: str, new: str) -> None:
@@ -110,6 +111,35 @@ class NullRuntime:
         path.rename(target)
         if not any(path.parent.iterdir()):
             path.parent.rmdir()
+
+    def copy(self, volume: str, new: str) -> None:
+        """See ``GuestRuntime``."""
+        images.copy(self._volume(volume), self._volume(new))
+
+    def snapshot(self, volume: str, name: str) -> None:
+        """See ``GuestRuntime``."""
+        self._wait("snapshot")
+        path = self._volume(volume)
+        images.copy(path, images.snapshot_of(path, name))
+
+    def rollback(self, volume: str, name: str) -> None:
+        """See ``GuestRuntime``."""
+        self._wait("rollback")
+        path = self._volume(volume)
+        images.put_back(images.snapshot_of(path, name), path)
+
+    def drop_snapshot(self, volume: str, name: str) -> None:
+        """See ``GuestRuntime``."""
+        path = images.snapshot_of(self._volume(volume), name)
+        if not path.exists():
+            raise RuntimeFailure(f"'{path}' does not exist")
+        images.remove(path)
+
+    def freeze(self, vmid: int) -> None:
+        """See ``GuestRuntime``; there is nobody to hold."""
+
+    def thaw(self, vmid: int) -> None:
+        """See ``GuestRuntime``."""
 
     def grow(self, vmid: int, key: str, volume: str, size: int) -> None:
         """See ``GuestRuntime``."""

@@ -58,11 +58,11 @@ class GuestRuntime(Protocol):
         ...
 
     def volumes(self) -> Mapping[str, int]:
-        """Volumes in ``images/``, as ``404/vm-404-disk-0.raw``, and their sizes in bytes."""
+        """Volumes of all storages by id, as ``local:404/vm-404-disk-0.raw``, and their sizes in bytes."""
         ...
 
     def space(self) -> tuple[int, int]:
-        """Total and available bytes of the ``local`` storage."""
+        """Total and available bytes of the storages: they share the lab's file system."""
         ...
 
     def allocate(self, volume: str, size: int) -> None:
@@ -70,11 +70,35 @@ class GuestRuntime(Protocol):
         ...
 
     def free(self, volume: str) -> None:
-        """Remove a volume. A missing one is no error."""
+        """Remove a volume with its snapshots. A missing one is no error."""
         ...
 
     def rename(self, volume: str, new: str) -> None:
         """Give a volume that is not in use another name. Raises RuntimeFailure when it is not there, or the new is."""
+        ...
+
+    def copy(self, volume: str, new: str) -> None:
+        """Copy a volume that is not in use, to another storage too. Raises RuntimeFailure and leaves nothing."""
+        ...
+
+    def snapshot(self, volume: str, name: str) -> None:
+        """Take a snapshot of a volume. Raises RuntimeFailure when it is there already, or the volume is not."""
+        ...
+
+    def rollback(self, volume: str, name: str) -> None:
+        """Put a volume that is not in use back to a snapshot, which stays. Raises RuntimeFailure when there is none."""
+        ...
+
+    def drop_snapshot(self, volume: str, name: str) -> None:
+        """Remove a volume's snapshot. Raises RuntimeFailure when there is none."""
+        ...
+
+    def freeze(self, vmid: int) -> None:
+        """Hold a running container's processes, and write all that they have written to its volumes."""
+        ...
+
+    def thaw(self, vmid: int) -> None:
+        """Let a frozen container go on; one that does not run is no error."""
         ...
 
     def grow(self, vmid: int, key: str, volume: str, size: int) -> None:

@@ -139,7 +139,9 @@ def _attempt(name: str, errors: dict[str, str], prefix: str, action: Callable[..
 def _delete(node: Node, vmid: int, conf: GuestConf, name: str) -> None:
     text = conf.options.get(name)
     if text is not None and name.startswith("unused"):
-        volumes.free(node, guestoptions.properties(name, text)["volume"])
+        volid = guestoptions.properties(name, text)["volume"]
+        if not volumes.in_use(conf, volid):
+            volumes.free(node, volid)
     conf.options.pop(name, None)
     conf.delete.pop(name, None)
     if text is not None and guestoptions.is_volume(name):

@@ -1,4 +1,8 @@
-"""``lxc/<vmid>.conf`` as Proxmox writes it: description as comment, keys sorted, pending changes in a section."""
+"""``lxc/<vmid>.conf`` as Proxmox writes it: description as comment, keys sorted, sections for what is not now.
+
+Pending changes are in the section ``[pve:pending]``, a snapshot in the section of its name, with ``parent``,
+``snaptime``, and while it is made or removed ``snapstate``.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from zentoria_infra.lab.api.faults import internal
 
 PENDING = "pve:pending"
 _SECTION = re.compile(r"\[([A-Za-z][A-Za-z0-9_:\-]*)\]")
+_SNAPSHOT = re.compile(r"[A-Za-z][A-Za-z0-9_\-]+")
 _LINE = re.compile(r"([a-z][a-z_]*\d*):\s*(.+?)\s*")
 _SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) not in ":%")
 
@@ -21,13 +26,15 @@ class GuestConf:
     """One container's configuration.
 
     ``options`` is what holds now, ``pending`` what will after the next start, ``delete`` which options go then (the
-    value says whether by force). ``digest`` is the one of the file that this was read from.
+    value says whether by force), ``snapshots`` what held when each of them was taken. ``digest`` is the one of the
+    file that this was read from.
     """
 
     options: dict[str, str] = dataclasses.field(default_factory=dict)
     pending: dict[str, str] = dataclasses.field(default_factory=dict)
     delete: dict[str, bool] = dataclasses.field(default_factory=dict)
     digest: str = ""
+    snapshots: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
     def wanted(self) -> dict[str, str]:
         """The options as they will be once the pending changes hold."""
@@ -36,7 +43,8 @@ class GuestConf:
 
     def copy(self) -> GuestConf:
         """A copy to change."""
-        return GuestConf(dict(self.options), dict(self.pending), dict(self.delete), self.digest)
+        snapshots = {name: dict(options) for name, options in self.snapshots.items()}
+        return GuestConf(dict(self.options), dict(self.pending), dict(self.delete), self.digest, snapshots)
 
 
 def parse(text: str) -> GuestConf:
@@ -45,7 +53,7 @@ def parse(text: str) -> GuestConf:
     target: dict[str, str] | None = conf.options
     for line in text.split("\n"):
         if match := _SECTION.fullmatch(line.strip()):
-            target = conf.pending if match[1] == PENDING else None
+            target = _target(conf, match[1])
         elif target is None or not line.strip():
             continue
         elif line.startswith("#"):
@@ -58,6 +66,12 @@ def parse(text: str) -> GuestConf:
     return conf
 
 
+def _target(conf: GuestConf, section: str) -> dict[str, str] | None:
+    if section == PENDING:
+        return conf.pending
+    return conf.snapshots.setdefault(section, {}) if _SNAPSHOT.fullmatch(section) else None
+
+
 def render(conf: GuestConf) -> str:
     """Write a configuration file."""
     text = _section(conf.options)
@@ -66,6 +80,8 @@ def render(conf: GuestConf) -> str:
         if conf.delete:
             pending["delete"] = ",".join(f"!{name}" if conf.delete[name] else name for name in sorted(conf.delete))
         text += f"\n[{PENDING}]\n{_section(pending)}"
+    for name in sorted(conf.snapshots):
+        text += f"\n[{name}]\n{_section(conf.snapshots[name])}"
     return text
 
 

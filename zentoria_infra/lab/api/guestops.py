@@ -78,9 +78,9 @@ def discard(node: Node, vmid: int, log: Log) -> None:
     """Remove all of a half-made container."""
     with contextlib.suppress(RuntimeFailure):
         node.runtime.destroy(vmid, log)
-    for name in [volume for volume in node.runtime.volumes() if volumes.owner(volume) == vmid]:
+    for volid in volumes.of_guest(node, vmid):
         with contextlib.suppress(RuntimeFailure):
-            node.runtime.free(name)
+            node.runtime.free(volid)
     node.guests.remove(vmid)
 
 
@@ -173,11 +173,11 @@ def destroy(node: Node, vmid: int, log: Log, *, force: bool, purge: bool, unrefe
         conf.options["lock"] = "destroyed"
         node.guests.save(vmid, conf)
         node.runtime.destroy(vmid, log)
-        mine = {name for name in volumes.names_in(conf) if volumes.owner(name) == vmid}
+        mine = {volid for volid in volumes.named_in(conf) if volumes.owner(volumes.split(volid)[1]) == vmid}
         if unreferenced:
-            mine |= {name for name in node.runtime.volumes() if volumes.owner(name) == vmid}
-        for name in sorted(mine):
-            node.runtime.free(name)
+            mine.update(volumes.of_guest(node, vmid))
+        for volid in sorted(mine):
+            volumes.free(node, volid)
         forget(node, vmid)
         if purge:
             log(f"purging CT {vmid} from related configurations..")

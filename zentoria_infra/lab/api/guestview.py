@@ -16,14 +16,18 @@ from zentoria_infra.lab.api.schema import lookup
 def typed(name: str, value: str) -> object:
     """A value as Proxmox answers it: integers and booleans are numbers, everything else is text."""
     found = lookup(guestoptions.OPTIONS, name)
-    numeric = found is not None and found.type in ("integer", "boolean")
+    numeric = name == "snaptime" or (found is not None and found.type in ("integer", "boolean"))
     return int(value) if numeric and re.fullmatch(r"[+-]?\d+", value) else value
 
 
 def config(conf: GuestConf, *, current: bool) -> dict[str, object]:
     """The configuration; ``current`` leaves out what is pending."""
-    options = conf.options if current else conf.wanted()
-    return {**{name: typed(name, value) for name, value in options.items()}, "digest": conf.digest}
+    return {**section(conf.options if current else conf.wanted()), "digest": conf.digest}
+
+
+def section(options: Mapping[str, str]) -> dict[str, object]:
+    """Options of the configuration or of one of its snapshots."""
+    return {name: typed(name, value) for name, value in options.items()}
 
 
 def pending(conf: GuestConf) -> list[dict[str, object]]:

@@ -1,4 +1,9 @@
-"""``storage.cfg``: the storages and what is in them. Only ``dir`` storages can be made; ``local`` is the lab's own."""
+"""``storage.cfg``: the storages and what each type of them can do. ``local`` is the lab's own.
+
+Two types can be made, as Proxmox has them: ``dir``, which cannot snapshot containers, and ``btrfs``, which can. The
+files of either are in the lab's own folder (``LabLayout.images``), whatever its ``path`` on the node is said to be:
+the lab's node is the user's machine, and it touches nothing of it outside that folder.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,33 @@ from pathlib import Path
 
 from zentoria_infra.lab.api import files
 from zentoria_infra.lab.api.faults import internal
+from zentoria_infra.lab.layout import LOCAL
 
-LOCAL = "local"
+TYPES = ("dir", "btrfs")
+"""Types of storages that can be made."""
+_ALL = frozenset({"raw", "subvol"})
+_RAW = frozenset({"raw"})
+_NONE: frozenset[str] = frozenset()
+_FEATURES: Mapping[str, Mapping[tuple[str, str], frozenset[str]]] = {
+    "dir": {
+        ("clone", "base"): _RAW,
+        ("copy", "base"): _RAW,
+        ("copy", "current"): _RAW,
+        ("rename", "current"): _RAW,
+    },
+    "btrfs": {
+        ("snapshot", "current"): _ALL,
+        ("snapshot", "snap"): _ALL,
+        ("clone", "base"): _ALL,
+        ("clone", "current"): _RAW,
+        ("clone", "snap"): _RAW,
+        ("copy", "base"): _ALL,
+        ("copy", "current"): _ALL,
+        ("copy", "snap"): _ALL,
+        ("rename", "current"): _RAW,
+    },
+}
+"""Formats by feature and state of a volume (PVE::Storage::Plugin and BTRFSPlugin, volume_has_feature)."""
 _DEFAULT_CONTENT = "iso,vztmpl,backup,snippets,images,rootdir"
 Entry = dict[str, str]
 
@@ -34,6 +64,20 @@ def render(entries: Mapping[str, Mapping[str, str]]) -> str:
         lines = [f"\t{key} {entry[key]}\n" for key in sorted(entry) if key != "type"]
         blocks.append(f"{entry['type']}: {name}\n{''.join(lines)}")
     return "\n".join(blocks)
+
+
+def has_feature(entry: Mapping[str, str], feature: str, name: str, *, snapshot: bool = False) -> bool:
+    """Whether a volume of this name can be treated so: ``snapshot``, ``clone``, ``copy`` or ``rename``.
+
+    ``snapshot`` asks it of a snapshot of the volume.
+    """
+    state = "snap" if snapshot else "base" if name.rpartition("/")[2].startswith("base-") else "current"
+    return format_of(name) in _FEATURES.get(entry["type"], {}).get((feature, state), _NONE)
+
+
+def format_of(name: str) -> str:
+    """The format of a volume: ``raw`` or ``subvol``."""
+    return "subvol" if name.endswith(".subvol") else "raw"
 
 
 class Storages:

@@ -44,7 +44,7 @@ class MountPoint:
 
     key: str
     volume: str
-    """Name inside ``images/``, as ``404/vm-404-disk-0.raw``."""
+    """Volume id, as ``local:404/vm-404-disk-0.raw``."""
     path: str
     """Absolute path in the guest; ``/`` for the root file system."""
     read_only: bool = False
@@ -121,8 +121,7 @@ def mounts(config: Config) -> tuple[MountPoint, ...]:
 
 
 def _volume(parts: Mapping[str, str]) -> str:
-    identifier = parts.get("", parts.get("volume", ""))
-    return identifier.partition(":")[2] if ":" in identifier else identifier
+    return parts.get("", parts.get("volume", ""))
 
 
 def limits(vmid: int, config: Config, processors: Sequence[int]) -> Limits:

@@ -59,7 +59,7 @@ class LxcRuntime:
         self._cache = cache or template.default_cache()
         self._network = network.Network(layout.netns, bridges)
         self._host = host or SharedHost()
-        self._store = VolumeStore(layout.storage / "images")
+        self._store = VolumeStore(layout)
         self._bases = Bases(layout.root / "bases")
         self._cgroups = cgroup.probe()
         self._sampler = Sampler(self._cgroups, layout.netns)
@@ -152,7 +152,7 @@ class LxcRuntime:
             LabError: something stayed. No file is removed then: a mount might be below.
         """
         self.host_down(log)
-        for folder in (self._layout.guests, self._layout.storage, self._layout.root / "bases"):
+        for folder in (self._layout.guests, self._layout.storage, self._layout.storages, self._layout.root / "bases"):
             shutil.rmtree(folder, ignore_errors=True)
 
     def attach_argv(self, vmid: int) -> list[str]:
@@ -198,6 +198,22 @@ class LxcRuntime:
     def rename(self, volume: str, new: str) -> None:
         """See :class:`GuestRuntime`."""
         self._store.rename(volume, new)
+
+    def copy(self, volume: str, new: str) -> None:
+        """See :class:`GuestRuntime`."""
+        self._store.copy(volume, new)
+
+    def snapshot(self, volume: str, name: str) -> None:
+        """See :class:`GuestRuntime`."""
+        self._store.snapshot(volume, name)
+
+    def rollback(self, volume: str, name: str) -> None:
+        """See :class:`GuestRuntime`."""
+        self._store.rollback(volume, name)
+
+    def drop_snapshot(self, volume: str, name: str) -> None:
+        """See :class:`GuestRuntime`."""
+        self._store.drop_snapshot(volume, name)
 
     def grow(self, vmid: int, key: str, volume: str, size: int) -> None:
         """See :class:`GuestRuntime`."""
@@ -280,6 +296,16 @@ class LxcRuntime:
         self._network.clear(vmid)
         mounttable.unmount_below(self._paths(vmid).folder)
         return True
+
+    def freeze(self, vmid: int) -> None:
+        """See :class:`GuestRuntime`."""
+        run(["lxc-freeze", "-P", self._layout.guests, "-n", str(vmid)], timeout=60)
+        run(["sync", "--file-system", *(mount.target for mount in mounttable.below(self._paths(vmid).folder))])
+
+    def thaw(self, vmid: int) -> None:
+        """See :class:`GuestRuntime`."""
+        if self._pid(vmid):
+            run(["lxc-unfreeze", "-P", self._layout.guests, "-n", str(vmid)], timeout=60)
 
     def apply(self, vmid: int, config: Config, changed: frozenset[str], log: Log) -> None:
         """See :class:`GuestRuntime`. Raises RuntimeFailure for a key that needs a restart."""

@@ -1,4 +1,4 @@
-"""Volumes in ``images/``: sparse ext4 images on loop devices, so a full disk is really full.
+"""Volumes of the storages: sparse ext4 images on loop devices, so a full disk is really full.
 
 Where the machine has no loop devices the content is a plain folder beside the image, and sizes are not
 enforced; :meth:`VolumeStore.enforced` says so. The image is there in both cases and carries the size.
@@ -13,7 +13,8 @@ import shutil
 import struct
 from pathlib import Path
 
-from zentoria_infra.lab.images import volume_sizes
+from zentoria_infra.lab import images
+from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.lxc import mounttable
 from zentoria_infra.lab.lxc.commands import run
 from zentoria_infra.lab.lxc.config import UID_BASE
@@ -34,15 +35,15 @@ def loop_devices() -> bool:
 
 
 class VolumeStore:
-    """The volumes of one lab, by names as ``404/vm-404-disk-0.raw``.
+    """The volumes of one lab, by ids as ``local:404/vm-404-disk-0.raw``.
 
     Args:
-        images: the storage's ``images`` folder.
+        layout: where the lab's storages are.
         loops: whether to use loop devices; probed when None.
     """
 
-    def __init__(self, images: Path, loops: bool | None = None) -> None:
-        self._images = images
+    def __init__(self, layout: LabLayout, loops: bool | None = None) -> None:
+        self._layout = layout
         self._loops = loop_devices() if loops is None else loops
 
     @property
@@ -52,7 +53,7 @@ class VolumeStore:
 
     def sizes(self) -> dict[str, int]:
         """All volumes and their sizes in bytes."""
-        return volume_sizes(self._images)
+        return images.volume_sizes(self._layout)
 
     def allocate(self, volume: str, size: int) -> None:
         """Make an empty volume of ``size`` bytes, thin as Proxmox's raw images on a directory storage.
@@ -63,11 +64,10 @@ class VolumeStore:
         image = self._image(volume)
         if image.exists():
             raise RuntimeFailure(f"unable to create image: {image} already exists")
-        self._images.mkdir(parents=True, exist_ok=True)
-        room = shutil.disk_usage(self._images)
+        image.parent.mkdir(parents=True, exist_ok=True)
+        room = shutil.disk_usage(image.parent)
         if size > room.total or room.free < min(size, _HEADROOM):
             raise RuntimeFailure(f"unable to create image: {image}: Could not resize file: No space left on device")
-        image.parent.mkdir(exist_ok=True)
         try:
             _truncate(image, size)
             if self._loops:
@@ -86,10 +86,11 @@ class VolumeStore:
             raise
 
     def free(self, volume: str) -> None:
-        """Remove a volume; a missing one is no error."""
-        image = self._image(volume)
-        image.unlink(missing_ok=True)
-        shutil.rmtree(self._content(volume), ignore_errors=True)
+        """Remove a volume and its snapshots; a missing one is no error."""
+        image, content = self._image(volume), self._content(volume)
+        for path in (image, content):
+            for entry in (path, *images.snapshots_of(path)):
+                images.remove(entry)
         with contextlib.suppress(OSError):  # other volumes of the guest may still be in its folder
             image.parent.rmdir()
 
@@ -101,7 +102,7 @@ class VolumeStore:
         """
         image, target = self._image(volume), self._image(new)
         if not image.exists():
-            raise RuntimeFailure(f"volume 'local:{volume}' does not exist")
+            raise RuntimeFailure(f"volume '{volume}' does not exist")
         if target.exists():
             raise RuntimeFailure(f"unable to rename image: {target} already exists")
         if self._loops and attached(image):
@@ -115,6 +116,68 @@ class VolumeStore:
         with contextlib.suppress(OSError):  # other volumes of the guest may still be in its folder
             image.parent.rmdir()
 
+    def copy(self, volume: str, new: str) -> None:
+        """Copy a volume, to another storage too.
+
+        Raises:
+            RuntimeFailure: it is not there or in use, or there is one of the new name, or it did not fit.
+        """
+        image = self._image(volume)
+        if self._loops and image.exists() and attached(image):
+            raise RuntimeFailure(f"unable to copy image: {image} is in use")
+        try:
+            for source, target in self._parts(image, self._content(volume), self._image(new), self._content(new)):
+                images.copy(source, target)
+        except RuntimeFailure:
+            self.free(new)
+            raise
+
+    def snapshot(self, volume: str, name: str) -> None:
+        """Take a snapshot of a volume; one that is mounted must be still, and all that was written on it.
+
+        Raises:
+            RuntimeFailure: the volume is not there, the snapshot is, or it did not fit.
+        """
+        paths = self._image(volume), self._content(volume)
+        kept = [images.snapshot_of(path, name) for path in paths]
+        try:
+            for source, target in self._parts(*paths, *kept):
+                images.copy(source, target)
+        except RuntimeFailure:
+            # what is left has no image, which is copied last: it is no snapshot
+            if not kept[0].exists():
+                images.remove(kept[1])
+            raise
+
+    def rollback(self, volume: str, name: str) -> None:
+        """Put a volume back to a snapshot, which stays.
+
+        Raises:
+            RuntimeFailure: there is no such snapshot, the volume is in use, or it did not fit.
+        """
+        image, content = self._image(volume), self._content(volume)
+        if self._loops and attached(image):
+            raise RuntimeFailure(f"unable to roll back: {image} is in use")
+        kept = images.snapshot_of(image, name), images.snapshot_of(content, name)
+        for source, target in self._parts(*kept, image, content):
+            images.put_back(source, target)
+
+    def drop_snapshot(self, volume: str, name: str) -> None:
+        """Remove a snapshot.
+
+        Raises:
+            RuntimeFailure: there is none of that name.
+        """
+        kept = images.snapshot_of(self._image(volume), name)
+        if not kept.exists():
+            raise RuntimeFailure(f"'{kept}' does not exist")
+        images.remove(kept)
+        images.remove(images.snapshot_of(self._content(volume), name))
+
+    def _parts(self, image: Path, content: Path, new_image: Path, new_content: Path) -> list[tuple[Path, Path]]:
+        """What to copy where: without loop devices the files are beside the image, which goes last."""
+        return [*([] if self._loops else [(content, new_content)]), (image, new_image)]
+
     def mount(self, volume: str, target: Path, read_only: bool = False) -> None:
         """Mount a volume on a host's folder, which is made; once mounted, nothing happens.
 
@@ -125,7 +188,7 @@ class VolumeStore:
             return
         image = self._image(volume)
         if not image.exists():
-            raise RuntimeFailure(f"volume 'local:{volume}' does not exist")
+            raise RuntimeFailure(f"volume '{volume}' does not exist")
         target.mkdir(parents=True, exist_ok=True)
         if self._loops:
             _fit(image)
@@ -144,10 +207,10 @@ class VolumeStore:
         """
         image = self._image(volume)
         if not image.exists():
-            raise RuntimeFailure(f"volume 'local:{volume}' does not exist")
+            raise RuntimeFailure(f"volume '{volume}' does not exist")
         if size < image.stat().st_size:
             raise RuntimeFailure("unable to shrink disk size")
-        if size > shutil.disk_usage(self._images).total:
+        if size > shutil.disk_usage(image.parent).total:
             raise RuntimeFailure(f"unable to resize image: {image}: No space left on device")
         try:
             _truncate(image, size)
@@ -169,13 +232,11 @@ class VolumeStore:
             _fit(image)
 
     def _image(self, volume: str) -> Path:
-        parts = volume.split("/")
-        if len(parts) != 2 or any(part in ("", ".", "..") for part in parts):
-            raise RuntimeFailure(f"unable to parse directory volume name '{volume}'")
-        return self._images / volume
+        return images.locate(self._layout, volume)
 
     def _content(self, volume: str) -> Path:
-        return self._images.parent / "folders" / volume
+        image = self._image(volume)
+        return image.parents[2] / "folders" / image.parent.name / image.name
 
 
 def attached(image: Path) -> list[str]:

@@ -11,6 +11,7 @@ from zentoria_infra.lab.api.endpoints import (
     firewallsets,
     lxcconfig,
     lxccreate,
+    lxcsnapshots,
     lxcstatus,
     lxcvolumes,
     network,
@@ -22,6 +23,6 @@ from zentoria_infra.lab.api.endpoints import (
 from zentoria_infra.lab.api.routing import Route
 
 _MODULES = (version, access, acl, pools, cluster, tasks, network, storage, firewall, firewallrules, firewallsets,
-            lxccreate, lxcconfig, lxcstatus, lxcvolumes)  # fmt: skip
+            lxccreate, lxcconfig, lxcsnapshots, lxcstatus, lxcvolumes)  # fmt: skip
 ALL: list[Route] = [route for module in _MODULES for route in module.routes.routes]
 """Every endpoint that is served."""

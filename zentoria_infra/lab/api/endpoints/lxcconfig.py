@@ -1,15 +1,15 @@
-"""``/nodes/{node}/lxc/{vmid}``: configuration, disks, snapshots."""
+"""``/nodes/{node}/lxc/{vmid}``: configuration, sizes of disks, interfaces."""
 
 from __future__ import annotations
 
-from zentoria_infra.lab.api import guestchanges, guestoptions, guestrights, guestview, volumes
+from zentoria_infra.lab.api import guestchanges, guestoptions, guestrights, guestsnapshots, guestview, volumes
 from zentoria_infra.lab.api.endpoints.common import items
 from zentoria_infra.lab.api.faults import Fault, bad_params, internal, modified
 from zentoria_infra.lab.api.guestops import running
 from zentoria_infra.lab.api.guests import check_lock
 from zentoria_infra.lab.api.routing import Call, Routes, needs
 from zentoria_infra.lab.api.schema import MISSING, Param
-from zentoria_infra.lab.runtime import Log, RuntimeFailure
+from zentoria_infra.lab.runtime import Log
 
 routes = Routes()
 _AUDIT = needs("/vms/{vmid}", "VM.Audit")
@@ -41,7 +41,8 @@ def _index(call: Call) -> object:
 def _read(call: Call) -> object:
     conf = call.node.guests.get(call.vmid)
     if call.given("snapshot"):
-        raise internal(f"snapshot '{call.text('snapshot')}' does not exist")
+        snapshot = guestsnapshots.find(conf, call.text("snapshot"))
+        return {**guestview.section(snapshot), "digest": conf.digest}
     return guestview.config(conf, current=call.flag("current"))
 
 
@@ -111,7 +112,7 @@ def _resize(call: Call) -> object:
     parts = guestoptions.properties(disk, conf.options[disk])
     if volumes.kind(parts["volume"]) != "volume":
         raise internal(f"can't resize mount point owned by another container or a bind mount ({disk})")
-    storage, name = volumes.split(parts["volume"])
+    storage = volumes.split(parts["volume"])[0]
     call.check(f"/storage/{storage}", "Datastore.AllocateSpace")
     before = volumes.size_of(node, parts["volume"])
     if before is None:
@@ -127,66 +128,13 @@ def _resize(call: Call) -> object:
         with node.locks.guest(vmid):
             changed = node.guests.edit(vmid)
             check_lock(changed)
-            node.runtime.grow(vmid, disk, name, size)
+            node.runtime.grow(vmid, disk, parts["volume"], size)
             log("Image resized.")
             now = {**guestoptions.properties(disk, changed.options[disk]), "size": guestoptions.format_size(size)}
             changed.options[disk] = guestoptions.join_properties(disk, now)
             node.guests.save(vmid, changed)
 
     return node.tasks.start("resize", str(vmid), call.who, work)
-
-
-@routes.add("GET", "/nodes/{node}/lxc/{vmid}/feature", _AUDIT,
-            {"feature": Param(enum=("snapshot", "clone", "copy")), "snapname": _SNAPSHOT})  # fmt: skip
-def _feature(call: Call) -> object:
-    call.node.guests.get(call.vmid)
-    return {"hasFeature": int(call.text("feature") == "copy")}
-
-
-@routes.add("GET", "/nodes/{node}/lxc/{vmid}/snapshot", _AUDIT)
-def _snapshots(call: Call) -> object:
-    conf = call.node.guests.get(call.vmid)
-    live = int(running(call.node, call.vmid))
-    return [{"name": "current", "description": "You are here!", "digest": conf.digest, "running": live}]
-
-
-def _failing(call: Call, kind: str, text: str) -> str:
-    def work(_log: Log) -> None:
-        raise RuntimeFailure(text)
-
-    return call.node.tasks.start(kind, str(call.vmid), call.who, work)
-
-
-@routes.add("POST", "/nodes/{node}/lxc/{vmid}/snapshot", needs("/vms/{vmid}", "VM.Snapshot"),
-            {"snapname": Param(max_length=40, format="pve-configid"), "description": Param(optional=True)})  # fmt: skip
-def _snapshot(call: Call) -> object:
-    name = call.text("snapname")
-    if name in ("current", "pending"):
-        raise internal(f"unable to use snapshot name '{name}' (reserved name)")
-    call.node.guests.get(call.vmid)
-    return _failing(call, "vzsnapshot", "snapshot feature is not available")
-
-
-@routes.add("GET", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/config",
-            needs("/vms/{vmid}", "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit", any_of=True))  # fmt: skip
-def _snapshot_config(call: Call) -> object:
-    call.node.guests.get(call.vmid)
-    raise internal(f"snapshot '{call.text('snapname')}' does not exist")
-
-
-@routes.add("DELETE", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}", needs("/vms/{vmid}", "VM.Snapshot"),
-            {"force": Param("boolean", optional=True)})  # fmt: skip
-def _delete_snapshot(call: Call) -> object:
-    call.node.guests.get(call.vmid)
-    return _failing(call, "vzdelsnapshot", f"snapshot '{call.text('snapname')}' does not exist")
-
-
-@routes.add("POST", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback",
-            needs("/vms/{vmid}", "VM.Snapshot", "VM.Snapshot.Rollback", any_of=True),
-            {"start": Param("boolean", optional=True)})  # fmt: skip
-def _rollback(call: Call) -> object:
-    call.node.guests.get(call.vmid)
-    return _failing(call, "vzrollback", f"snapshot '{call.text('snapname')}' does not exist")
 
 
 @routes.add("GET", "/nodes/{node}/lxc/{vmid}/interfaces", _AUDIT)

@@ -1,7 +1,6 @@
-"""``/nodes/{node}/lxc/{vmid}/move_volume``: a volume goes to another container (``PVE::API2::LXC``, move_volume).
+"""``/nodes/{node}/lxc/{vmid}/move_volume``: a volume goes to another container, or is copied to another storage.
 
-Only ``local`` holds volumes of containers in this lab, so a move to another storage passes Proxmox's checks and then
-fails in its task, as one to a storage that is full would.
+After ``PVE::API2::LXC``, move_volume.
 """
 
 from __future__ import annotations
@@ -18,13 +17,12 @@ from zentoria_infra.lab.api.guests import check_lock
 from zentoria_infra.lab.api.node import Node
 from zentoria_infra.lab.api.routing import Call, Routes, needs
 from zentoria_infra.lab.api.schema import Param, opt
-from zentoria_infra.lab.api.storages import LOCAL
+from zentoria_infra.lab.api.storages import has_feature
 from zentoria_infra.lab.runtime import Log
 
 routes = Routes()
 _VOLUME = Param(enum=(*guestoptions.DISKS, *(f"unused{number}" for number in range(256))))
 _DIGEST = Param(optional=True, max_length=40)
-_SNAPSHOT = "Cannot move volume used by a snapshot to another container"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,8 +104,11 @@ def _checked(node: Node, move: _Move, digests: tuple[str, str]) -> tuple[GuestCo
     parts = guestoptions.properties(move.key, source.options[move.key])
     if volumes.kind(parts["volume"]) != "volume":
         raise internal("Cannot move a bindmount or device mount to another container")
-    if "parent" in source.options:
-        raise internal(_SNAPSHOT)
+    if volumes.in_snapshot(source, parts["volume"]):
+        raise internal("Cannot move volume used by a snapshot to another container")
+    storage, name = volumes.split(parts["volume"])
+    if not has_feature(node.storages.enabled(storage), "rename", name):
+        raise internal("Storage does not support moving of this disk to another container")
     if running(node, move.vmid):
         raise internal("Cannot move in-use volume while the source CT is running - detach or shutdown first")
     return source, target, parts
@@ -135,10 +136,10 @@ def _reassign(node: Node, move: _Move, found: tuple[GuestConf, GuestConf, dict[s
 
 
 def _to_storage(call: Call, vmid: int, key: str) -> str:
-    node, storage = call.node, call.text("storage")
+    node, storage, delete = call.node, call.text("storage"), call.flag("delete")
     call.check(f"/storage/{storage}", "Datastore.AllocateSpace")
     with node.locks.guest(vmid):
-        conf = node.guests.get(vmid)
+        conf = node.guests.edit(vmid)
         check_lock(conf)
         if running(node, vmid):
             raise internal("cannot move volumes of a running container")
@@ -146,15 +147,45 @@ def _to_storage(call: Call, vmid: int, key: str) -> str:
             raise internal(f"cannot move volume '{key}', only configured volumes can be moved to another storage")
         if key not in conf.options:
             raise Fault(500, f"volume '{key}' for container '{vmid}' does not exist")
-        if "parent" in conf.options and call.flag("delete"):
+        volid = guestoptions.properties(key, conf.options[key])["volume"]
+        if delete and volumes.in_snapshot(conf, volid):
             raise internal("you can't move a volume with snapshots and delete the source")
         if call.given("digest") and call.text("digest") != conf.digest:
             raise modified()
-    node.storages.enabled(storage)
+        node.storages.enabled(storage)
+        conf.options["lock"] = "disk"
+        node.guests.save(vmid, conf)
 
-    def work(_log: Log) -> None:
-        if storage != LOCAL:
-            raise internal(f"storage '{storage}' holds no containers in this lab, only '{LOCAL}' does")
-        raise internal(f"{key} of CT {vmid} is on storage '{storage}' already, and this lab has no other")
+    def work(log: Log) -> None:
+        try:
+            _copy_to_storage(node, vmid, key, storage, log, delete=delete)
+        finally:
+            with node.locks.guest(vmid):
+                after = node.guests.edit(vmid)
+                after.options.pop("lock", None)
+                node.guests.save(vmid, after)
 
     return node.tasks.start("move_volume", str(vmid), call.who, work)
+
+
+def _copy_to_storage(node: Node, vmid: int, key: str, storage: str, log: Log, *, delete: bool) -> None:
+    """Copy a volume and use the copy; the old one is removed or kept as unused. The container's ``lock`` is ours."""
+    before = node.guests.get(vmid)
+    parts = guestoptions.properties(key, before.options[key])
+    old = parts["volume"]
+    volumes.split(old)  # a bind mount or a device is none
+    new = volumes.copy(node, vmid, old, storage, volumes.named_in(before), log)
+    try:
+        with node.locks.guest(vmid):
+            conf = node.guests.edit(vmid)
+            if conf.digest != before.digest:
+                raise modified()
+            conf.options[key] = guestoptions.join_properties(key, {**parts, "volume": new})
+            if not delete:
+                volumes.keep_unused(conf.options, old)
+            node.guests.save(vmid, conf)
+    except Fault:
+        volumes.free(node, new)
+        raise
+    if delete:
+        volumes.free(node, old)

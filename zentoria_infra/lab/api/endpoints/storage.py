@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from zentoria_infra.lab.api import volumes
 from zentoria_infra.lab.api.endpoints.common import items
@@ -11,7 +12,8 @@ from zentoria_infra.lab.api.faults import bad_params, internal, modified
 from zentoria_infra.lab.api.formats import CONTENT_TYPES
 from zentoria_infra.lab.api.routing import URI_PARAMS, Call, Routes, everyone, needs
 from zentoria_infra.lab.api.schema import Param, Schema
-from zentoria_infra.lab.api.storages import LOCAL, Entry
+from zentoria_infra.lab.api.storages import TYPES, Entry, format_of
+from zentoria_infra.lab.layout import LOCAL
 from zentoria_infra.lab.runtime import Log
 
 routes = Routes()
@@ -62,7 +64,7 @@ def _create(call: Call) -> object:
     name, kind = call.text("storage"), call.text("type")
     if not call.given("path"):
         raise internal("missing value for required option 'path'")
-    if kind != "dir":
+    if kind not in TYPES:
         raise internal(f"create storage failed: this lab has no storages of type '{kind}'")
     with call.node.locks.file("storage.cfg"):
         entries = call.node.storages.edit()
@@ -196,34 +198,30 @@ def _node_index(_: Call) -> object:
 def _content(call: Call) -> object:
     name = call.text("storage")
     entry = call.node.storages.enabled(name)
-    if name != LOCAL:
-        return []
     offered = {kind for kind in entry.get("content", "").split(",") if kind in CONTENT_TYPES}
     kinds = {call.text("content")} & offered if call.given("content") else offered
     rows: list[dict[str, object]] = []
-    if "vztmpl" in kinds and not call.given("vmid"):
+    if "vztmpl" in kinds and name == LOCAL and not call.given("vmid"):
         rows += [_template_row(call, file, size) for file, size in sorted(call.node.runtime.templates().items())]
     if "rootdir" in kinds:
-        for volume, size in sorted(call.node.runtime.volumes().items()):
-            vmid = volumes.owner(volume)
+        for volid, size in sorted(call.node.runtime.volumes().items()):
+            storage, volume = volumes.split(volid)
+            vmid = volumes.owner(volume) if storage == name else None
             if vmid is not None and call.text("vmid", str(vmid)) == str(vmid) and call.has(f"/vms/{vmid}", "VM.Audit"):
-                form = "subvol" if volume.endswith(".subvol") else "raw"
-                row = {"volid": f"{LOCAL}:{volume}", "content": "rootdir", "format": form, "size": size}
-                rows.append(
-                    {**row, "vmid": vmid, "used": size, "parent": None, "ctime": _ctime(call, f"images/{volume}")}
-                )
+                row = {"volid": volid, "content": "rootdir", "format": format_of(volume), "size": size}
+                ctime = _ctime(call, call.node.layout.images(name) / volume)
+                rows.append({**row, "vmid": vmid, "used": size, "parent": None, "ctime": ctime})
     return rows
 
 
-def _ctime(call: Call, name: str) -> int:
-    path = call.node.layout.storage / name
+def _ctime(call: Call, path: Path) -> int:
     return int(path.stat().st_mtime) if path.exists() else int(call.node.started)
 
 
 def _template_row(call: Call, file: str, size: int) -> dict[str, object]:
     form = {"gz": "tgz", "zst": "tzst", "xz": "txz"}.get(file.rpartition(".")[2], "tar")
     row: dict[str, object] = {"volid": f"{LOCAL}:vztmpl/{file}", "content": "vztmpl", "format": form, "size": size}
-    return {**row, "ctime": _ctime(call, f"template/cache/{file}")}
+    return {**row, "ctime": _ctime(call, call.node.layout.storage / "template/cache" / file)}
 
 
 def _volid(call: Call) -> str:
@@ -249,8 +247,7 @@ def _volume(call: Call) -> object:
     size = volumes.size_of(call.node, volid)
     if size is None:
         raise internal(f"volume_size_info on '{volid}' failed - no format")
-    path = call.node.layout.storage / "images" / volumes.split(volid)[1]
-    return {"path": str(path), "size": size, "used": size, "format": "subvol" if volid.endswith("subvol") else "raw"}
+    return {"path": volumes.path_of(call.node, volid), "size": size, "used": size, "format": format_of(volid)}
 
 
 @routes.add("DELETE", _VOLUME, everyone, {"storage": _OPTIONAL_STORAGE,
@@ -259,10 +256,8 @@ def _free(call: Call) -> object:
     volid = _volid(call)
     storage, name = volumes.split(volid)
     vmid = volumes.owner(name)
-    if vmid is not None and call.node.guests.exists(vmid):
-        used = volumes.sources(call.node.guests.get(vmid).options).values()
-        if volid in used:
-            raise internal(f"cannot remove volume '{volid}': it is used by CT {vmid}")
+    if vmid is not None and call.node.guests.exists(vmid) and volid in volumes.named_in(call.node.guests.get(vmid)):
+        raise internal(f"cannot remove volume '{volid}': it is used by CT {vmid}")
     began = time.time()
 
     def work(log: Log) -> None:
