@@ -1,13 +1,12 @@
-"""The inventory: containers, what is in them, and the whole that ``load`` makes. All of it is frozen."""
+"""The inventory: the whole that ``load`` makes, and its parts under one name. All of it is frozen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from pydantic import ConfigDict, Field, PrivateAttr, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from zentoria_infra.inventory.assertion_model import Assertion
 from zentoria_infra.inventory.component_model import (
@@ -19,29 +18,26 @@ from zentoria_infra.inventory.component_model import (
     UrlComponent,
     WorkspaceComponent,
 )
+from zentoria_infra.inventory.container_model import (
+    Container,
+    Egress,
+    Features,
+    Health,
+    Maximum,
+    Need,
+    PolicyRule,
+    Port,
+    PublicNic,
+    Resources,
+    Service,
+    Startup,
+    Volume,
+)
 from zentoria_infra.inventory.network_model import ALL, INTERNET, Flow, Network, Zone, Zones
 from zentoria_infra.inventory.order import start_order
 from zentoria_infra.inventory.problems import Position
 from zentoria_infra.inventory.site_model import DebSource, ProxmoxSite, Site, SshSite
-from zentoria_infra.inventory.values import (
-    NAMED,
-    Address,
-    HostName,
-    Mac,
-    Model,
-    Name,
-    Named,
-    PortKind,
-    PortNumber,
-    PortRange,
-    PublicAddress,
-    Text,
-    Vmid,
-    matching,
-)
-from zentoria_infra.inventory.values import (
-    Protocol as TransportProtocol,
-)
+from zentoria_infra.inventory.values import Address, Model, PortRange
 
 __all__ = [
     "ALL", "INTERNET", "AptComponent", "AptRepository", "Assertion", "Component", "Container", "DebSource", "Egress",
@@ -51,247 +47,6 @@ __all__ = [
 ]  # fmt: skip
 
 _Found = TypeVar("_Found")
-
-AbsolutePath = Annotated[str, matching(r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$", "an absolute path")]
-SecretPath = Annotated[str, matching(r"^zentoria(/[a-z0-9_-]+)+$", "a secret path as zentoria/db/password")]
-PolicyPath = Annotated[str, matching(r"^[a-z0-9_-]+(/[a-z0-9_+*-]+)+$", "a Vault path as zentoria/db/*")]
-UnitName = Annotated[
-    str, matching(r"^[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|path)$", "a systemd unit as nginx.service")
-]
-Tag = Annotated[str, matching(r"^[a-z0-9_][a-z0-9_+.-]*$", "a Proxmox tag in lower case")]
-"""Proxmox's ``pve-tag`` in lower case."""
-
-
-class Resources(Model):
-    """What a container may use."""
-
-    cores: Annotated[int, Field(ge=1, le=8192)] = 1
-    memory: Annotated[int, Field(ge=16)] = 512
-    """MiB."""
-    swap: Annotated[int, Field(ge=0)] = 0
-    """MiB."""
-    rootfs: Annotated[int, Field(ge=1)] = 8
-    """GiB."""
-    cpulimit: Annotated[float, Field(gt=0, le=8192)] | None = None
-    """CPUs, as 0.5; None: no limit besides ``cores``."""
-
-
-class Maximum(Model):
-    """The most that a container may be given (architecture: vertical scaling limits)."""
-
-    cores: Annotated[int, Field(ge=1)]
-    memory: Annotated[int, Field(ge=16)]
-    """MiB."""
-
-
-class Volume(Model):
-    """A data volume of its own. It outlives its container's root file system."""
-
-    name: Name
-    path: AbsolutePath
-    size: Annotated[int, Field(ge=1)]
-    """GiB."""
-    backup: bool = True
-    owner: Text = "root"
-    """User in the guest that owns the mount point."""
-
-
-class Features(Model):
-    """Features of LXC. systemd in an unprivileged guest needs ``nesting``; Docker in one needs ``keyctl`` too."""
-
-    nesting: bool = True
-    keyctl: bool = False
-
-
-class Startup(Model):
-    """Proxmox's start order when the node boots. ``up`` and ``down`` are seconds."""
-
-    order: Annotated[int, Field(ge=0)]
-    up: Annotated[int, Field(ge=0)] | None = None
-    down: Annotated[int, Field(ge=0)] | None = None
-
-
-class PublicNic(Model):
-    """A second NIC on the public bridge. ``address`` is ``dhcp`` or an address with prefix, as 192.0.2.7/24."""
-
-    address: PublicAddress
-    gateway: Address | None = None
-    mac: Mac | None = None
-    """None: pinned like the first NIC's, from the VMID."""
-
-
-class Port(Model):
-    """A port on which a service listens. ``also``: what else is asked on it (``/metrics`` on an API's port)."""
-
-    name: Name
-    port: PortRange
-    protocol: TransportProtocol = "tcp"
-    kind: PortKind
-    also: tuple[PortKind, ...] = ()
-
-    @property
-    def kinds(self) -> frozenset[PortKind]:
-        """Everything that is asked on it."""
-        return frozenset((self.kind, *self.also))
-
-
-class Need(Model):
-    """Something that a service calls. YAML: ``db.pgbouncer``, or a mapping with more.
-
-    ``service`` is ``container.service``, ``container`` or ``all``. Without ``ports`` and ``exposes``, all ports
-    of the target but those that are only metrics are needed. ``start: false`` is a need at run time, which does
-    not order the start (and so may be mutual).
-    """
-
-    service: Annotated[
-        str, matching(r"^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)?$", "a container or container.service as db.pgbouncer")
-    ]
-    ports: tuple[PortRange, ...] = ()
-    exposes: tuple[PortKind, ...] = ()
-    start: bool = True
-    purpose: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: object) -> object:
-        return {"service": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _one_of(self) -> Need:
-        if self.ports and self.exposes:
-            raise PydanticCustomError("rule_need_ports", "a need has 'ports' or 'exposes', and not both")
-        return self
-
-    @property
-    def container(self) -> str:
-        """Name of the container that is needed, or ``all``."""
-        return self.service.partition(".")[0]
-
-    @property
-    def service_name(self) -> str:
-        """Name of the service in that container; empty when any of them is meant."""
-        return self.service.partition(".")[2]
-
-
-class Egress(Model):
-    """Leave to reach the internet, which nothing has by default. ``to`` are names; ``any`` is any host."""
-
-    to: tuple[HostName, ...]
-    ports: tuple[PortRange, ...]
-    protocol: TransportProtocol = "tcp"
-    purpose: Text
-
-
-class Health(Model):
-    """A check from inside the guest: a TCP port that accepts, or with ``path`` a URL that answers 200."""
-
-    port: PortNumber
-    path: Annotated[str, matching(r"^/\S*$", "a path that begins with '/'")] | None = None
-    scheme: Literal["http", "https"] = "http"
-    timeout: Annotated[int, Field(ge=1)] = 30
-    """Seconds."""
-
-
-class PolicyRule(Model):
-    """One path of a Vault policy."""
-
-    path: PolicyPath
-    capabilities: tuple[Literal["create", "read", "update", "patch", "delete", "list", "deny"], ...]
-
-
-class Service(Model):
-    """A service in a container."""
-
-    name: Name
-    component: Name
-    """Which role builds it; also the key of its source in the site's ``components``."""
-    source: Component | None = None
-    unit: UnitName | None = None
-    """systemd unit; None: it has none of its own."""
-    exposes: Annotated[tuple[Port, ...], Named, Field(json_schema_extra=NAMED)] = ()
-    needs: tuple[Need, ...] = ()
-    secrets: tuple[SecretPath, ...] = ()
-    vault_policy: tuple[PolicyRule, ...] = ()
-    egress: tuple[Egress, ...] = ()
-    health: Health | None = None
-
-    def port(self, name: str) -> PortRange:
-        """The port of that name. Raises KeyError."""
-        for port in self.exposes:
-            if port.name == name:
-                return port.port
-        raise KeyError(name)
-
-
-def pinned_mac(vmid: int, nic: int = 0) -> str:
-    """The hardware address of a container's NIC: BC:24:11 (Proxmox's own prefix), then the VMID's decimal digits.
-
-    A second NIC has the locally administered prefix BE:24:11.
-    """
-    digits = f"{vmid % 1_000_000:06d}"
-    return f"{'BE' if nic else 'BC'}:24:11:{digits[:2]}:{digits[2:4]}:{digits[4:]}"
-
-
-class Container(Model):
-    """One container, as its file, the site's defaults and the site's overrides make it together."""
-
-    vmid: Vmid
-    name: Name
-    hostname: Annotated[str, matching(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "a host name in lower case")]
-    """Default: ``zentoria-<name>``."""
-    purpose: str = ""
-    zone: Name
-    network: Name = "internal"
-    address: Address
-    mac: Mac
-    """Default: made of the VMID, see :func:`pinned_mac`."""
-    resources: Resources
-    maximum: Maximum | None = None
-    volumes: Annotated[tuple[Volume, ...], Named, Field(json_schema_extra=NAMED)] = ()
-    features: Features = Features()
-    unprivileged: bool = True
-    startup: Startup
-    onboot: bool = True
-    tags: tuple[Tag, ...] = ()
-    protect: bool = False
-    """Refuse to destroy or replace it."""
-    reserved: bool = False
-    """Claims a reserved VMID."""
-    public: PublicNic | None = None
-    egress: tuple[Egress, ...] = ()
-    services: Annotated[tuple[Service, ...], Named, Field(json_schema_extra=NAMED)] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _derived(cls, value: object) -> object:
-        if not isinstance(value, Mapping):
-            return value
-        filled: dict[Any, Any] = dict(value)
-        vmid, name = filled.get("vmid"), filled.get("name")
-        if isinstance(vmid, int) and filled.get("mac") is None:
-            filled["mac"] = pinned_mac(vmid)
-        if isinstance(name, str) and filled.get("hostname") is None:
-            filled["hostname"] = f"zentoria-{name}"
-        return filled
-
-    @property
-    def public_mac(self) -> str | None:
-        """Hardware address of the public NIC; None without one."""
-        return (self.public.mac or pinned_mac(self.vmid, 1)) if self.public else None
-
-    def service(self, name: str) -> Service:
-        """The service of that name. Raises KeyError."""
-        for service in self.services:
-            if service.name == name:
-                return service
-        raise KeyError(name)
-
-    def volume(self, name: str) -> Volume:
-        """The volume of that name. Raises KeyError."""
-        for volume in self.volumes:
-            if volume.name == name:
-                return volume
-        raise KeyError(name)
 
 
 class Positions(Protocol):

@@ -1,0 +1,127 @@
+"""What all changes have in common: awaited, tried again while a lock is busy, found when an answer is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import tenacity
+
+from zentoria_infra.errors import PermissionDeniedError, TaskError
+from zentoria_infra.proxmox import errors, tasks
+from zentoria_infra.proxmox.connection import Connection
+from zentoria_infra.proxmox.gates import Gates
+from zentoria_infra.proxmox.observe import Observer
+from zentoria_infra.proxmox.records import ContainerConfig
+
+_T = TypeVar("_T")
+
+LOCK_ATTEMPTS = 4
+"""How often a change is tried whose task found the lock file busy; Proxmox waits 10 s each time itself."""
+
+
+class WriterBase:
+    """The way that a change of a container takes.
+
+    Args:
+        connection: the API.
+        observer: for the re-read before a change is repeated.
+        gates: shared with everything else that writes.
+        pace: how tasks are polled.
+        sleep: waits seconds; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        observer: Observer,
+        gates: Gates,
+        *,
+        pace: tasks.Pace | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._call = connection.call
+        self._read = connection.reader()
+        self._observe = observer
+        self._gates = gates
+        self._pace = pace or tasks.Pace()
+        self._sleep = sleep
+
+    def _node(self, node: str | None) -> str:
+        return node or self._observe.node
+
+    def _await(self, answer: Any, tried: str, node: str, progress: tasks.Progress | None) -> None:
+        if not tasks.is_upid(answer):
+            raise TaskError(
+                tried,
+                on=f"node {node}",
+                got=f"no task id in the answer, but {answer!r}",
+                todo="look at the node's task list; the server may be of a version that this tool does not know",
+            )
+        tasks.await_task(
+            self._read,
+            answer,
+            tried=tried,
+            on=f"node {node}",
+            pace=self._pace,
+            progress=progress,
+            sleep=self._sleep,
+        )
+
+    def _locked(self, change: Callable[[], _T]) -> _T:
+        """Make a change again while its *task* finds the lock file busy and does nothing."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(tasks.TaskLockBusyError),
+            stop=tenacity.stop_after_attempt(LOCK_ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=0.5, max=5),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return retrying(change)
+
+    def _lost_and_found(
+        self,
+        vmid: int,
+        node: str,
+        call: tuple[str, str, Mapping[str, Any]],
+        tried: str,
+        progress: tasks.Progress | None,
+        *,
+        done: tuple[type[Exception], ...],
+    ) -> None:
+        """Send a change; when its answer is lost, wait for what it may have begun, then send it once more.
+
+        ``done`` are the refusals of the second call that say that the first was carried out. Without any, the
+        change is not sent a second time.
+        """
+        verb, path, params = call
+        send = partial(self._call, verb, path, params, tried=tried, node=node, vmid=vmid)
+        try:
+            answer = send()
+        except (errors.LostAnswerError, errors.TransientError):
+            if not done:
+                raise
+            self._settle(vmid, node, progress)
+            try:
+                answer = send()
+            except done:
+                return
+        self._await(answer, tried, node, progress)
+
+    def _settle(self, vmid: int, node: str, progress: tasks.Progress | None) -> None:
+        for task in self._observe.running_tasks(vmid, node):
+            try:
+                self._await(task.upid, f"wait for {task.kind} of {vmid}", node, progress)
+            except tasks.TaskTimeoutError:
+                raise
+            except TaskError:
+                continue  # how another's task ended shows in what is there now
+
+    def _look(self, vmid: int, node: str) -> ContainerConfig | None:
+        """The container, or None: a pool token is told 403 of what does not exist."""
+        try:
+            return self._observe.config(vmid, node)
+        except (errors.MissingError, PermissionDeniedError):
+            return None
