@@ -62,6 +62,60 @@ def test_what_it_refuses(two, more, status, says) -> None:
     assert (config(two, 401), config(two, 402), images(two)) == before
 
 
+@pytest.fixture
+def other(two):
+    """A second storage, which can snapshot."""
+    two.root.post("/storage", storage="other", type="btrfs", path="/srv/other")
+    return two
+
+
+@pytest.mark.parametrize("delete", [0, 1])
+@pytest.mark.parametrize("key", ["rootfs", "mp0"])
+def test_a_volume_is_copied_to_another_storage(other, key, delete) -> None:
+    old, options = config(other, 401)[key].split(",", 1)
+    other.runtime._volume(old).write_bytes(b"data")
+    assert other.root.task(other.root.post(MOVE, volume=key, storage="other", delete=delete)) == "OK"
+    now = config(other, 401)
+    assert now[key] == f"other:401/vm-401-disk-0.raw,{options}", "each storage numbers its own"
+    assert other.runtime._volume("other:401/vm-401-disk-0.raw").read_bytes() == b"data"
+    assert (old in now.values(), old in images(other)) == (not delete, not delete)
+    assert "lock" not in now
+    listed = [row["volid"] for row in other.root.get("/nodes/pve1/storage/other/content", vmid=401).data]
+    assert listed == ["other:401/vm-401-disk-0.raw"]
+    shown = other.root.get("/nodes/pve1/storage/other/content/other:401/vm-401-disk-0.raw").data
+    assert (shown["path"], shown["format"]) == ("/srv/other/images/401/vm-401-disk-0/disk.raw", "raw")
+    assert other.root.task(other.root.post(MOVE, volume=key, storage="local", delete=1)) == "OK"
+    assert config(other, 401)[key].startswith("local:401/")
+    assert other.root.task(other.root.delete("/nodes/pve1/lxc/401")) == "OK"
+    assert {volid for volid in images(other) if ":401/" in volid} == set()
+
+
+def test_a_copy_that_fails_leaves_all_as_it_was(other) -> None:
+    other.runtime._volume("local:401/vm-401-disk-1.raw").unlink()
+    before = config(other, 401), images(other)
+    assert "does not exist" in other.root.task(other.root.post(MOVE, volume="mp0", storage="other"))
+    other.root.put("/storage/other", content="images")
+    said = other.root.task(other.root.post(MOVE, volume="rootfs", storage="other"))
+    assert said == "storage 'other' does not allow content type 'rootdir' (Container)"
+    assert {**config(other, 401), "digest": ""} == {**before[0], "digest": ""}
+    assert images(other) == before[1]
+
+
+def test_a_volume_with_snapshots_is_copied_and_not_deleted(other) -> None:
+    for key in ("rootfs", "mp0"):
+        assert other.root.task(other.root.post(MOVE, volume=key, storage="other", delete=1)) == "OK"
+    assert other.root.task(other.root.post("/nodes/pve1/lxc/401/snapshot", snapname="one")) == "OK"
+    refused = other.root.post(MOVE, volume="mp0", storage="local", delete=1)
+    assert refused.reason == "you can't move a volume with snapshots and delete the source"
+    assert other.root.task(other.root.post(MOVE, volume="mp0", storage="local")) == "OK"
+    now = config(other, 401)
+    assert "other:401/vm-401-disk-1.raw" in now.values(), "the snapshot has it yet: it is kept as unused"
+    assert other.root.task(other.root.post("/nodes/pve1/lxc/401/snapshot/one/rollback")) == "OK"
+    back = config(other, 401)
+    assert back["mp0"].startswith("other:401/vm-401-disk-1.raw")
+    assert now["mp0"].partition(",")[0] in back.values()
+
+
 def test_a_running_container_gives_nothing_away(two) -> None:
     assert two.root.task(two.root.post("/nodes/pve1/lxc/401/status/start")) == "OK"
     for target in ({"target-vmid": 402}, {"storage": "local"}):

@@ -24,7 +24,7 @@ TEMPLATE = "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst"
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[LabCommand]:
-    found = LabCommand(tmp_path / "labs", "t-none")
+    found = LabCommand(tmp_path / "labs", f"n{os.getpid() % 1_000_000}")
     yield found
     found.run("reset", "--yes", check=False)
 
@@ -35,6 +35,27 @@ def create(lab: LabCommand, vmid: int) -> None:
         onboot=1, features="nesting=1",
     )  # fmt: skip
     assert lab.task(made) == "OK"
+
+
+def take_snapshots(lab: LabCommand) -> None:
+    """Every lab has a storage that can, and one that cannot, and pct says so as Proxmox's."""
+    cannot = lab.pct("pct snapshot 404 before")
+    assert (cannot.returncode, cannot.stderr) == (255, b"snapshot feature is not available\n")
+    assert lab.task(lab.api("POST", "/nodes/pve/lxc/404/status/stop")) == "OK"
+    move = lab.api("POST", "/nodes/pve/lxc/404/move_volume", volume="rootfs", storage="local-btrfs", delete=1)
+    assert lab.task(move) == "OK"
+    for line in ("pct snapshot 404 before --description 'as it was'", "pct set 404 --memory 600",
+                 "pct rollback 404 before --start"):  # fmt: skip
+        done = lab.pct(line)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), line
+    assert b"memory: 512\n" in lab.pct("pct config 404").stdout
+    shown = lab.pct("pct listsnapshot 404").stdout.decode().splitlines()
+    assert [line.split()[1] for line in shown] == ["before", "current"]
+    assert shown[0].endswith("as it was")
+    assert lab.pct("pct delsnapshot 404 before").returncode == 0
+    again = lab.pct("pct delsnapshot 404 before")
+    assert (again.returncode, again.stderr) == (255, b"snapshot 'before' does not exist\n")
+    until(lambda: lab.pct("pct status 404").stdout == b"status: running\n")
 
 
 def test_a_life_without_guests(lab: LabCommand) -> None:
@@ -63,18 +84,21 @@ def test_a_life_without_guests(lab: LabCommand) -> None:
     assert b"400 Parameter verification failed.\nmemory: type check ('integer') failed - got 'much'" in refused.stderr
     assert lab.pct("pct set 404 --features keyctl=1,nesting=1").returncode == 0
     assert b"features: keyctl=1,nesting=1" in lab.pct("pct config 404").stdout
+    take_snapshots(lab)
     assert lab.pct("").returncode == 255
     assert lab.pct("id").stderr == b"only 'pct' may be run here, not 'id'\n"
 
-    assert lab.run("down").stdout == "Lab 't-none' is down.\n"
+    assert lab.run("down").stdout == f"Lab '{lab.name}' is down.\n"
     assert lab.status()["up"] is False
     assert lab.run("status", check=False).returncode == 1
-    assert lab.run("down").stdout == "Lab 't-none' was down already.\n"
+    assert lab.run("down").stdout == f"Lab '{lab.name}' was down already.\n"
     assert lab.up()["ports"] == first["ports"]
     assert lab.pct("pct status 404").stdout == b"status: running\n", "onboot=1: it starts with the node"
 
     lab.run("reset", "--yes")
-    assert {kind: found for kind, found in traces(lab).items() if found} == {"files": [str(lab.root / "t-none.known")]}
+    assert {kind: found for kind, found in traces(lab).items() if found} == {
+        "files": [str(lab.root / f"{lab.name}.known")]
+    }
     assert not set(first["ports"].values()) & (listening() - before)
 
 
@@ -136,15 +160,15 @@ def test_a_lab_whose_file_is_broken_can_still_be_removed(lab: LabCommand) -> Non
     for words in (("status",), ("up",), ("down",)):
         done = lab.run(*words, check=False)
         assert done.returncode == 1
-        assert "zentoria lab reset --name t-none" in done.stderr
+        assert f"zentoria lab reset --name {lab.name}" in done.stderr
     assert "removed all the same" in lab.run("reset", "--yes").stderr
     assert not any(traces(lab).values())
     assert not set(ports.values()) & listening()
 
 
 def test_commands_on_no_lab(lab: LabCommand) -> None:
-    assert lab.status() == {"name": "t-none", "up": False}
+    assert lab.status() == {"name": lab.name, "up": False}
     assert "there is no such lab" in lab.run("down", check=False).stderr
-    assert lab.run("reset").stdout == "There is no lab 't-none'.\n"
+    assert lab.run("reset").stdout == f"There is no lab '{lab.name}'.\n"
     lab.name = "Not A Name"
     assert "a lab's name has 1 to 8 characters" in lab.run("up", check=False).stderr

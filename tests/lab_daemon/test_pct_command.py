@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from zentoria_infra.lab import pct
+from zentoria_infra.lab import pct, pct_api
 from zentoria_infra.lab.pct import Parsed, Pct, PctError, Settings, parse
 
 HOSTILE = (
@@ -33,6 +34,8 @@ HOSTILE = (
     "pct push 404 ../../etc/shadow /tmp/x",
     "pct pull 404 /etc/passwd /etc/cron.d/x",
     "pct set 404 --hookscript local:snippets/x",
+    "pct rollback 404 ../../405/snapshot/x",
+    "pct delsnapshot 404 x/../y --force",
     "PATH=/tmp pct list",
     "",
     "'",
@@ -205,6 +208,9 @@ def test_the_double_dash_after_the_vmid_may_be_left_out() -> None:
         ("pct push 404 page /x --perms 9", "invalid mode: '9'"),
         ("pct push 404 page /x --user 'a b'", "failed to get uid for: a b"),
         ("pct enter 404", "ERROR: unknown command 'pct enter'"),
+        ("pct snapshot 404", "400 not enough arguments\npct snapshot <vmid> <snapname> [OPTIONS]"),
+        ("pct snapshot 404 9x", "snapname: invalid format - invalid configuration ID '9x'"),
+        ("pct unlock 404", "no lock found trying to remove any lock"),
         ("pct status 12", "value does not look like a valid VM ID"),
     ],
 )
@@ -212,6 +218,32 @@ def test_errors_are_said_as_pct_says_them(node: Pct, line: str, said: str) -> No
     outcome = run(node, line)
     assert isinstance(outcome, str)
     assert said in outcome
+
+
+def test_unlock_takes_out_the_lock_and_nothing_else(node: Pct) -> None:
+    file = Path(node._settings.values["pve"]) / "lxc/404.conf"
+    before = "hostname: db\n\n[one]\nlock: backup\nhostname: db\n"
+    try:
+        file.write_text(f"arch: amd64\nlock: snapshot-delete\n{before}")
+        assert run(node, "pct unlock 404") == 0
+        assert file.read_text() == f"arch: amd64\n{before}"
+    finally:
+        file.write_text("hostname: db\n")
+
+
+def test_snapshots_are_drawn_as_pct_draws_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    rows: list[dict[str, object]] = [
+        {"name": "current", "description": "You are here!", "parent": "a", "running": 1},
+        {"name": "b", "snaptime": 1700000300, "parent": "a", "description": "second\nmore\n"},
+        {"name": "a", "snaptime": 1700000000, "description": ""},
+    ]
+    assert pct_api.tree(rows) == [
+        "`-> a                           2023-11-14 22:13:20     no-description",
+        " `-> b                          2023-11-14 22:18:20     second",
+        " `-> current                                            You are here!",
+    ]
 
 
 def test_a_container_that_does_not_run(node: Pct, monkeypatch: pytest.MonkeyPatch) -> None:

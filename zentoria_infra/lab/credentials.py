@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab.certificates import write_secret
 from zentoria_infra.lab.control_socket import ApiFailure, call
-from zentoria_infra.lab.layout import NODE, LabLayout
+from zentoria_infra.lab.layout import BTRFS, LOCAL, NODE, LabLayout
 
 POOL = "zentoria"
 USER = "zentoria@pve"
@@ -20,7 +20,7 @@ TOKEN = "up"  # noqa: S105 - the token's public name
 
 ROLES: Mapping[str, str] = {
     "ZentoriaGuests": "VM.Allocate VM.Audit VM.PowerMgmt VM.Config.CPU VM.Config.Memory VM.Config.Disk "
-    "VM.Config.Network VM.Config.Options Pool.Audit",
+    "VM.Config.Network VM.Config.Options VM.Snapshot VM.Snapshot.Rollback Pool.Audit",
     "ZentoriaStorage": "Datastore.AllocateSpace",
     "ZentoriaNetwork": "SDN.Use",
     "ZentoriaNode": "Sys.Audit",
@@ -30,7 +30,8 @@ ROLES: Mapping[str, str] = {
 
 GRANTS = (
     (f"/pool/{POOL}", "ZentoriaGuests", True),
-    ("/storage/local", "ZentoriaStorage", True),
+    (f"/storage/{LOCAL}", "ZentoriaStorage", True),
+    (f"/storage/{BTRFS}", "ZentoriaStorage", True),
     ("/sdn/zones/localnetwork", "ZentoriaNetwork", True),
     (f"/nodes/{NODE}", "ZentoriaNode", True),
     ("/", "ZentoriaFirewall", False),

@@ -32,6 +32,7 @@ from zentoria_infra.lab import (
     netns,
     power,
     registry,
+    second_storage,
     site_overlay,
     ssh,
 )
@@ -147,6 +148,7 @@ class Daemon:
         server.node.fingerprint = certificates.fingerprint(pki)
         await server.start()
         self._open.push_async_callback(server.stop)
+        await _in_thread(lambda: second_storage.ensure(self._layout))
         await _in_thread(lambda: credentials.ensure(self._layout))
         if self._lab.guests == "lxc":
             await self._start_network()

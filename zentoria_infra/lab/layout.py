@@ -15,6 +15,9 @@ NODE = "pve"
 LOCAL = "local"
 """Name of the node's directory storage, which every Proxmox node has."""
 
+BTRFS = "local-btrfs"
+"""Name of the storage that can snapshot containers, which Proxmox's installer gives it on a btrfs file system."""
+
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,7}")
 
 

@@ -4,8 +4,8 @@ sshd runs this file as its forced command with ``python3 -I -S -E``: it starts i
 nothing but a few modules of the standard library, and nothing of ours. What ``pct`` says and how it ends is as
 in PVE::CLI::pct and PVE::CLIHandler (Proxmox VE 8.4): every error ends with code 255.
 
-``set``, ``config``, ``status`` and ``list`` ask the lab's daemon over its control socket, as root@pam, so that
-rights, locks and wording are the API's. ``exec``, ``push`` and ``pull`` work without the daemon.
+``set``, ``config``, ``status``, ``list`` and the snapshots ask the lab's daemon over its control socket, as root@pam,
+so that locks and wording are the API's (``pct_api``). ``exec``, ``push`` and ``pull`` work without the daemon.
 """
 
 from __future__ import annotations
@@ -25,21 +25,27 @@ VMID_MARK = "@VMID@"
 
 USAGE = {
     "config": "pct config <vmid> [OPTIONS]",
+    "delsnapshot": "pct delsnapshot <vmid> <snapname> [OPTIONS]",
     "exec": "pct exec <vmid> [<extra-args>]",
     "list": "pct list",
+    "listsnapshot": "pct listsnapshot <vmid>",
     "pull": "pct pull <vmid> <path> <destination> [OPTIONS]",
     "push": "pct push <vmid> <file> <destination> [OPTIONS]",
+    "rollback": "pct rollback <vmid> <snapname> [OPTIONS]",
     "set": "pct set <vmid> [OPTIONS]",
+    "snapshot": "pct snapshot <vmid> <snapname> [OPTIONS]",
     "status": "pct status <vmid> [OPTIONS]",
+    "unlock": "pct unlock <vmid>",
 }
 """The commands that there are, and how Proxmox shows their use."""
 
-_POSITIONAL = {"config": 1, "list": 0, "pull": 3, "push": 3, "set": 1, "status": 1}
+_POSITIONAL = {verb: usage.count("<") for verb, usage in USAGE.items()}
 _FLAGS = frozenset(
-    {"console", "current", "debug", "force", "onboot", "protection", "template", "unprivileged", "verbose"}
+    {"console", "current", "debug", "force", "onboot", "protection", "start", "template", "unprivileged", "verbose"}
 )
 _FILE_OPTIONS = frozenset({"group", "perms", "user"})
 _VMID = re.compile(r"[1-9][0-9]{2,8}")
+_SNAPNAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")
 _WRITE = (
     'set -e; umask 022; if [ -n "$2" ] || [ ! -e "$1" ]; then new=1; fi; cat >"$1"; '
     'if [ -n "$2" ]; then chmod -- "$2" "$1"; fi; if [ -n "$3" ]; then chown -- "$3" "$1"; fi; '
@@ -92,6 +98,9 @@ def parse(line: str) -> Parsed:
         raise PctError(f"400 {'not enough' if len(args) < wanted else 'too many'} arguments\n{USAGE[verb]}")
     if wanted:
         _check_vmid(verb, args[0])
+    if "<snapname>" in USAGE[verb] and not _SNAPNAME.fullmatch(args[1]):
+        said = f"invalid format - invalid configuration ID '{args[1][:60]}'"
+        raise PctError(f"400 Parameter verification failed.\nsnapname: {said}\n{USAGE[verb]}")
     return Parsed(verb, args, options, ())
 
 
@@ -176,7 +185,7 @@ class Pct:
 
     def run(self, command: Parsed) -> int:
         """Carry it out; gives back the exit code. ``exec`` does not come back: the program takes our place."""
-        action: Callable[[Parsed], int] = getattr(self, f"_{command.verb}")
+        action: Callable[[Parsed], int] = getattr(self, f"_{command.verb}", self._ask)
         return action(command)
 
     # inside containers
@@ -294,58 +303,23 @@ class Pct:
         """Let our package be found: -I and -S leave it out, and the rest starts faster so."""
         sys.path.append(self._settings.values["package"])
 
-    def _api(self, method: str, path: str, verb: str, values: Mapping[str, str] | None = None) -> object:
+    def _ask(self, command: Parsed) -> int:
+        if command.args:
+            self._exists(command.args[0])
         self._own_modules()
-        from zentoria_infra.lab.control_socket import ApiFailure, call
+        from zentoria_infra.lab.control_socket import ApiFailure
+        from zentoria_infra.lab.pct_api import Api
 
+        values = self._settings.values
         try:
-            return call(self._settings.values["socket"], method, path, values)
+            api = Api(values["socket"], self._node, f"{values['pve']}/lxc")
+            return api.run(command.verb, command.args, command.options)
         except ApiFailure as failure:
             if failure.errors:
                 lines = [f"{name}: {failure.errors[name].strip()}" for name in sorted(failure.errors)]
-                raise PctError("\n".join([f"{failure.status} {failure.message}", *lines, USAGE[verb]])) from None
+                usage = USAGE[command.verb]
+                raise PctError("\n".join([f"{failure.status} {failure.message}", *lines, usage])) from None
             raise PctError(failure.message) from None
-
-    def _set(self, command: Parsed) -> int:
-        (vmid,) = command.args
-        self._api("PUT", f"/nodes/{self._node}/lxc/{vmid}/config", "set", command.options)
-        return 0
-
-    def _config(self, command: Parsed) -> int:
-        (vmid,) = command.args
-        values = {name: value for name, value in command.options.items() if name in ("current", "snapshot")}
-        found = self._api("GET", f"/nodes/{self._node}/lxc/{vmid}/config", "config", values)
-        options = found if isinstance(found, dict) else {}
-        for name in sorted(options):
-            if name in ("digest", "lxc"):
-                continue
-            value = str(options[name])
-            if name == "description":  # PVE::Tools::encode_text
-                value = re.sub(r"[^ -9;-~]|%", lambda found: "".join(f"%{b:02X}" for b in found[0].encode()), value)
-            print(f"{name}: {value}")
-        return 0
-
-    def _status(self, command: Parsed) -> int:
-        (vmid,) = command.args
-        self._exists(vmid)
-        found = self._api("GET", f"/nodes/{self._node}/lxc/{vmid}/status/current", "status")
-        row = found if isinstance(found, dict) else {}
-        if command.options.get("verbose", "0") in ("1", "yes", "on", "true"):
-            for name in sorted(row):
-                if name != "ha":
-                    print(f"{name}: {row[name]}")
-        else:
-            print(f"status: {row.get('status', 'unknown')}")
-        return 0
-
-    def _list(self, command: Parsed) -> int:
-        found = self._api("GET", f"/nodes/{self._node}/lxc", "list")
-        rows = found if isinstance(found, list) else []
-        if rows:
-            print(f"{'VMID':<10} {'Status':<10} {'Lock':<12} {'Name':<20}")
-        for row in sorted(rows, key=lambda row: int(row["vmid"])):
-            print(f"{row['vmid']:<10} {row['status']:<10} {row.get('lock', ''):<12} {row.get('name', ''):<20}")
-        return 0
 
 
 def _file_options(command: Parsed) -> tuple[str, str, str]:

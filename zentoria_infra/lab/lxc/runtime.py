@@ -25,14 +25,15 @@ from zentoria_infra.lab.lxc.commands import run
 from zentoria_infra.lab.lxc.config import GuestPaths
 from zentoria_infra.lab.lxc.host import SharedHost
 from zentoria_infra.lab.lxc.rootfs import Bases, mount_overlay
+from zentoria_infra.lab.lxc.storage import Storage
 from zentoria_infra.lab.lxc.usage import Sampler
-from zentoria_infra.lab.lxc.volumes import VolumeStore, detach_below
+from zentoria_infra.lab.lxc.volumes import detach_below
 from zentoria_infra.lab.runtime import Config, GuestStatus, Interface, Log, RuntimeFailure
 
 GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class LxcRuntime:
+class LxcRuntime(Storage):
     """Implements :class:`zentoria_infra.lab.runtime.GuestRuntime` with LXC.
 
     Args:
@@ -55,11 +56,10 @@ class LxcRuntime:
                 "use the lab's folder", on=str(layout.root), got="overlay mounts cannot take ':', ',', '\\' or ' '",
                 todo="choose another folder",
             )  # fmt: skip
-        self._layout = layout
+        super().__init__(layout)
         self._cache = cache or template.default_cache()
         self._network = network.Network(layout.netns, bridges)
         self._host = host or SharedHost()
-        self._store = VolumeStore(layout)
         self._bases = Bases(layout.root / "bases")
         self._cgroups = cgroup.probe()
         self._sampler = Sampler(self._cgroups, layout.netns)
@@ -164,60 +164,6 @@ class LxcRuntime:
         return ["lxc-attach", "-P", str(self._layout.guests), "-n", str(vmid), "--clear-env",
                 "--set-var", f"PATH={GUEST_PATH}", "--set-var", "HOME=/root", "--set-var", "TERM=dumb",
                 "--"]  # fmt: skip
-
-    # the storage
-
-    def templates(self) -> Mapping[str, int]:
-        """See :class:`GuestRuntime`."""
-        folder = self._layout.storage / "template/cache"
-        if not folder.is_dir():
-            return {}
-        return {
-            file.name: file.stat().st_size
-            for file in sorted(folder.iterdir())
-            if re.search(r"\.tar\.(gz|xz|zst|bz2)$", file.name) and not file.name.startswith(".")
-        }
-
-    def volumes(self) -> Mapping[str, int]:
-        """See :class:`GuestRuntime`."""
-        return self._store.sizes()
-
-    def space(self) -> tuple[int, int]:
-        """See :class:`GuestRuntime`."""
-        usage = shutil.disk_usage(self._layout.root)
-        return usage.total, usage.free
-
-    def allocate(self, volume: str, size: int) -> None:
-        """See :class:`GuestRuntime`."""
-        self._store.allocate(volume, size)
-
-    def free(self, volume: str) -> None:
-        """See :class:`GuestRuntime`."""
-        self._store.free(volume)
-
-    def rename(self, volume: str, new: str) -> None:
-        """See :class:`GuestRuntime`."""
-        self._store.rename(volume, new)
-
-    def copy(self, volume: str, new: str) -> None:
-        """See :class:`GuestRuntime`."""
-        self._store.copy(volume, new)
-
-    def snapshot(self, volume: str, name: str) -> None:
-        """See :class:`GuestRuntime`."""
-        self._store.snapshot(volume, name)
-
-    def rollback(self, volume: str, name: str) -> None:
-        """See :class:`GuestRuntime`."""
-        self._store.rollback(volume, name)
-
-    def drop_snapshot(self, volume: str, name: str) -> None:
-        """See :class:`GuestRuntime`."""
-        self._store.drop_snapshot(volume, name)
-
-    def grow(self, vmid: int, key: str, volume: str, size: int) -> None:
-        """See :class:`GuestRuntime`."""
-        self._store.grow(volume, size)
 
     # guests
 
