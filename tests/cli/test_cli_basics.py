@@ -57,7 +57,7 @@ def test_ctrl_c_before_any_stage_says_how_to_go_on(monkeypatch: pytest.MonkeyPat
     assert "run the same command again" in run.output
 
 
-@pytest.mark.parametrize("module", ["zentoria_infra.cli.main", "typer", "paramiko", "pydantic"])
+@pytest.mark.parametrize("module", ["zentoria_infra.cli.main", "typer", "zentoria_infra.cli.history_cmd", "pydantic"])
 def test_ctrl_c_while_the_command_is_being_loaded(module: str) -> None:
     """Loading takes a second on a busy machine; the signal comes when ``module`` is looked for."""
     script = f"""
@@ -71,6 +71,7 @@ class Interrupts:
 
 sys.meta_path.insert(0, Interrupts())
 signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["zentoria", "history"]
 entry.run()
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)

@@ -128,7 +128,7 @@ def test_commands_and_options_of_workflows_exist(forge: Forge) -> None:
     assert [(name, words[0]) for name, words in found] == [("check", "ci"), ("plan", "plan"), ("apply", "up")]
     for _, words in found:
         assert hasattr(root, "commands")
-        command = root.commands[words[0]]
+        command = root.commands[words[0]].loaded
         options = {name for parameter in command.params for name in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options, words
 

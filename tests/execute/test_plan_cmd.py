@@ -15,7 +15,7 @@ from test_firewall_apply import SMALL, only
 from typer.testing import CliRunner
 
 from tests.support.json_schema import mismatches
-from zentoria_infra.cli import main, plan_cmd
+from zentoria_infra.cli import applying, main, plan_cmd
 from zentoria_infra.cli.applying import deployment_of
 from zentoria_infra.errors import ExitCode, UnreachableError
 from zentoria_infra.execute import applied_record, perform_firewall
@@ -159,7 +159,7 @@ def test_every_error_is_1_with_a_detailed_exit_code(world: World, monkeypatch: p
     def gone(*_: object) -> None:
         raise UnreachableError("look at the node", got="no route to host")
 
-    monkeypatch.setattr(plan_cmd, "deployment_of", gone)
+    monkeypatch.setattr(applying, "deployment_of", gone)
     answer = plan("--detailed-exitcode")
     assert answer.exit_code == 1
     assert "error: look at the node: no route to host" in answer.stderr
@@ -175,7 +175,7 @@ def test_a_record_that_cannot_be_read_leaves_the_plan_and_says_so(
     def broken(*_: object) -> tuple[None, str]:
         return None, "read the site's memory: the disk is full"
 
-    monkeypatch.setattr(plan_cmd, "recorded", broken)
+    monkeypatch.setattr(applied_record, "recorded", broken)
     told = json.loads(plan("--json").stdout)
     assert told["listing"][0]["origin"] == "unknown"
     assert {"vmid": 0, "container": "datacenter", "what": "what was last applied",

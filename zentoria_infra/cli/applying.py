@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from zentoria_infra.cli import output, progress
-from zentoria_infra.cli.context import complete_container, complete_zone, node_title
+from zentoria_infra.cli.context import node_title
+from zentoria_infra.cli.options import AllowOption as AllowOption
+from zentoria_infra.cli.options import NamesArgument as NamesArgument
 from zentoria_infra.cli.site_run import site_run
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute import applied_record, engine, history
@@ -31,51 +33,6 @@ from zentoria_infra.plan.selection import Selection, explained, require_there, s
 from zentoria_infra.plan.stage_types import AnyStage
 from zentoria_infra.plan.way_back import changed_in_place, way_back
 from zentoria_infra.proxmox.client import Proxmox
-
-NamesArgument = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="NAME|VMID...",
-        help="Containers, as `db`, `zentoria-db` or `404`.",
-        autocompletion=complete_container,
-    ),
-]
-AllowOption = Annotated[
-    list[Allow] | None,
-    typer.Option(
-        "--allow",
-        help="Go beyond a limit: `replace` lets containers be destroyed and made again, `restarts` lets more of them "
-        "restart at once than the site's `limits.restarts` (30 %).",
-    ),
-]
-
-OnlyOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--only",
-        metavar="NAME|VMID",
-        help="Only this container; may be given several times.",
-        autocompletion=complete_container,
-    ),
-]
-ZoneOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--zone",
-        metavar="ZONE",
-        help="Only the containers of this zone; may be given several times.",
-        autocompletion=complete_zone,
-    ),
-]
-ExcludeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--exclude",
-        metavar="NAME|VMID",
-        help="Not this container; may be given several times.",
-        autocompletion=complete_container,
-    ),
-]
 
 
 def selection(

@@ -7,21 +7,19 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from zentoria_infra.errors import AuthError, InventoryError
-from zentoria_infra.execute.bootstrap import SiteFiles
-from zentoria_infra.inventory.load import load
-from zentoria_infra.inventory.model import Inventory, Site
-from zentoria_infra.lab import site_overlay
-from zentoria_infra.proxmox.client import Proxmox
-from zentoria_infra.proxmox.connection import ApiToken, Endpoint
-from zentoria_infra.proxmox.secret import Secret
-from zentoria_infra.proxmox.ssh import SshTarget
+
+# What is loaded here is loaded by every command, and by each press of the tab key; the functions load the rest.
+if TYPE_CHECKING:
+    from zentoria_infra.inventory.model import Inventory, Site
+    from zentoria_infra.proxmox.client import Proxmox
+    from zentoria_infra.proxmox.connection import Endpoint
+    from zentoria_infra.proxmox.secret import Secret
+    from zentoria_infra.proxmox.ssh import SshTarget
 
 DEFAULT_SITE = "lab"
 """The embedded default: a node on this machine."""
@@ -42,6 +40,9 @@ def complete_party(incomplete: str) -> list[str]:
 
 def complete_zone(incomplete: str) -> list[str]:
     """Names of zones that begin so, for shell completion; read without checking anything."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
         zones = YAML(typ="safe").load(_nearest(Path.cwd()) / "zones.yaml")["zones"]
         names = sorted(str(name) for name in zones)
@@ -122,6 +123,8 @@ def inventory_of(context: typer.Context, root: Path | None, site: str | None) ->
     Raises:
         InventoryError: it has errors; all of them are in it.
     """
+    from zentoria_infra.inventory.load import load
+
     name, overlay = layers_of(context, site)
     return load(project_root(context, root), site=name, overlay_files=overlay)
 
@@ -132,15 +135,23 @@ def inventory_offline(context: typer.Context, root: Path | None, site: str | Non
     Raises:
         InventoryError: it has errors; all of them are in it.
     """
+    from zentoria_infra.inventory.load import load
+
     name, _, instance = site_name(context, site).partition(":")
-    overlay = site_overlay.for_site(name, instance) if instance else ()
+    overlay = _of_a_lab(name, instance) if instance else ()
     return load(project_root(context, root), site=name, overlay_files=overlay)
 
 
 def layers_of(context: typer.Context, site: str | None) -> tuple[str, Sequence[Path]]:
     """The name of the chosen site, and the files that a running lab of that name lays over it."""
     name, _, instance = site_name(context, site).partition(":")
-    return name, site_overlay.for_site(name, instance)
+    return name, _of_a_lab(name, instance)
+
+
+def _of_a_lab(name: str, instance: str) -> Sequence[Path]:
+    from zentoria_infra.lab import site_overlay
+
+    return site_overlay.for_site(name, instance)
 
 
 def connect(site: Site) -> Proxmox:
@@ -149,6 +160,9 @@ def connect(site: Site) -> Proxmox:
     Raises:
         AuthError: there is no token, or its file may be read by others.
     """
+    from zentoria_infra.proxmox.client import Proxmox
+    from zentoria_infra.proxmox.connection import ApiToken
+
     user, _, token_id = site.proxmox.token_id.partition("!")
     return Proxmox(
         endpoint_of(site),
@@ -160,6 +174,8 @@ def connect(site: Site) -> Proxmox:
 
 def endpoint_of(site: Site) -> Endpoint:
     """Where a site's API is."""
+    from zentoria_infra.proxmox.connection import Endpoint
+
     pve = site.proxmox
     return Endpoint(
         host=pve.host,
@@ -174,6 +190,9 @@ def endpoint_of(site: Site) -> Endpoint:
 
 def ssh_of(site: Site) -> SshTarget | None:
     """Where a site's SSH is; None when the site pins no host key. The key is the site's, else that of bootstrap."""
+    from zentoria_infra.execute.bootstrap import SiteFiles
+    from zentoria_infra.proxmox.ssh import SshTarget
+
     ssh = site.proxmox.ssh
     if ssh.host_key is None:
         return None
@@ -189,6 +208,9 @@ def ssh_of(site: Site) -> SshTarget | None:
 
 
 def _token(site: Site) -> Secret:
+    from zentoria_infra.execute.bootstrap import SiteFiles
+    from zentoria_infra.proxmox.secret import Secret
+
     name = site.proxmox.token_id
     if found := os.environ.get("ZENTORIA_PVE_TOKEN"):
         return Secret(found.strip())

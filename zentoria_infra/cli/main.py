@@ -6,32 +6,109 @@ import sys
 from typing import Annotated, Any
 
 import typer
-import typer.core
 
 import zentoria_infra
-from zentoria_infra.cli import (
-    bootstrap_cmd,
-    ci_cmd,
-    firewall_cmd,
-    guest_cmd,
-    history_cmd,
-    inventory_cmd,
-    lab_cmd,
-    observe_cmd,
-    output,
-    plan_cmd,
-    redeploy_cmd,
-    render_cmd,
-    rollback_cmd,
-    stack_cmd,
-    verify_cmd,
-)
+from zentoria_infra.cli import entry, output
 from zentoria_infra.cli.context import RootOption, Shared, SiteOption
+from zentoria_infra.cli.lazy import LazyCommand, LazyGroup
 from zentoria_infra.errors import ExitCode, ZentoriaError
 
+_AS_IT_IS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+"""What comes after is a command line of its own."""
 
-class _Commands(typer.core.TyperGroup):
+
+class _Commands(LazyGroup):
     """Says what Ctrl-C means also where no stage was under way to say it."""
+
+    lazy = (
+        LazyCommand(
+            "plan",
+            "plan_cmd:plan",
+            "Show what `up` would change, container by container, and why. Changes nothing.",
+            kind="plan_cmd:PlanCommand",
+        ),
+        LazyCommand(
+            "observe",
+            "observe_cmd:observe",
+            "Write what is there to a file without secrets, for `plan --offline --state FILE` elsewhere. "
+            "Changes nothing.",
+        ),
+        LazyCommand(
+            "up",
+            "stack_cmd:up",
+            "Bring the stack to the state of the inventory: plan, ask, execute. A second run changes nothing.",
+        ),
+        LazyCommand(
+            "down",
+            "stack_cmd:down",
+            "Destroy the stack's containers with their volumes. Asks first; refuses when one of them is protected.",
+        ),
+        LazyCommand(
+            "status",
+            "guest_cmd:status",
+            "Show every container of the inventory: is it there, is it ours, does it run, are its units active.",
+        ),
+        LazyCommand(
+            "redeploy",
+            "redeploy_cmd:redeploy",
+            "Bring some containers to their state and switch their services to a fresh release behind a health gate.",
+        ),
+        LazyCommand(
+            "rollback",
+            "rollback_cmd:rollback",
+            "Switch a container's service back to a release that was there before, behind its health gate.",
+        ),
+        LazyCommand(
+            "exec",
+            "guest_cmd:exec_",
+            "Run a command in a container as root and leave with its exit code; "
+            "input is passed on when it is no terminal.",
+            settings=_AS_IT_IS,
+        ),
+        LazyCommand("logs", "guest_cmd:logs", "Show the journal of a container."),
+        LazyCommand(
+            "bootstrap",
+            "bootstrap_cmd:bootstrap_",
+            "Make pool, roles, user, token and SSH key for Zentoria on a Proxmox server, "
+            "with the least rights that do.",
+        ),
+        LazyCommand(
+            "validate", "inventory_cmd:validate", "Check the inventory: every problem, with its file, line and column."
+        ),
+        LazyCommand(
+            "ci", "ci_cmd:ci", "Check the project as CI does: validate, firewall prove, render --check, plan --offline."
+        ),
+        LazyCommand(
+            "history",
+            "history_cmd:history",
+            "Show the runs that changed the site, or tried to: who, when, which plan, how it ended.",
+        ),
+        LazyCommand(
+            "lock", "history_cmd:lock", "Show who is at work on the site, since when, from where, and with what."
+        ),
+        LazyCommand(
+            "unlock",
+            "history_cmd:unlock",
+            "Take the site's lock from a run that has died. "
+            "A run that lives begins no further stage once its lock is gone.",
+        ),
+        LazyCommand(
+            "firewall",
+            "firewall_cmd:firewall_app",
+            "The firewall: is it right, and who may reach whom. Changes nothing.",
+        ),
+        LazyCommand("verify", "verify_cmd:verify_app", "Hold what is declared against reality."),
+        LazyCommand(
+            "render", "render_cmd:render_app", "What would be written elsewhere, as files: check it, or print it."
+        ),
+        LazyCommand("inventory", "inventory_cmd:inventory_app", "The inventory's files."),
+        LazyCommand("lab", "lab_cmd:lab_app", "A Proxmox-compatible node on this machine, with real LXC guests."),
+    )
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **options: Any) -> Any:
+        """Read the command line; Typer loads more for it."""
+        with entry.nothing_begun():
+            return super().make_context(info_name, args, *more, **options)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -67,30 +144,6 @@ def _begin(
     ] = False,
 ) -> None:
     context.obj = Shared(root, site)
-
-
-app.command(cls=plan_cmd.PlanCommand)(plan_cmd.plan)
-app.command()(observe_cmd.observe)
-app.command()(stack_cmd.up)
-app.command()(stack_cmd.down)
-app.command()(guest_cmd.status)
-app.command()(redeploy_cmd.redeploy)
-app.command()(rollback_cmd.rollback)
-app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(
-    guest_cmd.exec_
-)
-app.command()(guest_cmd.logs)
-app.command("bootstrap")(bootstrap_cmd.bootstrap_)
-app.command()(inventory_cmd.validate)
-app.command()(ci_cmd.ci)
-app.command()(history_cmd.history)
-app.command()(history_cmd.lock)
-app.command()(history_cmd.unlock)
-app.add_typer(firewall_cmd.firewall_app, name="firewall")
-app.add_typer(verify_cmd.verify_app, name="verify")
-app.add_typer(render_cmd.render_app, name="render")
-app.add_typer(inventory_cmd.inventory_app, name="inventory")
-app.add_typer(lab_cmd.lab_app, name="lab")
 
 
 def run() -> None:

@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from zentoria_infra.cli import output
-from zentoria_infra.cli.applying import deployment_of
 from zentoria_infra.cli.context import RootOption, SiteOption, connect, inventory_of, node_title
-from zentoria_infra.execute.recipe import recipes
 from zentoria_infra.plan.state_file import InvalidFileError, ObservedState, dump, read_state, state_of
 
 
@@ -21,6 +19,9 @@ def observe(
     site: SiteOption = None,
 ) -> None:
     """Write what is there to a file without secrets, for `plan --offline --state FILE` elsewhere. Changes nothing."""
+    from zentoria_infra.cli.applying import deployment_of
+    from zentoria_infra.execute.recipe import recipes
+
     inventory = inventory_of(context, root, site)
     output.status(f"Looking at {node_title(inventory.site)} ...", quiet=out == "-")
     with connect(inventory.site) as proxmox:

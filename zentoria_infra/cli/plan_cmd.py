@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
 import typer.exceptions
 
 from zentoria_infra.cli import output
-from zentoria_infra.cli.applying import ExcludeOption, OnlyOption, ZoneOption, deployment_of, selection, vmids_for
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, connect, inventory_of, inventory_offline
-from zentoria_infra.cli.observe_cmd import state_from
+from zentoria_infra.cli.options import ExcludeOption, OnlyOption, ZoneOption
 from zentoria_infra.errors import ExitCode, ZentoriaError
-from zentoria_infra.execute.applied_record import basis, recorded
-from zentoria_infra.execute.binding import bound
-from zentoria_infra.execute.offline import plan_offline
-from zentoria_infra.execute.site_state import site_state
-from zentoria_infra.plan import explain
-from zentoria_infra.plan.document import PlanDocument, document
-from zentoria_infra.plan.markdown import markdown
-from zentoria_infra.plan.saved import dump_saved
+
+# Each way to plan and to print loads what it needs: with `--offline`, nothing that asks a node.
+if TYPE_CHECKING:
+    from zentoria_infra.plan.change import Plan
+    from zentoria_infra.plan.document import PlanDocument
+    from zentoria_infra.plan.listing import Basis
+    from zentoria_infra.plan.stage_types import AnyStage
+    from zentoria_infra.plan.state_file import ObservedState
 
 CHANGES = 2
 """With ``--detailed-exitcode``: there is something to do (as other tools have it: 0 nothing, 2 changes, 1 error)."""
@@ -93,37 +93,88 @@ def plan(
             raise _misuse("a state file is for --offline", "--state", detailed=detailed)
         if offline and (only or zone or exclude):
             raise _misuse("a plan without a node is for all containers", "--offline", detailed=detailed)
-        saved = None
         if offline:
-            observed = state_from(state) if state is not None else None
-            inventory = (inventory_of if observed is not None else inventory_offline)(context, root, site)
-            found, stages, seen = plan_offline(inventory, observed, str(state))
-            told = document(found, stages, seen)
+            made = _offline(context, root, site, state)
         else:
-            inventory = inventory_of(context, root, site)
-            part = selection(inventory, only, zone, exclude)
-            with connect(inventory.site) as proxmox:
-                deployment = deployment_of(inventory, proxmox)
-                quiet = chosen is not Format.TEXT or out == "-"
-                vmids = vmids_for(part, inventory, deployment, quiet=quiet)
-                found, stages = deployment.plan(vmids)
-                content, unread = recorded(site_state(inventory.site, proxmox, lambda text: None))
-                seen = basis(inventory, deployment, found, content, unread=unread)
-                told = document(found, stages, seen)
-                saved = bound(inventory, deployment, told, only=vmids) if out is not None else None
+            parts = _Part(only or (), zone or (), exclude or ())
+            made = _asked(
+                context, root, site, parts, saves=out is not None, quiet=chosen is not Format.TEXT or out == "-"
+            )
         if out == "-":
             pass  # the file is what is printed
         elif chosen is Format.TEXT:
-            output.lines(explain.lines(found, stages, seen, everything=everything, listing=told.listing))
+            from zentoria_infra.plan import explain
+
+            told = made.told
+            output.lines(explain.lines(made.plan, made.stages, made.basis, everything=everything, listing=told.listing))
         else:
-            show(told, chosen)
-        refused = bool(found.refused or found.problems)
-        if saved is not None and out is not None:
+            show(made.told, chosen)
+        refused = bool(made.plan.refused or made.plan.problems)
+        if made.saved is not None and out is not None:
             if refused:
                 output.note("not saved: it cannot be carried out as it is")
             else:
-                output.save(out, dump_saved(saved))
-        leave(told, refused=refused, detailed=detailed)
+                output.save(out, made.saved)
+        leave(made.told, refused=refused, detailed=detailed)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Made:
+    """A plan, and what is told of it; with the content of its file where it is to be saved."""
+
+    plan: Plan
+    stages: Sequence[AnyStage]
+    basis: Basis
+    told: PlanDocument
+    saved: bytes | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Which containers were asked for."""
+
+    only: Sequence[str]
+    zones: Sequence[str]
+    exclude: Sequence[str]
+
+
+def _offline(context: typer.Context, root: Path | None, site: str | None, state: Path | None) -> _Made:
+    from zentoria_infra.execute.offline import plan_offline
+    from zentoria_infra.plan.document import document
+
+    observed = _state(state) if state is not None else None
+    inventory = (inventory_of if observed is not None else inventory_offline)(context, root, site)
+    found, stages, seen = plan_offline(inventory, observed, str(state))
+    return _Made(found, stages, seen, document(found, stages, seen))
+
+
+def _state(file: Path) -> ObservedState:
+    from zentoria_infra.cli.observe_cmd import state_from
+
+    return state_from(file)
+
+
+def _asked(
+    context: typer.Context, root: Path | None, site: str | None, part: _Part, *, saves: bool, quiet: bool
+) -> _Made:
+    from zentoria_infra.cli.applying import deployment_of, selection, vmids_for
+    from zentoria_infra.execute.applied_record import basis, recorded
+    from zentoria_infra.execute.binding import bound
+    from zentoria_infra.execute.site_state import site_state
+    from zentoria_infra.plan.document import document
+    from zentoria_infra.plan.saved import dump_saved
+
+    inventory = inventory_of(context, root, site)
+    wanted = selection(inventory, part.only, part.zones, part.exclude)
+    with connect(inventory.site) as proxmox:
+        deployment = deployment_of(inventory, proxmox)
+        vmids = vmids_for(wanted, inventory, deployment, quiet=quiet)
+        found, stages = deployment.plan(vmids)
+        content, unread = recorded(site_state(inventory.site, proxmox, lambda text: None))
+        seen = basis(inventory, deployment, found, content, unread=unread)
+        told = document(found, stages, seen)
+        saved = dump_saved(bound(inventory, deployment, told, only=vmids)) if saves else None
+    return _Made(found, stages, seen, told, saved)
 
 
 def _misuse(text: str, option: str, *, detailed: bool) -> typer.BadParameter:
@@ -144,6 +195,8 @@ def show(told: PlanDocument, form: Format) -> None:
     if form is Format.JSON:
         output.document(told.model_dump(mode="json"))
     else:
+        from zentoria_infra.plan.markdown import markdown
+
         output.text(markdown(told))
 
 

@@ -9,16 +9,7 @@ from typing import Annotated
 import typer
 
 from zentoria_infra.cli import output, progress
-from zentoria_infra.cli.applying import (
-    AllowOption,
-    ExcludeOption,
-    OnlyOption,
-    ZoneOption,
-    apply,
-    deployment_of,
-    finish,
-    selection,
-)
+from zentoria_infra.cli.applying import apply, deployment_of, finish, selection
 from zentoria_infra.cli.context import (
     JsonOption,
     RootOption,
@@ -29,6 +20,7 @@ from zentoria_infra.cli.context import (
     node_title,
 )
 from zentoria_infra.cli.observe_cmd import content_of
+from zentoria_infra.cli.options import AllowOption, ExcludeOption, OnlyOption, ZoneOption
 from zentoria_infra.cli.site_run import WaitOption, site_run
 from zentoria_infra.execute import applied_record
 from zentoria_infra.plan import applied

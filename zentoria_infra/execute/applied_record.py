@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.execute.deployment import Deployment
@@ -10,12 +10,12 @@ from zentoria_infra.execute.engine import Result
 from zentoria_infra.execute.events import Status
 from zentoria_infra.execute.inside import GuestsInside
 from zentoria_infra.execute.site_state import SiteState
-from zentoria_infra.firewall.intent import Compiled
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan import applied
 from zentoria_infra.plan.applied import Applied, Digests, Origins
 from zentoria_infra.plan.change import Action, Plan
 from zentoria_infra.plan.listing import Basis
+from zentoria_infra.plan.places import places_of
 from zentoria_infra.plan.stage_types import Destroy
 
 _SHARED = 0
@@ -136,15 +136,4 @@ def _now(
             guest = firewall.guest(one.vmid) if firewall is not None else None
             state = inside.state(one.vmid) if one.vmid in looked else None
             found[one.vmid] = applied.digests(applied.container_values(one, guest, state), one.vmid, key)
-    return found
-
-
-def places_of(inventory: Inventory, compiled: Compiled | None) -> Mapping[int, Mapping[str, str]]:
-    """Where the inventory says things, for a :class:`Basis`: containers by VMID, what firewalls hold by identity."""
-    found: dict[int, dict[str, str]] = {one.vmid: {"": inventory.where(one)} for one in inventory.containers}
-    shared = {"": inventory.where("zones", "flows")}
-    if compiled is not None:
-        shared |= {key: str(position) for key, position in compiled.positions.items()}
-        shared |= {one.key: str(one.position) for one in compiled.intents}
-    found[_SHARED] = shared
     return found

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from zentoria_infra.errors import RefusedError
-from zentoria_infra.execute.applied_record import places_of
-from zentoria_infra.execute.recipe import recipes
 from zentoria_infra.firewall.config import Configuration, Datacenter
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.change import Plan
@@ -20,10 +19,13 @@ from zentoria_infra.plan.firewall import DesiredFirewall, add_firewall
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.listing import Basis
 from zentoria_infra.plan.observed import GuestCheck, World
+from zentoria_infra.plan.places import places_of
 from zentoria_infra.plan.proof import proven_firewall
 from zentoria_infra.plan.stage_types import DATACENTER, AnyStage
 from zentoria_infra.plan.stages import build_stages
-from zentoria_infra.plan.state_file import InvalidFileError, ObservedState
+
+if TYPE_CHECKING:  # without a state, there is no need for the models of its file
+    from zentoria_infra.plan.state_file import ObservedState
 
 _ALONE = "planned from the inventory alone, as if nothing existed; `--state FILE` plans against what was observed"
 _NOT_ASKED = "nobody asked the node"
@@ -52,6 +54,14 @@ def plan_offline(
     if state is None:
         plan, stages = _planned(inventory, firewall, World({}, firewall=_nothing(inventory)))
         return plan, stages, dataclasses.replace(basis, unknown=tuple(_unknown(inventory)))
+    return *_against(inventory, firewall, state, name), basis
+
+
+def _against(
+    inventory: Inventory, firewall: DesiredFirewall, state: ObservedState, name: str
+) -> tuple[Plan, tuple[AnyStage, ...]]:
+    from zentoria_infra.plan.state_file import InvalidFileError
+
     if state.site != inventory.site.id:
         raise RefusedError(
             "plan against the state file",
@@ -60,7 +70,7 @@ def plan_offline(
             todo="name the right one with --site, or observe this one: zentoria observe --out FILE",
         )
     try:
-        plan, stages = _planned(inventory, firewall, _as_it_holds(inventory, state))
+        return _planned(inventory, firewall, _as_it_holds(inventory, state))
     except (ValueError, KeyError) as error:
         # Texts of Proxmox have a notation each, which is read where they are compared.
         raise InvalidFileError(
@@ -69,7 +79,6 @@ def plan_offline(
             got=f"it has a value that no node shows: {error}",
             todo="make it anew: zentoria observe --out FILE",
         ) from None
-    return plan, stages, basis
 
 
 def _planned(inventory: Inventory, firewall: DesiredFirewall, world: World) -> tuple[Plan, tuple[AnyStage, ...]]:
@@ -97,6 +106,8 @@ def _unknown(inventory: Inventory) -> Iterator[Unknown]:
 
 def _as_it_holds(inventory: Inventory, state: ObservedState) -> World:
     """The observed world without reports that are about something else than what the inventory wants inside now."""
+    from zentoria_infra.execute.recipe import recipes  # the roles and what builds releases: only a state needs them
+
     reported = [vmid for vmid, check in state.world.guests.items() if check.report is not None]
     now = recipes(inventory, reported)
     changed = GuestCheck(

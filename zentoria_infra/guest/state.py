@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Resource(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid")
 
 
 class Packages(_Resource):
@@ -206,7 +206,7 @@ Resource = Annotated[
 class GuestState(BaseModel):
     """The desired state of one guest. Blobs are named by SHA-256 and kept apart."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid")
 
     vmid: int
     hostname: str
@@ -233,7 +233,7 @@ Outcome = Literal["unchanged", "changed", "would-change", "failed", "skipped"]
 class ResourceReport(BaseModel):
     """What happened to one resource. ``detail`` says it in a line; ``diff`` is a unified diff, never of a secret."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     id: str
     outcome: Outcome
@@ -257,7 +257,7 @@ class GuestReport(BaseModel):
     ``restarted`` and ``reloaded`` are units that were started or reloaded, or would be where it only looked.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     vmid: int
     mode: Literal["check", "apply"]

@@ -68,7 +68,7 @@ class NoPositions:
 class Inventory(Model):
     """Everything: the site, the networks, zones and flows, and the containers sorted by VMID."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
     root: Path
     """The project folder: it holds zones.yaml."""

@@ -25,7 +25,7 @@ class Model(BaseModel):
     """Base of all inventory models: frozen, no unknown keys, no silent conversion ("512" is not 512)."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+        defer_build=True, frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
 

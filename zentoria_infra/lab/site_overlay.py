@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from zentoria_infra.errors import LabError
-from zentoria_infra.lab import registry, ssh
-from zentoria_infra.lab.credentials import POOL, TOKEN, USER
+from zentoria_infra.lab import registry
 from zentoria_infra.lab.layout import NODE
-from zentoria_infra.lab.lxc.network import BRIDGES
 from zentoria_infra.lab.registry import DEFAULT, Lab
 
 SITE = "lab"
@@ -50,6 +46,11 @@ def for_site(site: str, instance: str = "") -> list[Path]:
 
 def values(lab: Lab) -> dict[str, Any]:
     """The overlay as plain data, in the shape of inventory/site.yaml."""
+    # Every command asks whether there is an overlay; only a lab that starts makes one.
+    from zentoria_infra.lab import ssh
+    from zentoria_infra.lab.credentials import POOL, TOKEN, USER
+    from zentoria_infra.lab.lxc.network import BRIDGES
+
     layout = lab.layout
     access: dict[str, Any] = {
         "host": "127.0.0.1",
@@ -82,6 +83,8 @@ def values(lab: Lab) -> dict[str, Any]:
 
 def write(lab: Lab) -> Path:
     """Write the overlay of a lab."""
+    from ruamel.yaml import YAML
+
     file = lab.layout.root / "site.yaml"
     partial = file.with_suffix(".new")
     with partial.open("w") as stream:

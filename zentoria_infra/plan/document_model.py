@@ -17,7 +17,7 @@ VERSION = "1.0"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore", use_attribute_docstrings=True)
 
 
 class Kind(enum.StrEnum):
