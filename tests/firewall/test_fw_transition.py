@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from collections.abc import Iterable, Sequence
 
 import pytest
@@ -19,8 +20,8 @@ from zentoria_infra.firewall.compile import compile_firewall
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Entry, Group, Guest, IpSet, Rule
 from zentoria_infra.firewall.parties import parties_of
 from zentoria_infra.firewall.services import text
-from zentoria_infra.firewall.steps import Step, states
-from zentoria_infra.firewall.transition import StepProblem, check_steps
+from zentoria_infra.firewall.steps import DATACENTER, DropAlias, DropRule, PutAlias, Step, Where, states
+from zentoria_infra.firewall.transition import StepProblem, check_steps, turning_points
 from zentoria_infra.inventory.model import Inventory
 
 
@@ -234,6 +235,62 @@ def test_a_rule_that_is_too_wide_for_one_step() -> None:
     found = check_steps(here, [dataclasses.replace(here, guests=spoilt), here], here, known)
     assert {(problem.step, problem.vmid) for problem in found} == {(0, 404)}
     assert "tcp/22" not in {problem.services for problem in found if problem.source == "backend"}
+
+
+# Many aliases: no state for each that nothing names.
+
+
+def aliases(count: int) -> tuple[Alias, ...]:
+    return tuple(Alias(f"Zt-c{number}", f"10.0.{number >> 8}.{number & 255}") for number in range(count))
+
+
+def calls_to_check(count: int) -> int:
+    """How many functions are called to check steps that make and remove so many aliases that nothing names."""
+    before = configuration(guest("a", out("1"), *DENY), guest("b", into("1"), *DENY))
+    full = dataclasses.replace(before, datacenter=dataclasses.replace(before.datacenter, aliases=aliases(count)))
+    calls = 0
+
+    def count_one(frame: object, kind: str, about: object) -> None:
+        nonlocal calls
+        calls += kind == "call"
+
+    made: list[Step] = [PutAlias(DATACENTER, one) for one in aliases(count)]
+    gone: list[Step] = [DropAlias(DATACENTER, one.name) for one in aliases(count)]
+    for here, steps, there in ((before, made, full), (full, gone, before)):
+        sys.setprofile(count_one)
+        try:
+            passed = [state for _, state in turning_points(here, steps)]
+            assert check_steps(here, passed, there, parties()) == ()
+        finally:
+            sys.setprofile(None)
+        assert passed[-1] == [*states(here, steps)][-1]
+    return calls
+
+
+def test_the_work_for_many_aliases_grows_as_they_do() -> None:
+    small, large = calls_to_check(100), calls_to_check(400)
+    assert large < 4.5 * small
+
+
+def test_an_alias_that_something_names_is_looked_at_alone() -> None:
+    """A rule names an alias that is not there yet: with the alias, it opens what is open neither before nor after."""
+    stale = Rule("in", "ACCEPT", source="dc/ZT-C7", proto="tcp", dport="9", comment="of somebody")
+    before = configuration(guest("a", out("1,9"), *DENY), guest("b", stale, into("1"), *DENY))
+    named = Alias("zt-c7", "10.0.0.1")
+    made = [PutAlias(DATACENTER, one) for one in (*aliases(7), named, *aliases(12)[8:])]
+    away = DropRule(Where(vmid=before.guests[1].vmid), stale, exact=True)
+    steps: list[Step] = [*made, away]
+    points = list(turning_points(before, steps))
+    every = list(states(before, steps))
+    assert [number for number, _ in points] == [7, 11, 12]
+    assert [state for _, state in points] == [every[number] for number, _ in points]
+    after = every[-1]
+    one_by_one = check_steps(before, every, after, parties())
+    together = check_steps(before, [state for _, state in points], after, parties())
+    assert [(one.step, one.explanation) for one in one_by_one] == [
+        (points[one.step][0], one.explanation) for one in together
+    ]
+    assert one_by_one
 
 
 # Against the naive evaluator, packet by packet, and state by state.

@@ -8,6 +8,7 @@ is told there.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from zentoria_infra.firewall.addresses import Objects, reference
@@ -19,6 +20,7 @@ from zentoria_infra.firewall.parties import Parties
 from zentoria_infra.firewall.semantics import Blame, Filter, nic_filter
 from zentoria_infra.firewall.services import text
 from zentoria_infra.firewall.spans import NOTHING, Spans, contains, union
+from zentoria_infra.firewall.steps import DropAlias, PutAlias, Step, apply_step
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,6 +45,63 @@ class StepProblem:
 
     def __str__(self) -> str:
         return f"step {self.step}: {self.explanation}"
+
+
+def turning_points(before: Configuration, steps: Iterable[Step]) -> Iterator[tuple[int, Configuration]]:
+    """Yield the states after steps, each with its last step's number; pure.
+
+    Aliases of the datacenter that nothing names change nothing by coming or going. Steps of that kind that follow one
+    another lead to one state, so that a thousand new aliases are no thousand states with a thousand aliases each.
+
+    Args:
+        before: the state before the first step.
+        steps: in order.
+    """
+    state = before
+    for in_alias, run in itertools.groupby(enumerate(steps), key=lambda one: _is_shared_alias(one[1])):
+        named = _every_name(state) if in_alias else frozenset()
+        waiting: list[PutAlias | DropAlias] = []
+        number = 0
+        for number, step in run:
+            if isinstance(step, PutAlias | DropAlias) and in_alias and _alias_name(step) not in named:
+                waiting.append(step)
+                continue
+            state = apply_step(_with_aliases(state, waiting), step)
+            waiting = []
+            yield number, state
+        if waiting:
+            state = _with_aliases(state, waiting)
+            yield number, state
+
+
+def _is_shared_alias(step: Step) -> bool:
+    return isinstance(step, PutAlias | DropAlias) and not step.where.vmid
+
+
+def _alias_name(step: PutAlias | DropAlias) -> str:
+    return (step.alias.name if isinstance(step, PutAlias) else step.name).lower()
+
+
+def _with_aliases(state: Configuration, steps: Collection[PutAlias | DropAlias]) -> Configuration:
+    """The state after steps that are about aliases of the datacenter: as if they were taken one by one."""
+    if not steps:
+        return state
+    aliases = {one.name.lower(): one for one in state.datacenter.aliases}
+    for step in steps:
+        if isinstance(step, PutAlias):
+            aliases[_alias_name(step)] = step.alias
+        else:
+            aliases.pop(_alias_name(step), None)
+    datacenter = dataclasses.replace(state.datacenter, aliases=tuple(aliases.values()))
+    return dataclasses.replace(state, datacenter=datacenter)
+
+
+def _every_name(state: Configuration) -> frozenset[str]:
+    """What rules and sets of a state name, wherever it is looked for."""
+    shared = state.datacenter
+    rules = itertools.chain(*(one.rules for one in (*state.guests, *shared.groups)))
+    ipsets = itertools.chain(shared.ipsets, *(guest.ipsets for guest in state.guests))
+    return frozenset([*_names(rules), *(reference(entry.cidr) for ipset in ipsets for entry in ipset.entries)])
 
 
 def check_steps(

@@ -22,9 +22,8 @@ from zentoria_infra.firewall.steps import (
     Step,
     Where,
     says,
-    states,
 )
-from zentoria_infra.firewall.transition import check_steps
+from zentoria_infra.firewall.transition import check_steps, turning_points
 from zentoria_infra.plan.change import Action, ContainerPlan, Plan
 
 CLOSED = "zt/closed"
@@ -82,7 +81,7 @@ def unsafe_steps(
     steps = list(_in_order(plan, {guest.vmid for guest in there.guests}))
     if not steps or not there.guests:  # without a container there is nobody to whom something could be opened
         return ()
-    passed = list(states(there, steps))
+    numbers, passed = zip(*turning_points(there, steps), strict=True)
     state = passed[-1]
     replaced = {one.vmid for one in plan if one.action is Action.REPLACE}
     shall = {one.vmid: one for one in others}
@@ -90,8 +89,9 @@ def unsafe_steps(
     after = dataclasses.replace(state, guests=guests)
     stopped = [one.vmid for one in plan if one.start and one.action is not Action.REPLACE]
     return tuple(
-        Unsafe(one.vmid, f"`{says(steps[one.step])}` ({steps[one.step].where}) would open too much: {one.explanation}")
+        Unsafe(one.vmid, f"`{says(step)}` ({step.where}) would open too much: {one.explanation}")
         for one in check_steps(there, passed, after, parties, stopped)
+        for step in [steps[numbers[one.step]]]
     )
 
 
