@@ -99,7 +99,7 @@ def _with_aliases(state: Configuration, steps: Collection[PutAlias | DropAlias])
 def _every_name(state: Configuration) -> frozenset[str]:
     """What rules and sets of a state name, wherever it is looked for."""
     shared = state.datacenter
-    rules = itertools.chain(*(one.rules for one in (*state.guests, *shared.groups)))
+    rules = itertools.chain(*(one.rules for one in state.guests), *(one.rules for one in shared.groups))
     ipsets = itertools.chain(shared.ipsets, *(guest.ipsets for guest in state.guests))
     return frozenset([*_names(rules), *(reference(entry.cidr) for ipset in ipsets for entry in ipset.entries)])
 
