@@ -125,6 +125,8 @@ class VolumeStore:
         image = self._image(volume)
         if self._loops and image.exists() and attached(image):
             raise RuntimeFailure(f"unable to copy image: {image} is in use")
+        if self._image(new).exists():
+            raise RuntimeFailure(f"unable to create image: {self._image(new)} already exists")
         try:
             for source, target in self._parts(image, self._content(volume), self._image(new), self._content(new)):
                 images.copy(source, target)
