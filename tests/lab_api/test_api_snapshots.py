@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from lab_api_harness import TEMPLATES
+
+from zentoria_infra.lab.layout import LabLayout
+from zentoria_infra.lab.null_runtime import NullRuntime
 
 LXC = "/nodes/pve1/lxc"
 SNAP = f"{LXC}/401/snapshot"
@@ -206,6 +210,48 @@ def test_a_snapshot_that_fails_leaves_nothing(snap) -> None:
     assert "does not exist" in take(snap, "one")
     assert conf_file(snap).read_text() == before
     assert not list(image(snap).parent.glob("*@*"))
+
+
+class _Remembers(NullRuntime):
+    """Remembers who was held and let go, in order."""
+
+    def __init__(self, layout: LabLayout) -> None:
+        super().__init__(layout, templates=TEMPLATES)
+        self.seen: list[str] = []
+
+    def freeze(self, vmid: int) -> None:
+        self.seen.append(f"freeze {vmid}")
+
+    def thaw(self, vmid: int) -> None:
+        self.seen.append(f"thaw {vmid}")
+
+    def snapshot(self, volume: str, name: str) -> None:
+        self.seen.append(volume)
+        super().snapshot(volume, name)
+
+
+def test_a_guest_is_frozen_for_the_copies_alone_and_never_left_so(make_lab, tmp_path) -> None:
+    runtime = _Remembers(LabLayout("test", tmp_path / "lab"))
+    lab = make_lab(root=tmp_path / "lab", runtime=runtime)
+    lab.root.post("/storage", storage="snap", type="btrfs", path="/srv/snap")
+    lab.create(401, rootfs="snap:1", mp0="snap:1,mp=/data")
+    assert take(lab, "stopped") == "OK"
+    assert lab.root.task(lab.root.post(f"{LXC}/401/status/start")) == "OK"
+    runtime.seen.clear()
+    assert take(lab, "live") == "OK"
+    data = "snap:401/vm-401-disk-1.raw"
+    assert runtime.seen == ["freeze 401", ROOT, data, "thaw 401"]
+    runtime.seen.clear()
+    image(lab, data).unlink()
+    assert take(lab, "broken") != "OK"
+    assert runtime.seen == ["freeze 401", ROOT, data, "thaw 401"], "a copy that fails: it goes on"
+    conf = lab.server.node.guests.edit(401)
+    conf.options["lock"] = "snapshot"
+    lab.server.node.guests.save(401, conf)
+    lab.close()
+    runtime.seen.clear()
+    make_lab(root=tmp_path / "lab", runtime=runtime)
+    assert runtime.seen == ["thaw 401"], "the server died in the middle: its next start lets the guest go"
 
 
 def test_force_removes_what_cannot_be_removed(snap) -> None:

@@ -36,9 +36,14 @@ def snapshot_of(path: Path, name: str) -> Path:
     return path.with_name(f"{path.name}@{name}")
 
 
-def snapshots_of(path: Path) -> list[Path]:
-    """All snapshots of what is at ``path``."""
-    return [Path(entry.path) for entry in _entries(path.parent) if entry.name.startswith(f"{path.name}@")]
+def belongings(path: Path) -> list[Path]:
+    """What goes with the volume at ``path``: its snapshots, and what a copy left that was cut off."""
+    parts = {f".{path.name}.new", f".{path.name}.old"}
+    return [
+        Path(entry.path)
+        for entry in _entries(path.parent)
+        if entry.name.removeprefix(".").startswith(f"{path.name}@") or entry.name in parts
+    ]
 
 
 def volume_sizes(layout: LabLayout) -> dict[str, int]:

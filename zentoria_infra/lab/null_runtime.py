@@ -95,7 +95,7 @@ class NullRuntime:
     def free(self, volume: str) -> None:
         """See ``GuestRuntime``."""
         path = self._volume(volume)
-        for entry in (path, *images.snapshots_of(path)):
+        for entry in (path, *images.belongings(path)):
             images.remove(entry)
         with contextlib.suppress(OSError):  # other volumes of the container may still be in its folder
             path.parent.rmdir()

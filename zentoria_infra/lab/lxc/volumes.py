@@ -89,7 +89,7 @@ class VolumeStore:
         """Remove a volume and its snapshots; a missing one is no error."""
         image, content = self._image(volume), self._content(volume)
         for path in (image, content):
-            for entry in (path, *images.snapshots_of(path)):
+            for entry in (path, *images.belongings(path)):
                 images.remove(entry)
         with contextlib.suppress(OSError):  # other volumes of the guest may still be in its folder
             image.parent.rmdir()
