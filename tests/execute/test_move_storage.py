@@ -1,0 +1,77 @@
+"""A data volume whose storage changes in the inventory: it is copied there, and nothing of it is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from test_deployment import NoInside
+
+from zentoria_infra.errors import ExitCode
+from zentoria_infra.execute.deployment import Deployment
+from zentoria_infra.inventory.load import load
+from zentoria_infra.plan.desired import DesiredContainer
+from zentoria_infra.plan.from_inventory import desired_containers
+
+ROOT = Path(__file__).resolve().parents[2]
+VMID = 404
+OLD, NEW = f"local:{VMID}/vm-{VMID}-disk-1.raw", f"other:{VMID}/vm-{VMID}-disk-0.raw"
+DATA = b"what must not be lost"
+
+
+def deployment(node, storage: str) -> Deployment:
+    (found,) = (one for one in desired_containers(load(ROOT, site="lab")) if one.vmid == VMID)
+    return Deployment(node.client(), [on(found, storage)], NoInside())
+
+
+def on(desired: DesiredContainer, storage: str) -> DesiredContainer:
+    return dataclasses.replace(
+        desired, volumes=tuple(dataclasses.replace(volume, storage=storage) for volume in desired.volumes)
+    )
+
+
+def config(node) -> dict[str, str]:
+    return {key: str(value) for key, value in node.root("GET", f"/nodes/pve/lxc/{VMID}/config").items()}
+
+
+@pytest.fixture
+def made(node):
+    """A node with the database on ``local``, and another storage."""
+    node.root("POST", "/storage", storage="other", type="btrfs", path="/srv/other")
+    node.grant("/storage/other", "Datastore.AllocateSpace")
+    found = deployment(node, "local")
+    assert found.run(found.plan()[1]).exit_code is ExitCode.OK
+    node.runtime._volume(OLD).write_bytes(DATA)
+    return node
+
+
+def test_it_moves_with_all_that_is_on_it(made) -> None:
+    before = config(made)
+    found = deployment(made, "other")
+    _, stages = found.plan()
+    assert found.run(stages).exit_code is ExitCode.OK
+    now = config(made)
+    assert now["mp0"] == before["mp0"].replace(OLD, NEW)
+    assert now["rootfs"] == before["rootfs"]
+    assert made.runtime._volume(NEW).read_bytes() == DATA
+    assert OLD not in made.runtime.volumes()
+    assert not any(key.startswith("unused") for key in now)
+    assert made.runtime.status(VMID).running
+    assert deployment(made, "other").plan()[0].empty
+
+
+def test_one_that_cannot_be_copied_stays_and_the_next_run_moves_it(made) -> None:
+    made.root("PUT", "/storage/other", content="images")
+    found = deployment(made, "other")
+    result = found.run(found.plan()[1])
+    assert result.exit_code is ExitCode.FAILED
+    assert "does not allow content type 'rootdir'" in str(result.failed[0].error)
+    assert config(made)["mp0"].startswith(OLD)
+    assert made.runtime._volume(OLD).read_bytes() == DATA
+    made.root("PUT", "/storage/other", content="images,rootdir")
+    again = deployment(made, "other")
+    assert again.run(again.plan()[1]).exit_code is ExitCode.OK
+    assert made.runtime._volume(NEW).read_bytes() == DATA
+    assert made.runtime.status(VMID).running
+    assert deployment(made, "other").plan()[0].empty
