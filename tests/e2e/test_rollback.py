@@ -16,7 +16,7 @@ HEALTH = "/api/v1/health"
 
 def releases(stack: Stack) -> list[dict[str, object]]:
     found = json.loads(stack.zentoria("rollback", "backend", "--list", "--json", check=True).out)
-    (kept,) = found.values()
+    (kept,) = found["releases"].values()
     return kept
 
 

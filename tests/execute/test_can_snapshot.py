@@ -1,14 +1,11 @@
-"""Whether a container can be snapshotted, as the lab's API says, and what a redeploy says of it."""
+"""Whether a container can be snapshotted, as the lab's API says."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from zentoria_infra.cli import applying
 from zentoria_infra.errors import ZentoriaError
-from zentoria_infra.plan.stage_types import Converge
 from zentoria_infra.proxmox import Proxmox
 
 
@@ -30,15 +27,6 @@ def test_a_container_on_a_dir_storage_cannot(made: Proxmox) -> None:
 def test_one_that_is_not_there_is_an_error(made: Proxmox) -> None:
     with pytest.raises(ZentoriaError):
         made.observe.can_snapshot(499)
-
-
-def test_a_redeploy_says_what_there_is_to_go_back_to(made: Proxmox, capsys: pytest.CaptureFixture[str]) -> None:
-    deployment: Any = SimpleNamespace(desired=[SimpleNamespace(vmid=404, node="pve")], inside=None)
-    applying._tell_way_back(deployment, made, [Converge(404, "db", "404:converge", ())])
-    assert capsys.readouterr().err.splitlines() == [
-        "No snapshot is possible of db: the storage cannot.",
-        "No releases are kept of db: only your backups go back.",
-    ]
 
 
 @pytest.mark.parametrize(("said", "able"), [(1, True), ("1", True), (True, True), (0, False), ("", False)])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from zentoria_infra.errors import ExitCode, TaskError
 from zentoria_infra.execute import engine
 from zentoria_infra.execute.events import Ended, Event, Started, Status
-from zentoria_infra.plan.stage_types import AnyStage, CutConnections, Start
+from zentoria_infra.plan.stage_types import AnyStage, CutConnections, GoBack, Start
 
 
 def stage(name: str, *after: str) -> AnyStage:
@@ -108,3 +108,46 @@ def test_what_was_begun_is_finished_also_after_an_interrupt(stops_at: str, expec
     assert performed == expected
     assert result.interrupted
     assert len(result.ended) == 4
+
+
+def going_back(*after: str) -> AnyStage:
+    return GoBack(404, "db", "back", after, "zentoria-20261125-223100", after_failure=True)
+
+
+@pytest.mark.parametrize(
+    ("bad", "expected"),
+    [
+        ("", {"other": "done", "restart": "done", "converge": "done", "back": "not needed", "end": "done"}),
+        ("other", {"other": "failed", "restart": "skipped", "converge": "skipped", "back": "not needed"}),
+        ("restart", {"restart": "failed", "converge": "skipped", "back": "done", "end": "skipped"}),
+        ("converge", {"restart": "done", "converge": "failed", "back": "done", "end": "skipped"}),
+    ],
+)
+def test_the_way_back_is_taken_after_a_failure_and_only_then(bad: str, expected: dict[str, str]) -> None:
+    """What was never done because something before it failed needs no way back."""
+    stages = [
+        stage("other"),
+        stage("restart", "other"),
+        stage("converge", "restart"),
+        going_back("restart", "converge"),
+        stage("end", "converge"),
+    ]
+    result, _ = run(stages, frozenset({bad}))
+    found = {one.stage.id: one.status.value for one in result.ended}
+    assert {key: found[key] for key in expected} == expected
+    assert result.exit_code is (ExitCode.FAILED if bad else ExitCode.OK)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_an_interrupt_leaves_nothing_half_failed(fails: bool) -> None:
+    stop = threading.Event()
+
+    def perform(one: AnyStage, say: object) -> None:
+        stop.set()
+        if fails and one.id == "converge":
+            raise TaskError("converge db", got="no")
+
+    result = engine.run([stage("converge"), going_back("converge")], perform, lambda event: None, stop=stop)
+    found = {one.stage.id: one.status for one in result.ended}
+    assert found["back"] is (Status.DONE if fails else Status.SPARED)
+    assert not result.interrupted

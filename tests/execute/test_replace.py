@@ -178,11 +178,3 @@ def test_a_spare_container_is_not_touched_unless_it_says_for_whom(replaced) -> N
     assert "does not say that it is for that" in str(result.failed[0].error)
     plan, stages = deployment(replaced).plan(replace={VMID})
     assert plan.changed[0].parking.vmid == SPARE + 1
-
-
-def test_a_snapshot_holds_its_volumes_back(replaced, tmp_path) -> None:
-    path = next(tmp_path.rglob(f"{VMID}.conf"))
-    path.write_text(path.read_text() + "parent: before\n")
-    plan, _ = deployment(replaced).plan(replace={VMID})
-    with pytest.raises(RefusedError, match="its volumes are part of snapshot 'before'"):
-        require_possible(plan, {Allow.REPLACE})

@@ -144,6 +144,7 @@ def reading() -> Iterator[Exerciser]:
     yield get(GUEST + "/config", lambda case: case.client.observe.config(SHARED))
     yield get(GUEST + "/pending", lambda case: case.client.observe.config_and_pending(SHARED))
     yield get(GUEST + "/status/current", lambda case: case.client.observe.status(SHARED))
+    yield get(GUEST + "/snapshot", lambda case: case.client.observe.snapshots(SHARED))
     yield get(GUEST + "/feature", lambda case: case.client.observe.can_snapshot(SHARED))
     # A look at a task belongs to a change: whatever happens to it, the change goes on at the node.
     yield Exerciser(
@@ -269,8 +270,70 @@ def is_handed_over(case: Case) -> None:
     assert volumes(case) == [case.config["rootfs"].partition(",")[0]]
 
 
+FIRST, SECOND = "zentoria-20261125-223100", "zentoria-20261125-224200"
+
+
+def snapshottable_container(case: Case) -> None:
+    wanted = {**PARAMETERS, "rootfs": "snap:1", "hostname": f"c{case.number}", "unprivileged": 1}
+    case.world.root("POST", f"/nodes/{NODE}/lxc", vmid=case.number, **wanted)
+
+
+def snapshotted_container(case: Case) -> None:
+    """It was changed since."""
+    snapshottable_container(case)
+    guest = f"/nodes/{NODE}/lxc/{case.number}"
+    case.world.root("POST", f"{guest}/snapshot", snapname=FIRST)
+    case.world.root("PUT", f"{guest}/config", memory=300)
+
+
+def snapshots(case: Case) -> list[str]:
+    """Of the case's container, all of them whole."""
+    lines = case.world.root("GET", f"/nodes/{NODE}/lxc/{case.number}/snapshot")
+    assert not [one for one in lines if one.get("snapstate")]
+    assert "lock" not in case.config
+    return sorted(one["name"] for one in lines if one["name"] != "current")
+
+
+def take(case: Case) -> None:
+    case.client.snapshots.take(case.number, FIRST, "why")
+
+
+def take_again(case: Case) -> None:
+    """As the next run does: it takes one of its own."""
+    case.client.snapshots.take(case.number, SECOND, "why")
+
+
+def has_a_snapshot(case: Case) -> None:
+    assert snapshots(case) in ([FIRST], [SECOND], [FIRST, SECOND])
+
+
+def has_gone_back(case: Case) -> None:
+    assert int(case.config["memory"]) == 256
+    assert snapshots(case) == [FIRST]
+
+
+def has_no_snapshot(case: Case) -> None:
+    assert snapshots(case) == []
+    assert int(case.config["memory"]) == 300
+
+
+def ways_back() -> Iterator[Exerciser]:
+    """Snapshots of a container."""
+    one = GUEST + "/snapshot/{snapname}"
+    yield Exerciser(
+        "POST", GUEST + "/snapshot", take, snapshottable_container, take_again, has_a_snapshot, lost=Lost.LOOKED,
+        names=number,
+    )  # fmt: skip
+    back: Step = lambda case: case.client.snapshots.roll_back(case.number, FIRST)  # noqa: E731 - a Step
+    path = one + "/rollback"
+    yield Exerciser("POST", path, back, snapshotted_container, check=has_gone_back, lost=Lost.LOOKED, names=number)
+    gone: Step = lambda case: case.client.snapshots.remove(case.number, FIRST)  # noqa: E731 - a Step
+    yield Exerciser("DELETE", one, gone, snapshotted_container, check=has_no_snapshot, lost=Lost.LOOKED, names=number)
+
+
 def guests() -> Iterator[Exerciser]:
     """The life of a container."""
+    yield from ways_back()
     yield Exerciser(
         "POST", "/nodes/{node}/lxc", create,
         again=create_again, check=is_made, lost=Lost.LOOKED, names=number,

@@ -25,6 +25,7 @@ from zentoria_infra.proxmox.firewall_write import FirewallWriter
 from zentoria_infra.proxmox.gates import Gates
 from zentoria_infra.proxmox.observe import Observer
 from zentoria_infra.proxmox.secret import Secret
+from zentoria_infra.proxmox.snapshots import SnapshotWriter
 from zentoria_infra.proxmox.tasks import Pace
 from zentoria_infra.proxmox.volumes import VolumeWriter
 
@@ -47,6 +48,7 @@ class Client:
         pace = Pace(first=0.001, longest=0.004, deadline=deadline)
         self.observe = Observer(self.read, endpoint.node)
         self.write = VolumeWriter(self.connection, self.observe, gates, pace=pace, sleep=_soon)
+        self.snapshots = SnapshotWriter(self.connection, self.observe, gates, pace=pace, sleep=_soon)
         self.firewall = FirewallObserver(self.read, endpoint.node)
         self.write_firewall = FirewallWriter(self.connection, self.firewall, gates, sleep=_soon)
 
@@ -112,6 +114,7 @@ class LabBackend:
         self._lab = Lab(folder)
         self.url = self._lab.url
         self.token = ("root@pam", "test", self._lab.secret)
+        self._lab.root.post("/storage", storage="snap", type="btrfs", path="/srv/snap")
 
     def add_container(self, vmid: int) -> None:
         self._lab.create(vmid, ostemplate=TEMPLATE, hostname=f"c{vmid}", net0="name=eth0,bridge=vmbr0,firewall=1")
@@ -134,6 +137,7 @@ class FakePveBackend:
         self.fake.time_scale = 0
         self.fake.apitokens["root@pam!test"] = self.token[2]
         self.fake.storages["local"]["content"] = "vztmpl,rootdir,images"
+        self.fake.storages["snap"] = {**self.fake.storages["local-lvm"]}
         self.fake.store_file("local", TEMPLATE.rpartition("/")[2], 1000, content="vztmpl")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fakepve", daemon=True)

@@ -131,6 +131,32 @@ def test_where_something_is_said_and_where_a_change_comes_from_is_not_what_is_do
     assert moved(SAVED, replan(listing=(change,), totals=Totals(drift=1))) == ()
 
 
+OURS, NEWER = "zentoria-20261125-223100", "zentoria-20261126-010203"
+
+
+@pytest.mark.parametrize(("then", "now"), [("", OURS), (OURS, NEWER), (OURS, "")])
+def test_a_snapshot_of_ours_moves_nothing(then: str, now: str) -> None:
+    before, after = (container(config={"memory": "4096"} | ({"parent": one} if one else {})) for one in (then, now))
+    first = before.state.containers[0].model_copy(update={"digest": "c" * 40})
+    assert (
+        moved(before.model_copy(update={"state": before.state.model_copy(update={"containers": (first,)})}), after)
+        == ()
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"memory": "4096", "parent": "before-upgrade"}, "parent (none) -> before-upgrade"),
+        ({"memory": "8192", "parent": OURS}, "memory 4096 -> 8192"),
+        ({"memory": "4096", "parent": OURS, "env": "(not shown)"}, "env (none) -> (not shown)"),
+    ],
+)
+def test_one_of_others_and_what_comes_with_ours_is_told(config: dict[str, str], words: str) -> None:
+    (said,) = moved(SAVED, container(config=config))
+    assert words in said
+
+
 @given(worlds, worlds)
 @settings(max_examples=60)
 def test_worlds_that_differ_are_never_the_same(one: World, other: World) -> None:

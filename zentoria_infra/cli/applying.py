@@ -13,6 +13,7 @@ from zentoria_infra.cli.context import node_title
 from zentoria_infra.cli.options import AllowOption as AllowOption
 from zentoria_infra.cli.options import NamesArgument as NamesArgument
 from zentoria_infra.cli.site_run import site_run
+from zentoria_infra.cli.snapshotting import after, protected, told, went_back
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute import applied_record, engine, history
 from zentoria_infra.execute.binding import bound, require_unmoved
@@ -30,8 +31,6 @@ from zentoria_infra.plan.one_first import one_first
 from zentoria_infra.plan.proof import proven_firewall
 from zentoria_infra.plan.saved import SavedPlan
 from zentoria_infra.plan.selection import Selection, explained, require_there, select
-from zentoria_infra.plan.stage_types import AnyStage
-from zentoria_infra.plan.way_back import changed_in_place, way_back
 from zentoria_infra.proxmox.client import Proxmox
 
 
@@ -100,6 +99,7 @@ def apply(
     saved_as: str = "",
     first_alone: bool = False,
     replace: Collection[int] = (),
+    snapshot: bool | None = None,
 ) -> None:
     """Plan for some containers or all, show it, ask, and carry it out.
 
@@ -115,6 +115,8 @@ def apply(
         saved_as: its file, for the history.
         first_alone: one container goes first, and the rest waits for it.
         replace: VMIDs of containers that are replaced though nothing asks for it; their data volumes are kept.
+        snapshot: whether containers are snapshotted before they are changed, where that can be; None says nothing
+            of it either.
 
     Raises:
         RefusedError: something moved since the plan was saved, or stands in the way; nothing was changed.
@@ -124,40 +126,36 @@ def apply(
         deployment = deployment_of(inventory, at_work.proxmox, forced)
         vmids = vmids_for(chosen, inventory, deployment, quiet=as_json)
         found, stages = deployment.plan(vmids, wait=True, replace=replace)
+        bare = found, stages
+        ways = None
+        if snapshot is not None:
+            by = "redeploy" if first_alone else "up"
+            ways = protected(deployment, at_work.proxmox, found, stages, take=snapshot, by=by)
+            found, stages = ways.plan, ways.stages
         if first_alone:
             stages = one_first(stages, deployment.desired)
         before = at_work.lock.documents.get(applied.NAME)
         basis = applied_record.basis(inventory, deployment, found, before)
         listed = document(found, stages, basis)
-        told = listed.model_dump(mode="json")
+        shown = listed.model_dump(mode="json")
         if as_json:
-            output.json_line({"event": "plan", **told})
+            output.json_line({"event": "plan", **shown})
         else:
             output.lines(explain.lines(found, stages, basis, listing=listed.listing))
-        if first_alone and not as_json:
-            _tell_way_back(deployment, at_work.proxmox, stages)
+        for line in ways.says() if ways is not None and not as_json else ():
+            output.note(line)
         if saved is not None:
-            require_unmoved(saved, bound(inventory, deployment, listed, only=vmids))
+            planned = listed if ways is None else document(*bare, basis)
+            require_unmoved(saved, bound(inventory, deployment, planned, only=vmids))
         require_possible(found, allow, restarts=inventory.site.limits.restarts, of=len(inventory.containers))
         deployment.require_inside(stages)
         if stages:
             output.confirm(_question(found, inventory.site), yes or saved is not None)
-            at_work.lock.planned(history.planned(told, saved=saved_as), told)
+            at_work.lock.planned(history.planned(shown, saved=saved_as), shown)
         with progress.shown(stages, as_json=as_json) as listen:
             result = at_work.carry_out(deployment, stages, listen)
         at_work.lock.put(applied.NAME, applied_record.after(deployment, found, result, before))
         finish(result, at_work.proxmox, as_json=as_json, begun=at_work.begun, plan=found, url=_where(inventory))
-
-
-def _tell_way_back(deployment: Deployment, proxmox: Proxmox, stages: Sequence[AnyStage]) -> None:
-    """Say what the containers can go back to, before anybody is asked. One call per container that is changed."""
-    changed = changed_in_place(stages)
-    nodes = {one.vmid: one.node for one in deployment.desired}
-    able = [vmid for vmid in changed if proxmox.observe.can_snapshot(vmid, nodes[vmid])]
-    inside = deployment.inside
-    released = [vmid for vmid in changed if isinstance(inside, GuestsInside) and inside.has_releases(vmid)]
-    for line in way_back(changed, able, released):
-        output.note(line)
 
 
 def finish(
@@ -180,11 +178,14 @@ def finish(
         errors = [{"vmid": e.stage.vmid, "stage": e.stage.says(), "error": str(e.error)} for e in result.failed]
         output.json_line(
             {"event": "result", "exit_code": int(result.exit_code), "interrupted": result.interrupted,
-             "stages": len(result.ended), "errors": errors, "left": list(left), **figures}
+             "stages": len(result.ended), "errors": errors, "left": list(left),
+             "back": told(went_back(result)), **figures}
         )  # fmt: skip
     else:
         for ended in result.failed:
             output.problem(f"{progress.title(ended.stage)}: {ended.error}")
+        for line in after(result):
+            output.note(line)
         output.note(_summary(result, figures, plan, url))
     if result.exit_code is not ExitCode.OK:
         raise typer.Exit(result.exit_code)

@@ -193,6 +193,8 @@ def _detail(run: Run, plan: Any) -> Iterator[str]:
         ("destroyed", ", ".join(record.destroyed)),
         ("restarted", ", ".join(record.restarted)),
         ("reloaded", ", ".join(record.reloaded)),
+        ("snapshots", ", ".join(record.snapshots)),
+        ("went back", ", ".join(record.back)),
     ]
     yield printable(f"Run {run.id}: {record.command}")
     for name, text in rows:

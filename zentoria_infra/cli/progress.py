@@ -14,8 +14,8 @@ import rich.live
 import rich.table
 import rich.text
 
-from zentoria_infra.execute.events import Ended, Event, Listener, Progress, Started, Status
-from zentoria_infra.plan.stage_types import AnyStage
+from zentoria_infra.execute.events import WELL, Ended, Event, Listener, Progress, Started, Status
+from zentoria_infra.plan.stage_types import AnyStage, GoBack
 
 _GAP = 2
 """Blanks between the columns of the table."""
@@ -58,7 +58,7 @@ class PlainLines:
 
     def __call__(self, event: Event) -> None:
         """Print the end of a stage; of what fails, also why."""
-        if not isinstance(event, Ended):
+        if not isinstance(event, Ended) or event.status is Status.SPARED:
             return
         at = time.monotonic() - self._begun
         print(f"[{at:6.1f}s] {title(event.stage)}: {_end(event)}", flush=True)
@@ -99,7 +99,9 @@ class LiveTable:
             case Ended():
                 row.left -= 1
                 row.ended = time.monotonic()
-                if event.status is not Status.DONE:
+                if isinstance(event.stage, GoBack) and event.status is Status.DONE:
+                    row.says, row.style = f"is back on snapshot {event.stage.name}", "yellow"
+                elif event.status not in WELL:
                     row.says, row.style = _end(event).splitlines()[0], "red" if event.error else "yellow"
                 elif row.left == 0:
                     row.says, row.style = "done", "green"
@@ -153,6 +155,8 @@ def _end(event: Ended) -> str:
             return f"{words} skipped, since {event.because} did not succeed"
         case Status.STOPPED:
             return f"{words} not begun"
+        case Status.SPARED:
+            return f"{words} not needed"
 
 
 def _changed(event: Ended) -> str:

@@ -22,6 +22,13 @@ def redeploy(
             "--replace", help="Make the containers anew from the template; their data volumes and firewall stay. Asks."
         ),
     ] = False,
+    snapshot: Annotated[
+        bool,
+        typer.Option(
+            "--snapshot/--no-snapshot",
+            help="Snapshot each container before it is changed, where its storage can; the newest two are kept.",
+        ),
+    ] = True,
     root: RootOption = None,
     site: SiteOption = None,
     yes: YesOption = False,
@@ -31,7 +38,8 @@ def redeploy(
 ) -> None:
     """Bring some containers to their state and switch their services to a fresh release behind a health gate.
 
-    Of several, the one that starts first goes alone; the rest follows only when its gate was passed.
+    Of several, the one that starts first goes alone; the rest follows only when its gate was passed. A container that
+    fails goes back to its snapshot, unless it keeps data on volumes of its own or has releases to go back to.
     """
     inventory = inventory_of(context, root, site)
     wanted = frozenset(vmids_of(inventory, names))
@@ -45,4 +53,5 @@ def redeploy(
         wait=wait,
         first_alone=True,
         replace=wanted if replace else (),
+        snapshot=snapshot,
     )

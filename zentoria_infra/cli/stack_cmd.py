@@ -45,6 +45,10 @@ def up(
     yes: YesOption = False,
     as_json: JsonOption = False,
     allow: AllowOption = None,
+    snapshot: Annotated[
+        bool,
+        typer.Option("--snapshot", help="As `redeploy`: snapshot containers before they are changed, if possible."),
+    ] = False,
     wait: WaitOption = 0,
 ) -> None:
     """Bring the stack to the state of the inventory: plan, ask, execute. A second run changes nothing."""
@@ -64,6 +68,7 @@ def up(
         wait=wait,
         saved=saved,
         saved_as=plan.name if plan is not None else "",
+        snapshot=True if snapshot else None,
     )
 
 

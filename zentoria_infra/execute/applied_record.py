@@ -7,7 +7,7 @@ from collections.abc import Collection
 from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.engine import Result
-from zentoria_infra.execute.events import Status
+from zentoria_infra.execute.events import WELL, Status
 from zentoria_infra.execute.inside import GuestsInside
 from zentoria_infra.execute.site_state import SiteState
 from zentoria_infra.inventory.model import Inventory
@@ -78,7 +78,7 @@ def after(deployment: Deployment, plan: Plan, result: Result | None, content: by
     before = applied.parse(content) or Applied()
     if not isinstance(deployment.inside, GuestsInside):
         return before.dump()
-    bad = {one.stage.vmid for one in result.ended if one.status is not Status.DONE} if result else set()
+    bad = {one.stage.vmid for one in result.ended if one.status not in WELL} if result else set()
     good = {one.vmid for one in plan if one.action not in (Action.REFUSE, Action.WAIT)} - bad
     without = bool(deployment.inside.missing)
     now = _now(deployment, good, deployment.inside, set() if without else good)
@@ -92,18 +92,20 @@ def after(deployment: Deployment, plan: Plan, result: Result | None, content: by
     return before.with_these(now).dump()
 
 
-def after_rollback(content: bytes | None, vmid: int) -> bytes:
+def after_rollback(content: bytes | None, vmid: int, *, whole: bool = False) -> bytes:
     """The document after a container went back to an earlier release or snapshot: that it differs is intent.
 
     Args:
         content: the document before.
         vmid: the container.
+        whole: its configuration went back too, as with a snapshot.
     """
     before = applied.parse(content) or Applied()
     then = before.containers.get(vmid)
     if then is None:
         return before.dump()
-    return before.with_these({vmid: {key: one for key, one in then.items() if not _is_inside(key)}}).dump()
+    went = ("inside/", "config/") if whole else ("inside/",)
+    return before.with_these({vmid: {key: one for key, one in then.items() if not key.startswith(went)}}).dump()
 
 
 def _is_inside(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from zentoria_infra.errors import PermissionDeniedError, RefusedError, ZentoriaError
@@ -151,8 +151,15 @@ class Deployment:
         held = self._proxmox.observe.permissions()
         missing = rights.missing_to_look(held, self._desired, firewall=self._firewall is not None)
         missing += rights.missing_rights(held, stages, self._desired)
-        lacks = (f"{self._proxmox.who} lacks {one}: `zentoria bootstrap` gives it" for one in missing)
-        return dataclasses.replace(plan, problems=(*plan.problems, *lacks))
+        return dataclasses.replace(plan, problems=(*plan.problems, *self._lacking(missing)))
+
+    def lacks(self, stages: Sequence[AnyStage]) -> tuple[str, ...]:
+        """What we may not do of stages that a plan was given besides its own, in words."""
+        missing = rights.missing_rights(self._proxmox.observe.permissions(), stages, self._desired)
+        return tuple(self._lacking(missing))
+
+    def _lacking(self, missing: Iterable[str]) -> Iterator[str]:
+        return (f"{self._proxmox.who} lacks {one}: `zentoria bootstrap` gives it" for one in missing)
 
     def run(
         self, stages: Sequence[AnyStage], stop: threading.Event | None = None, listen: Listener | None = None
@@ -209,8 +216,7 @@ class Deployment:
         if only is None and not left:
             stages += self._objects_removal(tuple(stage.id for stage in stages))
         if stages:
-            missing = rights.missing_rights(self._proxmox.observe.permissions(), stages, self._desired)
-            rights.require_rights(missing, self._proxmox.who)
+            self.require_rights(stages)
         return tuple(stages), tuple(left)
 
     def _objects_removal(self, after: tuple[str, ...]) -> list[AnyStage]:
@@ -260,6 +266,15 @@ class Deployment:
                 todo="`zentoria status` tells which; `zentoria up` makes what is missing",
             ) from None
         perform.require_ours(config, one)
+
+    def require_rights(self, stages: Sequence[AnyStage]) -> None:
+        """See that we may do what some stages do.
+
+        Raises:
+            RefusedError: a right is missing.
+        """
+        missing = rights.missing_rights(self._proxmox.observe.permissions(), stages, self._desired)
+        rights.require_rights(missing, self._proxmox.who)
 
     def require_inside(self, stages: Sequence[AnyStage]) -> None:
         """See that the way into containers is open, where stages need it: before the first of them is made.

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from zentoria_infra.errors import ExitCode, ZentoriaError
-from zentoria_infra.execute.events import Ended, Event, Listener, Progress, Started, Status
+from zentoria_infra.execute.events import WELL, Ended, Event, Listener, Progress, Started, Status
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan.stage_types import AnyStage
 
@@ -102,7 +102,14 @@ class _Run:
         while progress:
             progress = False
             for stage in list(self._waiting.values()):
-                bad = next((n for n in stage.after if self._status.get(n, Status.DONE) is not Status.DONE), "")
+                if stage.after_failure:
+                    if self._is_spared(stage):
+                        self._end(Ended(self._waiting.pop(stage.id), Status.SPARED))
+                        progress = True
+                    elif all(need in self._status for need in stage.after):
+                        ready.append(self._waiting.pop(stage.id))
+                    continue
+                bad = next((n for n in stage.after if self._status.get(n, Status.DONE) not in WELL), "")
                 if bad and not stage.anyway:
                     del self._waiting[stage.id]
                     self._end(Ended(stage, Status.SKIPPED, because=bad))
@@ -111,9 +118,19 @@ class _Run:
                     ready.append(self._waiting.pop(stage.id))
         return ready
 
+    def _is_spared(self, stage: AnyStage) -> bool:
+        """Whether a stage that is for a failure is not needed: all that it is for has ended, and nothing failed."""
+        ended = [self._status.get(name) for name in stage.after]
+        return None not in ended and Status.FAILED not in ended
+
     def _unfinished(self) -> list[AnyStage]:
-        """Take the stages that finish something which was at work."""
-        found = [one for one in self._waiting.values() if any(self._has_begun(name) for name in one.finishes)]
+        """Take the stages that finish something which was at work, and those for what has failed."""
+        found = [
+            one
+            for one in self._waiting.values()
+            if any(self._has_begun(name) for name in one.finishes)
+            or (one.after_failure and any(self._status.get(name) is Status.FAILED for name in one.after))
+        ]
         return [self._waiting.pop(one.id) for one in found]
 
     def _has_begun(self, name: str) -> bool:
@@ -130,6 +147,9 @@ class _Run:
                 done, working = concurrent.futures.wait(working, return_when=concurrent.futures.FIRST_COMPLETED)
                 for future in done:
                     self._end(future.result())
+        for stage in list(self._waiting.values()):
+            if stage.after_failure and self._is_spared(stage):
+                self._end(Ended(self._waiting.pop(stage.id), Status.SPARED))
         left = tuple(self._waiting.values())
         for stage in left:
             self._end(Ended(stage, Status.STOPPED))

@@ -20,6 +20,12 @@ class Status(enum.StrEnum):
     """A stage that it needs failed."""
     STOPPED = "stopped"
     """The run was interrupted before it began."""
+    SPARED = "not needed"
+    """It is for a failure, and nothing has failed."""
+
+
+WELL = frozenset({Status.DONE, Status.SPARED})
+"""How a stage ends that nothing is wrong with."""
 
 
 @dataclasses.dataclass(frozen=True)

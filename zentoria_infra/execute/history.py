@@ -18,7 +18,7 @@ from zentoria_infra.execute import revision
 from zentoria_infra.execute.engine import Result
 from zentoria_infra.execute.events import Ended, Status
 from zentoria_infra.execute.site_state import Run
-from zentoria_infra.plan.stage_types import Create, Destroy, Restart
+from zentoria_infra.plan.stage_types import Create, Destroy, GoBack, Restart, Snapshot
 
 Outcome = Literal["ok", "failed", "interrupted", "refused", "running", "died", "unknown"]
 
@@ -72,6 +72,10 @@ class RunRecord(_Record):
     restarted: tuple[str, ...] = ()
     """Containers, and units as ``db: postgresql@17-main.service``."""
     reloaded: tuple[str, ...] = ()
+    snapshots: tuple[str, ...] = ()
+    """Snapshots that were taken, as ``db: zentoria-20261125-223100``."""
+    back: tuple[str, ...] = ()
+    """Containers that went back, as ``db: zentoria-20261125-223100``."""
 
 
 def command_line() -> str:
@@ -125,6 +129,8 @@ def ended(result: Result) -> dict[str, Any]:
             destroyed=_containers(done, Destroy),
             restarted=(*_containers(done, Restart), *_units(result.ended, "restarted")),
             reloaded=_units(result.ended, "reloaded"),
+            snapshots=_named(done, Snapshot),
+            back=_named(done, GoBack),
         )
     )
 
@@ -154,6 +160,10 @@ def _said(record: RunRecord) -> dict[str, Any]:
 
 def _containers(ended: Sequence[Ended], kind: type[Create | Destroy | Restart]) -> tuple[str, ...]:
     return tuple(one.stage.container for one in ended if isinstance(one.stage, kind))
+
+
+def _named(ended: Sequence[Ended], kind: type[Snapshot | GoBack]) -> tuple[str, ...]:
+    return tuple(f"{one.stage.container}: {one.stage.name}" for one in ended if isinstance(one.stage, kind))
 
 
 def _units(ended: Sequence[Ended], what: Literal["restarted", "reloaded"]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Protocol
 from zentoria_infra.errors import RefusedError, ZentoriaError
 from zentoria_infra.execute.perform_firewall import FirewallPerformer
 from zentoria_infra.execute.perform_parking import ParkingPerformer
+from zentoria_infra.execute.perform_snapshots import SnapshotPerformer
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan import ownership, parking
 from zentoria_infra.plan.change import Via
@@ -22,8 +23,10 @@ from zentoria_infra.plan.stage_types import (
     CutConnections,
     Destroy,
     DropParking,
+    DropSnapshots,
     ForgetFlows,
     GainFlows,
+    GoBack,
     LoseFlows,
     MakeParking,
     MoveStorage,
@@ -33,6 +36,7 @@ from zentoria_infra.plan.stage_types import (
     Resize,
     Restart,
     RollBack,
+    Snapshot,
     Start,
     Stop,
     SwitchOn,
@@ -78,6 +82,7 @@ class Performer:
         self._desired = desired
         self._converger = converger
         self._parking = ParkingPerformer(proxmox)
+        self._snapshots = SnapshotPerformer(proxmox)
         self._firewall = firewall or FirewallPerformer(proxmox, {vmid: one.node for vmid, one in desired.items()})
 
     def __call__(self, stage: AnyStage, say: Say) -> GuestReport | None:
@@ -94,8 +99,9 @@ class Performer:
             # Between the plan and now somebody else may have taken the VMID; Destroy looks for itself.
             config = self._proxmox.observe.config(stage.vmid, desired.node)
             require_ours(config, desired)
-            if isinstance(stage, PctSet) and stage.digest not in ("", config.digest):
-                # The key that is let in for `pct set` lets nothing but the features through, so no digest.
+            if isinstance(stage, PctSet | Snapshot) and stage.digest not in ("", config.digest):
+                # The key that is let in for `pct set` lets nothing but the features through, so no digest; and a
+                # snapshot is taken without one.
                 raise changed_since(desired)
         match stage:
             case Create(without=without):
@@ -142,6 +148,8 @@ class Performer:
                     self._firewall.prove_closed(stage.vmid, through, say)
             case Converge():
                 return self._converge(stage, say)
+            case Snapshot() | DropSnapshots() | GoBack():
+                self._snapshots(stage, desired, say)
             case RollBack(back=back, by=by):
                 return self._converger.roll_back(stage.vmid, back, by, say)
         return None

@@ -10,7 +10,7 @@ from typing import TypeVar
 from zentoria_infra.errors import TaskError, ZentoriaError
 from zentoria_infra.execute.reading import readers
 from zentoria_infra.plan import ownership, parking
-from zentoria_infra.plan.change import Effect
+from zentoria_infra.plan.change import Effect, Via
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import attribute_changes
 from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
@@ -24,7 +24,10 @@ _Found = TypeVar("_Found")
 Look = Callable[[DesiredContainer], GuestCheck]
 """Asks the agent inside a running container what it would change."""
 
-TASKS = frozenset({"vzcreate", "vzdestroy", "vzstart", "vzshutdown", "vzstop", "vzreboot", "resize", "move_volume"})
+TASKS = frozenset({
+    "vzcreate", "vzdestroy", "vzstart", "vzshutdown", "vzstop", "vzreboot", "resize", "move_volume", "vzsnapshot",
+    "vzdelsnapshot", "vzrollback",
+})  # fmt: skip
 """Types of tasks that change a container."""
 
 READS = 8
@@ -78,7 +81,10 @@ def observe(
     replaced = [one for one in there if one.vmid in replace or _to_replace(one, containers[one.vmid])]
     spare = _spare(observer, [one.vmid for one in replaced if one.vmid not in parked], {*vmids, *reserved})
     problems = tuple(_problems(observer, [*making, *replaced]))
-    return World(containers, taken, checks, problems, no_inside, parked=parked, spare=spare)
+    held = [one for one in there if one in replaced or _to_move(one, containers[one.vmid])]
+    listed = _each(lambda one: observer.snapshots(one.vmid, containers[one.vmid].node), held, READS)
+    snapshots = dict(zip((one.vmid for one in held), listed, strict=True))
+    return World(containers, taken, checks, problems, no_inside, parked=parked, spare=spare, snapshots=snapshots)
 
 
 def _parked(
@@ -175,6 +181,11 @@ def is_ours(desired: DesiredContainer, observed: ObservedContainer) -> bool:
 def _to_replace(desired: DesiredContainer, observed: ObservedContainer) -> bool:
     changes = attribute_changes(desired, observed) if observed.kind == "lxc" else ()
     return any(change.effect is Effect.REPLACE for change in changes)
+
+
+def _to_move(desired: DesiredContainer, observed: ObservedContainer) -> bool:
+    changes = attribute_changes(desired, observed) if observed.kind == "lxc" else ()
+    return any(change.via is Via.MOVE for change in changes)
 
 
 def _problems(observer: Observer, making: Sequence[DesiredContainer]) -> Iterable[str]:

@@ -126,6 +126,8 @@ class ContainerPlan:
     """Data volumes that a replacement would destroy."""
     parking: Parking | None = None
     """Where its data is meanwhile, when it is replaced or a replacement did not end; None for nowhere."""
+    snapshots: tuple[str, ...] = ()
+    """Snapshots of ours that go before its volumes can be moved or destroyed."""
     protected: bool = False
     """It must not be destroyed, and so not be replaced."""
     digest: str = ""

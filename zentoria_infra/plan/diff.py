@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from zentoria_infra.plan import ownership, parking
 from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, Effect, Plan, Via
 from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
+from zentoria_infra.plan.held_volumes import without_held
 from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
 from zentoria_infra.plan.values import (
     GIB,
@@ -52,8 +53,11 @@ def make_plan(desired: tuple[DesiredContainer, ...], world: World, *, replace: f
         for one in sorted(desired, key=lambda container: container.vmid)
     )
     creates = any(c.action in (Action.CREATE, Action.REPLACE) for c in containers)
-    stuck = tuple(text for one in containers for text in _stuck(one, world))
-    return Plan(containers, (*(world.problems if creates else ()), *stuck), world.no_inside)
+    by_vmid = {one.vmid: one for one in desired}
+    held = [without_held(one, by_vmid[one.vmid], world) for one in containers]
+    stuck = tuple(text for one, problems in held for text in (*problems, *_stuck(one, world)))
+    problems = (*(world.problems if creates else ()), *stuck)
+    return Plan(tuple(one for one, _ in held), problems, world.no_inside)
 
 
 def plan_container(
@@ -205,11 +209,6 @@ def _stuck(plan: ContainerPlan, world: World) -> Iterator[str]:
     for key in plan.parking.park:
         if owner := parking.another_owner(here[key], plan.vmid):
             yield f"{title} cannot be replaced: {key} is a volume of container {owner} ({here[key]})"
-    if plan.parking.park and (snapshot := observed.config.get("parent")):
-        yield (
-            f"{title} cannot be replaced: its volumes are part of snapshot '{snapshot}', and cannot be moved with it; "
-            "remove its snapshots first"
-        )
 
 
 def _inside(check: GuestCheck) -> str:

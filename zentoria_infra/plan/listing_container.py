@@ -12,7 +12,7 @@ from zentoria_infra.plan.document_model import Change, Disturbs, Kind, Origin
 from zentoria_infra.plan.listing_basis import Basis, common_origin, listed_firewall, listed_privileges
 from zentoria_infra.plan.listing_firewall import count_objects
 from zentoria_infra.plan.privileges import Need, change_needs, firewall_needs, stage_needs
-from zentoria_infra.plan.stage_types import AnyStage, Converge, Create, Restart, Start
+from zentoria_infra.plan.stage_types import AnyStage, Converge, Create, GoBack, Restart, Snapshot, Start
 
 _DISTURBS = {Effect.NONE: Disturbs.NONE, Effect.RESTART: Disturbs.CONTAINER, Effect.REPLACE: Disturbs.REPLACEMENT}
 _VERBS = {"stop": Kind.STOP, "start": Kind.START, "restart": Kind.RESTART, "reload": Kind.RELOAD}
@@ -33,9 +33,19 @@ class ContainerListing:
     def listed(self) -> list[Change]:
         """All changes; putting away what an earlier run has left goes by the plan's reason."""
         found = list(self._changes())
+        found += self._snapshot(found)
         if not found and self._plan.changes:
             found.append(self._change("container", Kind.RUN, "container", self._plan.reason, needs=self._needs()))
         return found
+
+    def _snapshot(self, others: Sequence[Change]) -> Iterator[Change]:
+        """A snapshot is taken for the sake of the other changes, and has their origin."""
+        for stage in self._stages:
+            if isinstance(stage, Snapshot) and others:
+                origin = next((one.origin for one in others if one.origin is not Origin.DRIFT), others[0].origin)
+                why = "taken before anything is changed inside, to go back to"
+                needs = self._needs(Snapshot, GoBack)
+                yield self._change("snapshot", Kind.RUN, "snapshot", why, needs=needs, origin=origin, after=stage.name)
 
     def _changes(self) -> Iterator[Change]:
         plan = self._plan

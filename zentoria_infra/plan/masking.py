@@ -26,7 +26,7 @@ _Commented = TypeVar("_Commented", Alias, Entry, IpSet, Group, Rule)
 
 _HARMLESS = re.compile(
     r"arch|cmode|console|cores|cpulimit|cpuunits|features|hookscript|hostname|lock|memory|nameserver|onboot|ostype"
-    r"|protection|rootfs|searchdomain|startup|swap|tags|template|timezone|tty|unprivileged|(dev|mp|net|unused)\d+"
+    r"|parent|protection|rootfs|searchdomain|startup|swap|tags|template|timezone|tty|unprivileged|(dev|mp|net|unused)\d+"
 )
 """Options of a container (``/nodes/{node}/lxc/{vmid}/config``) that have no free text. Not among them: ``description``,
 ``lxc`` (raw lines, as ``lxc.environment``), ``env`` and ``entrypoint`` (PVE 9.1), and what later versions bring."""

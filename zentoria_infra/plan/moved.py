@@ -10,6 +10,7 @@ from zentoria_infra.firewall.config import Configuration, Datacenter, Guest, Rul
 from zentoria_infra.plan.document_model import PlanDocument
 from zentoria_infra.plan.masking import MASK
 from zentoria_infra.plan.saved import GuestHashes, SavedPlan
+from zentoria_infra.plan.snapshots import is_our_name
 from zentoria_infra.plan.state_file import ContainerState, InsideState, StateDocument, dump, plain
 
 _LONGEST = 60
@@ -33,13 +34,40 @@ def moved(saved: SavedPlan, now: SavedPlan) -> tuple[str, ...]:
     """
     found = [*_frame(saved, now)]
     names = _names(saved.plan) | _names(now.plan)
-    found += _seen(saved.state, now.state, names)
+    state = _but_for_snapshots(saved.state, now.state)
+    found += _seen(saved.state, state, names)
     found += _guests(saved, now, names)
-    if not found and (dump(saved.state), saved.guests) != (dump(now.state), now.guests):
+    if not found and (dump(saved.state), saved.guests) != (dump(state), now.guests):
         found.append("what was observed is not the same, in something that has no words of its own")
     if not found:
         found += _plans(saved.plan, now.plan)
     return tuple(found)
+
+
+def _but_for_snapshots(then: StateDocument, now: StateDocument) -> StateDocument:
+    """What is there now, with the containers as they were then that nothing has happened to but snapshots of ours.
+
+    Such a snapshot makes another digest and another ``parent``; what a plan is made from stays as it is. Where values
+    are masked, nobody can tell, and the digest counts.
+    """
+    before = {one.vmid: one for one in then.containers}
+    same = (
+        before.get(one.vmid, one) if _is_snapshot_alone(before.get(one.vmid), one) else one for one in now.containers
+    )
+    return now.model_copy(update={"containers": tuple(same)})
+
+
+def _is_snapshot_alone(then: ContainerState | None, now: ContainerState) -> bool:
+    if then is None or then.config.get("parent") == now.config.get("parent"):
+        return False
+    newest = (one.config["parent"] for one in (then, now) if "parent" in one.config)
+    if not all(is_our_name(name) for name in newest):
+        return False
+    bare = [
+        one.model_copy(update={"digest": "", "config": {k: v for k, v in one.config.items() if k != "parent"}})
+        for one in (then, now)
+    ]
+    return bare[0] == bare[1] and not any(MASK in value for value in now.config.values())
 
 
 def _names(plan: PlanDocument) -> dict[int, str]:

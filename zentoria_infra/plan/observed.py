@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from zentoria_infra.firewall.config import Configuration, Guest
 from zentoria_infra.guest.state import GuestReport
+from zentoria_infra.plan.snapshots import Snapshot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,5 +73,7 @@ class World:
     """Proxmox's digests of the firewall's lists that were read, as ``404/rules`` or ``datacenter/ipset/management``."""
     parked: Mapping[int, ObservedContainer] = dataclasses.field(default_factory=dict)
     spare: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    snapshots: Mapping[int, tuple[Snapshot, ...]] = dataclasses.field(default_factory=dict)
+    """Snapshots of the containers whose volumes must be moved or destroyed; of the others nobody asked."""
     parked_firewall: Mapping[int, Guest] = dataclasses.field(default_factory=dict)
     """The firewalls of the parking containers, by the VMID of the container that they are for."""

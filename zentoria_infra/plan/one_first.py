@@ -28,8 +28,10 @@ def one_first(stages: Sequence[AnyStage], desired: Iterable[DesiredContainer]) -
     order = {one.vmid: (one.order, one.vmid) for one in desired}
     first = min(at_work, key=lambda vmid: order.get(vmid, (0, vmid)))
     its = [stage for stage in stages if stage.vmid == first and not isinstance(stage, _APART)]
-    waited = {need for stage in its for need in stage.after}
-    last = tuple(stage.id for stage in its if stage.id not in waited)
+    # The others wait for what was to be done, not for the way back: that ends well when something went wrong.
+    done = [stage for stage in its if not stage.after_failure]
+    waited = {need for stage in done for need in stage.after}
+    last = tuple(stage.id for stage in done if stage.id not in waited)
     found: list[AnyStage] = []
     placed = False
     for stage in stages:

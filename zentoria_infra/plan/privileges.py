@@ -22,8 +22,10 @@ from zentoria_infra.plan.stage_types import (
     CutConnections,
     Destroy,
     DropParking,
+    DropSnapshots,
     ForgetFlows,
     GainFlows,
+    GoBack,
     LoseFlows,
     MakeParking,
     MoveStorage,
@@ -33,6 +35,7 @@ from zentoria_infra.plan.stage_types import (
     Resize,
     Restart,
     RollBack,
+    Snapshot,
     Start,
     Stop,
     SwitchOn,
@@ -159,6 +162,11 @@ def stage_needs(stage: AnyStage, pool: str = "", desired: DesiredContainer | Non
             storages = (f"/storage/{one.storage}" for one in volumes if one.key == change.key)
             space = (Need(path, "Datastore.AllocateSpace") for path in storages)
             return _sorted((look, *change_needs(change, stage.vmid, pool), *space))
+        case Snapshot() | DropSnapshots():
+            return (look, Need(guest, "VM.Snapshot"))
+        case GoBack(after_failure=automatic):
+            names = ("VM.Snapshot.Rollback", "VM.PowerMgmt", *(("VM.Snapshot",) if automatic else ()))
+            return _sorted((look, *(Need(guest, name) for name in names)))
         case PctSet() | RollBack():
             return (look,)
         case Converge(opening=opening, closing=closing):

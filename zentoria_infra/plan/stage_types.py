@@ -7,37 +7,10 @@ import dataclasses
 from zentoria_infra.firewall.steps import Step
 from zentoria_infra.plan.change import AttributeChange, LostFlow, Via
 from zentoria_infra.plan.desired import DesiredContainer
+from zentoria_infra.plan.stage_base import DATACENTER, Stage
+from zentoria_infra.plan.stage_snapshots import DropSnapshots, GoBack, Snapshot
 
-DATACENTER = "datacenter"
-"""What stands in place of a container's name for the stages of VMID 0."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """One step on one container. It begins when all stages named in ``after`` have ended well.
-
-    Args:
-        id: unique in a list of stages, as ``404:create``.
-        after: ids of stages that must have ended well before.
-    """
-
-    vmid: int
-    container: str
-    id: str
-    after: tuple[str, ...]
-
-    verb = "work on"
-    anyway = False
-    """It begins when those before it have ended, however they did."""
-
-    @property
-    def finishes(self) -> tuple[str, ...]:
-        """Ids of stages that it finishes: once one of them was at work, it begins even if the run is interrupted."""
-        return ()
-
-    def says(self) -> str:
-        """The step in a few words, for plans and progress."""
-        return self.verb
+__all__ = ["DATACENTER", "DropSnapshots", "GoBack", "Snapshot", "Stage"]  # besides those below
 
 
 @dataclasses.dataclass(frozen=True)
@@ -365,5 +338,8 @@ AnyStage = (
     | LoseFlows
     | ForgetFlows
     | CutConnections
+    | Snapshot
+    | DropSnapshots
+    | GoBack
     | RollBack
 )

@@ -18,6 +18,7 @@ from zentoria_infra.plan.stage_types import (
     CutConnections,
     Destroy,
     DropParking,
+    DropSnapshots,
     ForgetFlows,
     GainFlows,
     LoseFlows,
@@ -136,6 +137,8 @@ def _container_stages(
             if parking.firewall:
                 stages.append(ParkFirewall(*head("park-firewall"), parking.firewall, parking.vmid))
             if parking.park:
+                if plan.snapshots:
+                    stages.append(DropSnapshots(*head("no-snapshots")))
                 stages.append(Stop(*head("stop")))
             for key in parking.park:
                 one = MoveVolume(*head(f"park-{key}"), key, parking.vmid, parking.storages[key])
@@ -146,6 +149,8 @@ def _container_stages(
         attributes = (*after_create(desired), *(one for one in attributes if one.key in back))
         moving = tuple(one for one in moving if one.key in back)
     elif stopped:
+        if plan.snapshots:
+            stages.append(DropSnapshots(*head("no-snapshots")))
         stages.append(Stop(*head("stop")))
     if parking:
         for key in back:

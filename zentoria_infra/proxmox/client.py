@@ -12,6 +12,7 @@ from zentoria_infra.proxmox.firewall_write import FirewallWriter
 from zentoria_infra.proxmox.gates import CREATES_PER_STORAGE, Gates
 from zentoria_infra.proxmox.observe import Observer
 from zentoria_infra.proxmox.pct import Pct
+from zentoria_infra.proxmox.snapshots import SnapshotWriter
 from zentoria_infra.proxmox.ssh import SshConnection, SshTarget
 from zentoria_infra.proxmox.stats import CallStats
 from zentoria_infra.proxmox.tasks import Pace
@@ -46,6 +47,7 @@ class Proxmox:
         self._gates = Gates(creates_per_storage)
         self.observe = Observer(self._connection.reader(), endpoint.node)
         self.write = VolumeWriter(self._connection, self.observe, self._gates, pace=pace)
+        self.snapshots = SnapshotWriter(self._connection, self.observe, self._gates, pace=pace)
         self.firewall = FirewallObserver(self._connection.reader(), endpoint.node)
         self.write_firewall = FirewallWriter(self._connection, self.firewall, self._gates)
         self._pct = Pct(ssh, self._gates) if ssh is not None else None

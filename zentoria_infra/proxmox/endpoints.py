@@ -103,6 +103,7 @@ def _reading() -> Iterator[ApiCall]:
     yield ApiCall("GET", _GUEST + "/pending", "a container's configuration and what waits for a restart", _AUDIT)
     yield ApiCall("GET", _GUEST + "/status/current", "whether a container runs", _AUDIT)
     yield ApiCall("GET", _GUEST + "/feature", "whether a container can be snapshotted", _AUDIT)
+    yield ApiCall("GET", _GUEST + "/snapshot", "snapshots of a container", _AUDIT)
 
 
 def _guests() -> Iterator[ApiCall]:
@@ -120,8 +121,18 @@ def _guests() -> Iterator[ApiCall]:
     for action in ("start", "stop", "shutdown", "reboot"):
         path = f"{_GUEST}/status/{action}"
         yield ApiCall("POST", path, f"{action} a container", _POWER, task=True, repeatable=False)
+    yield from _snapshots()
     gone = _on("/vms/{vmid}", "VM.Allocate")
     yield ApiCall("DELETE", _GUEST, "destroy a container", gone, task=True, repeatable=False)
+
+
+def _snapshots() -> Iterator[ApiCall]:
+    """Ways back of a container."""
+    take, back = _on("/vms/{vmid}", "VM.Snapshot"), _on("/vms/{vmid}", "VM.Snapshot.Rollback")
+    one = _GUEST + "/snapshot/{snapname}"
+    yield ApiCall("POST", _GUEST + "/snapshot", "snapshot a container", take, task=True, repeatable=False)
+    yield ApiCall("POST", one + "/rollback", "go back to a snapshot", back, task=True, repeatable=False)
+    yield ApiCall("DELETE", one, "remove a snapshot", take, task=True, repeatable=False)
 
 
 def _firewall(base: str, read: tuple[Need, ...], write: tuple[Need, ...], used: Used, whose: str) -> Iterator[ApiCall]:
