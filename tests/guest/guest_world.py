@@ -67,10 +67,13 @@ class Guest:
             "PATH": os.environ["PATH"],
             "ZENTORIA_AGENT_STATE": str(root / "state"),
             "ZENTORIA_AGENT_POLICY": str(root / "policy-rc.d"),
+            "ZENTORIA_AGENT_BOOT": str(root / "boot_id"),
             "ZENTORIA_AGENT_PATH": f"{self.bin}:{os.environ['PATH']}",
         }
+        (root / "boot_id").write_text("first\n")
         self.fake("systemctl", "exit 0")
         self.fake("dpkg-query", "exit 1")
+        self.fake("sync", "exit 0")
 
     def fake(self, name: str, script: str) -> None:
         path = self.bin / name

@@ -8,7 +8,9 @@ import zlib
 from collections.abc import Sequence
 from importlib import resources
 
-MODULES = ("failure", "paths", "masking", "common", "files", "packages", "units", "releases", "rollback", "main")
+MODULES = (
+    "failure", "paths", "masking", "common", "files", "unsynced", "packages", "units", "releases", "rollback", "main",
+)  # fmt: skip
 """The agent's modules, each after those that it imports."""
 
 PROBER = ("packets", "sniff", "listen", "attempt", "main")

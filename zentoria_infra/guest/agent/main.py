@@ -53,6 +53,7 @@ class Run:
         self.restarted: list[str] = []
         self.reloaded: list[str] = []
         self.verbs: dict[str, str] = {}
+        self.masked: set[str] = set()
         self.unit_files_changed = False
         self._at = ""
         self._mask = masking.Mask(self.resources)

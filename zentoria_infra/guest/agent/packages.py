@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import common
+from . import common, unsynced
 from .common import SAME, Failed, Outcome, Resource
 
 if TYPE_CHECKING:
@@ -38,17 +38,24 @@ def packages(resource: Resource, run: Run) -> Outcome:
     """Packages that are installed, in one transaction."""
     have = run.installed
     missing = [one for one in resource["names"] if not _satisfied(one, have)]
-    if not missing:
+    pinned = {one.partition("=")[0]: one for one in resource["names"]}
+    lost = [pinned.get(name.partition(":")[0], name) for name in unsynced.lost()]
+    if not missing and not lost:
+        if run.apply:
+            unsynced.end()  # a run that was killed has left it
         return SAME
     before = ", ".join(f"{name} {have[name]}" for name in (one.partition("=")[0] for one in missing) if name in have)
     if run.apply:
         run.will_change(resource)
-        _install(missing, run)
+        _install(missing, lost, run)
         have.update(installed([one.partition("=")[0] for one in missing]))
         still = [one for one in missing if not _satisfied(one, have)]
         if still:
             raise Failed("apt-get ended well, and these are not installed: {}".format(" ".join(still)))
-    return Outcome(True, "install {}".format(" ".join(missing)), "", before, ", ".join(missing))
+    detail = ["install {}".format(" ".join(missing))] if missing else []
+    if lost:
+        detail.append(f"install {len(lost)} again, for the machine went down while they were unpacked")
+    return Outcome(True, "; ".join(detail), "", before, ", ".join(missing))
 
 
 def _satisfied(wanted: str, have: dict[str, str]) -> bool:
@@ -56,9 +63,14 @@ def _satisfied(wanted: str, have: dict[str, str]) -> bool:
     return name in have and version in ("", have[name])
 
 
-def _install(names: Sequence[str], run: Run) -> None:
+def _install(names: Sequence[str], lost: Sequence[str], run: Run) -> None:
+    """Install packages; with ``lost``, these again."""
     forbid = _forbid_starts()
+    # Nothing of ours has run here yet.
+    first = not run.starts_before
     try:
+        if first:
+            unsynced.begin()
         code, output = common.run(["dpkg", "--audit"])
         if output.strip():
             argv = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"]
@@ -69,14 +81,18 @@ def _install(names: Sequence[str], run: Run) -> None:
             _update()
             updated = True
         run.progress("apt-get install")
-        code, output = _apt(names)
+        options = [*(unsynced.OPTIONS if first else ()), *(("--reinstall",) if lost else ())]
+        code, output = _apt([*names, *lost], options)
         if code and not updated:
             _update()
-            code, output = _apt(names)
+            code, output = _apt([*names, *lost], options)
         if code:
             raise Failed(
                 "packages cannot be installed: {}".format(" ".join(names)), "apt-get install " + " ".join(names), output
             )
+        if first or lost:
+            run.progress("write to the disk")
+            unsynced.end()
     finally:
         if forbid:
             os.unlink(POLICY)
@@ -86,8 +102,13 @@ def _options(timeout: float) -> dict[str, Any]:
     return {"timeout": timeout, "env": {"DEBIAN_FRONTEND": "noninteractive"}}
 
 
-def _apt(names: Sequence[str]) -> tuple[int, str]:
-    argv = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends"]
+# apt reads the lists once for the install, in memory: written down, what it made of them would be 90 MiB in each guest,
+# out of date with the first package that is unpacked.
+_NO_CACHE = ("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=")
+
+
+def _apt(names: Sequence[str], options: Sequence[str] = ()) -> tuple[int, str]:
+    argv = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *_NO_CACHE, *options]
     argv += ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
     argv += ["-o", "DPkg::Lock::Timeout=60", "-o", "Dpkg::Use-Pty=0", "-o", "APT::Keep-Downloaded-Packages=false"]
     return common.run([*argv, *names], **_options(1200))
@@ -95,6 +116,7 @@ def _apt(names: Sequence[str]) -> tuple[int, str]:
 
 def _update() -> None:
     argv = ["apt-get", "update", "--quiet", "-o", "DPkg::Lock::Timeout=60", "-o", "APT::Update::Error-Mode=any"]
+    argv += [*_NO_CACHE, "-o", "pkgCacheFile::Generate=false"]
     common.must(argv, "package lists cannot be fetched", **_options(300))
     os.utime(LISTS)
 

@@ -153,7 +153,12 @@ def _touched(resource: Resource, run: Run) -> bool:
 
 def _do(resource: Resource, name: str, todo: list[str], run: Run) -> None:
     reload_files(run)
-    for verb in ("unmask", "mask", "disable", "enable"):
+    if "mask" in todo and name not in run.masked:
+        # All of them with the first: for each call, systemd reads all unit files again.
+        names = [name, *(one for one in _to_mask(run) if one != name)]
+        common.must(["systemctl", "mask", *names], f"{', '.join(names)} cannot be masked")
+        run.masked.update(names)
+    for verb in ("unmask", "disable", "enable"):
         if verb in todo:
             common.must(["systemctl", verb, name], f"{name} cannot be {verb}d")
     for verb in ("stop", "start", "restart", "reload"):
@@ -168,6 +173,11 @@ def _do(resource: Resource, name: str, todo: list[str], run: Run) -> None:
         run.units[name] = {**run.units.get(name, {}), "ActiveState": "inactive" if verb == "stop" else "active"}
     if resource["running"] and not resource["masked"]:
         run.starts.started(name)
+
+
+def _to_mask(run: Run) -> list[str]:
+    names = [one["name"] for one in run.resources if one["kind"] == "unit" and one["masked"]]
+    return [name for name in names if run.units.get(name, {}).get("LoadState") != "masked"]
 
 
 def _stop_triggered(name: str, run: Run) -> None:
