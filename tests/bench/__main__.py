@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -37,23 +38,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--repeat", type=int, default=3, help="how often the warm ones are measured")
+    parser.add_argument("--peer-only", action="store_true", help="nothing but the comparison with Ansible")
     options = parser.parse_args()
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {"load average at the beginning": _load()}
     missing = no_lxc()
     if missing:
         print(missing, file=sys.stderr)
     else:
-        found |= _stack(options.repeat)
+        if not options.peer_only:
+            found |= _stack(options.repeat)
         found |= compare("t-bench")
-    found |= commands_growth()
-    # After it: a child's peak memory begins with that of the process that makes it.
-    found |= growth()
+    if not options.peer_only:
+        found |= commands_growth()
+        # After it: a child's peak memory begins with that of the process that makes it.
+        found |= growth()
+    found["load average at the end"] = _load()
     _print(found)
     if not missing:
         print(MORE)
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
     return 1 if missing else 0
+
+
+def _load() -> dict[str, Any]:
+    """How busy the machine is, with others' work too: times mean little where this is high before anything began."""
+    return dict(zip(("1_min", "5_min", "15_min"), (round(one, 1) for one in os.getloadavg()), strict=True))
 
 
 def _print(found: dict[str, dict[str, Any]]) -> None:

@@ -7,8 +7,10 @@ What Zentoria does besides is left out on Ansible's side, and named in ``MORE``.
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
+import re
 import shlex
 import shutil
 import statistics
@@ -32,8 +34,10 @@ MORE = (
     "Zentoria also does, and its times include: firewall of every container with its proof, databases and logins of "
     "PostgreSQL, package timers and sshd off, tags and marks of ownership, lock, history, drift of options and firewall"
 )
-AIMS = {"cold": 3, "no_change": 20, "one_change": 10}
+AIMS = {"cold": 3, "no_change": 20, "one_change": 10, "one_change_one_host": 10}
 """How many times faster Zentoria is meant to be."""
+_ONE = "proxy"
+"""The container in which one file changes."""
 _LATE = 420
 _FILES = {
     "postgresql": [
@@ -98,16 +102,37 @@ def compare(lab: str) -> dict[str, Figures]:
             theirs = _ansible(peer, first, second)
         finally:
             stack.reset()
-    found: dict[str, Figures] = {}
+    found: dict[str, Figures] = {"beside Ansible": conditions()}
     for what, aim in AIMS.items():
         found[f"Ansible / Zentoria, {what}"] = ratios(theirs[what], ours[what]) | {"aim": aim}
     found |= {f"Zentoria, {what}": figures for what, figures in ours.items()}
     return found | {f"Ansible, {what}": figures for what, figures in theirs.items()}
 
 
+def conditions() -> Figures:
+    """What one must know to read the figures: versions, and how Ansible is set up."""
+    config = configparser.ConfigParser()
+    config.read(HERE / "ansible.cfg")
+    lock = (HERE / "requirements.lock").read_text()
+    versions = {
+        name: found[1] for name in ("ansible", "ansible-core") if (found := re.search(rf"(?m)^{name}==(\S+)", lock))
+    }
+    collection = VENV / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    manifest = collection / "ansible_collections/community/proxmox/MANIFEST.json"
+    if manifest.exists():
+        versions["community.proxmox"] = json.loads(manifest.read_text())["collection_info"]["version"]
+    return {
+        **versions,
+        "forks": config.getint("defaults", "forks"),
+        "strategy": config.get("defaults", "strategy"),
+        "pipelining": "set, without effect: proxmox_pct_remote has none",
+        "processors": len(os.sched_getaffinity(0)),
+    }
+
+
 def ratios(theirs: Figures, ours: Figures) -> Figures:
     """How many times more the peer needs of each; None where we need nothing."""
-    return {f"{key}_ratio": round(theirs[key] / ours[key], 2) if ours[key] else None for key in ours}
+    return {f"{key}_ratio": round(theirs[key] / ours[key], 2) if ours[key] else None for key in ours if key != "load"}
 
 
 def install() -> None:
@@ -130,7 +155,8 @@ def _measured(stack: Stack, action: Callable[[], None]) -> Figures:
     action()
     seconds = time.monotonic() - begun
     calls, sessions = (after - then for after, then in zip(_counts(stack), before, strict=True))
-    return {"seconds": round(seconds, 2), "api_calls": calls, "ssh_round_trips": sessions}
+    busy = round(os.getloadavg()[0], 1)
+    return {"seconds": round(seconds, 2), "api_calls": calls, "ssh_round_trips": sessions, "load": busy}
 
 
 def _counts(stack: Stack) -> tuple[int, int]:
@@ -167,17 +193,20 @@ def _zentoria(stack: Stack) -> tuple[dict[str, Figures], State, State]:
     stack.start()
     up = ("up", "--yes", "--json")
 
-    def run() -> None:
-        stack.zentoria(*up, check=True)
+    def run(*only: str) -> None:
+        stack.zentoria(*up, *only, check=True)
 
     cold = _measured(stack, run)
     first = _state(stack)
     warm = _median([_measured(stack, run) for _ in range(3)])
-    change_one_file(stack.project)
+    undo = change_one_file(stack.project)
     one = _measured(stack, run)
     second = _state(stack)
     assert first != second, "the change changed no file"
-    return {"cold": cold, "no_change": warm, "one_change": one}, first, second
+    undo()
+    limited = _measured(stack, lambda: run("--only", _ONE))
+    assert _state(stack) == first, "the change was not taken back"
+    return {"cold": cold, "no_change": warm, "one_change": one, "one_change_one_host": limited}, first, second
 
 
 def _median(runs: list[Figures]) -> Figures:
@@ -198,7 +227,10 @@ def _ansible(peer: _Ansible, first: State, second: State) -> dict[str, Figures]:
     peer.write_templates(second)
     one = _measured(peer.stack, peer.run)
     _same(second, _state(peer.stack))
-    return {"cold": cold, "no_change": warm, "one_change": one}
+    peer.write_templates(first)
+    limited = _measured(peer.stack, lambda: peer.run("--limit", _ONE))
+    _same(first, _state(peer.stack))
+    return {"cold": cold, "no_change": warm, "one_change": one, "one_change_one_host": limited}
 
 
 def _same(ours: State, theirs: State) -> None:

@@ -7,6 +7,7 @@ no more in it than a playbook of a few pages does as well.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,11 @@ def _read(yaml: ruamel.yaml.YAML, folder: Path, name: str) -> Any:
     return yaml.load(folder / name)
 
 
-def change_one_file(folder: Path) -> None:
-    """Change what one configuration file of one container (NGINX's) is made of."""
+def change_one_file(folder: Path) -> Callable[[], object]:
+    """Change what one configuration file of one container (NGINX's) is made of; what undoes it is given back."""
     site = folder / "inventory/site.yaml"
     before = site.read_text()
     after = before.replace("upload_max: 100M", "upload_max: 120M")
     assert after != before, "the inventory has no upload_max: 100M"
     site.write_text(after)
+    return lambda: site.write_text(before)

@@ -108,6 +108,7 @@ class Stack:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=_env(), **more)
             late = threading.Timer(timeout, process.kill)
+            late.daemon = True  # else Ctrl-C would wait for it
             late.start()
             _, status, usage = os.wait4(process.pid, 0)
             late.cancel()
