@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from zentoria_infra.cli import snapshotting
+from zentoria_infra.cli import rollback_cmd, snapshotting
 from zentoria_infra.cli.snapshotting import Protected, after, protected
 from zentoria_infra.errors import ExitCode, GuestError, RefusedError
 from zentoria_infra.execute import engine, history
@@ -20,10 +20,12 @@ from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.events import Ended, Status
 from zentoria_infra.guest.state import GuestReport, ResourceReport
 from zentoria_infra.inventory.load import load
-from zentoria_infra.plan import snapshots
+from zentoria_infra.plan import explain, snapshots
 from zentoria_infra.plan.desired import DesiredContainer
+from zentoria_infra.plan.document import document
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import Allow, require_possible
+from zentoria_infra.plan.markdown import markdown
 from zentoria_infra.plan.one_first import one_first
 from zentoria_infra.plan.stage_types import GoBack
 
@@ -175,6 +177,42 @@ def test_the_database_does_not_go_back_by_itself(stack: Stack) -> None:
     assert stack.read(DATA, "mp0") == b"rows"
     assert stack.names(DATA) == [name], "it stays, until a run ends well"
     assert stack.node.runtime.status(DATA).running
+
+
+def test_the_plan_shows_it_in_all_its_forms(stack: Stack) -> None:
+    stack.up()
+    stack.age(PLAIN)
+    _, made = stack.plan()
+    told = document(made.plan, made.stages)
+    steps = [
+        f"snapshot {made.name}",
+        "converge",
+        f"if that fails, back to snapshot {made.name}",
+        "remove snapshots of ours but the newest 2",
+    ]
+    assert [list(one.steps) for one in told.containers] == [steps]
+    assert f"    steps: {' → '.join(steps)}" in list(explain.lines(made.plan, made.stages))
+    assert f"snapshot {made.name}" in markdown(told)
+    (one,) = (change for change in told.listing if change.id == f"{PLAIN}/snapshot")
+    rights = {need.privilege for need in one.privileges}
+    assert {"VM.Snapshot", "VM.Snapshot.Rollback"} <= rights
+
+
+def test_who_goes_back_is_told_what_is_lost(stack: Stack) -> None:
+    stack.up(DATA)
+    inventory, client = load(ROOT, site="lab"), stack.node.client()
+    with pytest.raises(RefusedError, match="Zentoria has taken none of it"):
+        rollback_cmd._chosen(inventory, DATA, client, "")
+    stack.age(DATA)
+    assert stack.redeploy(DATA).exit_code is ExitCode.OK
+    stack.foreign(DATA)
+    chosen = rollback_cmd._chosen(inventory, DATA, client, "")
+    assert snapshots.is_our_name(chosen.name), "the newest of ours, though another one is newer"
+    question = rollback_cmd._question(inventory, DATA, client, chosen)
+    assert f"What db (404) has written since {chosen.time} on its root file system and mp0 (/var/lib/post" in question
+    assert rollback_cmd._chosen(inventory, DATA, client, "before-upgrade").name == "before-upgrade"
+    with pytest.raises(RefusedError, match="there is no whole snapshot nonesuch"):
+        rollback_cmd._chosen(inventory, DATA, client, "nonesuch")
 
 
 def test_the_rest_of_a_group_is_not_touched_when_the_first_fails(stack: Stack) -> None:

@@ -47,8 +47,8 @@ def test_it_comes_before_the_first_change_and_takes_its_digest_over() -> None:
     lose = LoseFlows(408, "proxy", "408:lose", ("408:firewall", "408:configure", "408:restart", "408:converge"), ())
     found = {one.id: one for one in protected([*proxy(), lose])}
     assert list(found) == [
-        "408:firewall", "408:snapshot", "408:configure", "408:restart", "408:converge", "408:old-snapshots",
-        "408:back", "408:lose",
+        "408:firewall", "408:snapshot", "408:configure", "408:restart", "408:converge", "408:back",
+        "408:old-snapshots", "408:lose",
     ]  # fmt: skip
     taken, configure, back = found["408:snapshot"], found["408:configure"], found["408:back"]
     assert taken == SnapshotStage(408, "proxy", "408:snapshot", ("408:firewall",), NAME, "why", "d1gest")

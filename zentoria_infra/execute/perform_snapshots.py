@@ -36,12 +36,19 @@ class SnapshotPerformer:
             ZentoriaError: it did not work. A container that could not go back still has its snapshot.
         """
         match stage:
-            case Snapshot(name=name, description=text):
-                self._proxmox.snapshots.take(desired.vmid, name, text, node=desired.node)
+            case Snapshot():
+                self._take(desired, stage)
             case DropSnapshots(keep=keep):
                 self._drop(desired, keep, say)
             case GoBack():
                 self._go_back(desired, stage, say)
+
+    def _take(self, desired: DesiredContainer, stage: Snapshot) -> None:
+        try:
+            self._proxmox.snapshots.take(desired.vmid, stage.name, stage.description, node=desired.node)
+        except ZentoriaError as error:
+            error.todo = f"{error.todo}; nothing was changed yet, and --no-snapshot does without".lstrip("; ")
+            raise
 
     def _drop(self, desired: DesiredContainer, keep: int, say: Callable[[str], None]) -> None:
         there = self._proxmox.observe.snapshots(desired.vmid, desired.node)

@@ -112,12 +112,12 @@ def with_snapshots(
             stage = dataclasses.replace(stage, digest="")
         found.append(stage)
         if stage.id == last[vmid]:
-            found.append(
-                DropSnapshots(vmid, stage.container, f"{vmid}:old-snapshots", (stage.id,), keep=snapshots.KEEP)
-            )
             if vmid in ways.by_themselves:
                 tests = tuple(one.id for one in stages if one.vmid == vmid and isinstance(one, _TESTS))
                 found.append(GoBack(vmid, stage.container, f"{vmid}:back", tests, name, after_failure=True))
+            # Only now: those of runs that failed are kept, so that the state before them is not lost.
+            old = f"{vmid}:old-snapshots"
+            found.append(DropSnapshots(vmid, stage.container, old, (stage.id,), keep=snapshots.KEEP))
     return tuple(_after(stage, [one for one in found if isinstance(one, GoBack)]) for stage in found)
 
 
