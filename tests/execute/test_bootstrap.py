@@ -95,7 +95,7 @@ class NoInside:
     def check(self, vmid: int) -> GuestReport:
         raise AssertionError("nobody looks inside without SSH")
 
-    def apply(self, vmid: int, say: object) -> None:
+    def apply(self, vmid: int, say: object, packaged: object = None) -> None:
         raise AssertionError("nobody works inside without SSH")
 
 

@@ -266,11 +266,14 @@ class Inside:
         self.pve = pve
         self.error = error
         self.open_meanwhile = False
+        self.open_after = True
 
-    def apply(self, vmid: int, say: object) -> GuestReport | None:
+    def apply(self, vmid: int, say: object, packaged: Callable[[], None] = lambda: None) -> GuestReport | None:
         self.open_meanwhile = bool(self.pve.rules[vmid])
         if self.error is not None:
             raise self.error
+        packaged()
+        self.open_after = bool(self.pve.rules[vmid])
         return None
 
 
@@ -284,8 +287,18 @@ def converge(pve: Pve, error: Exception | None = None, stage: Converge = CONVERG
     return inside
 
 
-def test_sources_are_open_while_it_converges_and_closed_after(pve: Pve) -> None:
-    assert converge(pve).open_meanwhile
+def test_sources_are_open_until_packages_are_installed(pve: Pve) -> None:
+    inside = converge(pve)
+    assert (inside.open_meanwhile, inside.open_after) == (True, False)
+    assert [call[0] for call in pve.written] == ["insert", "insert", "delete", "delete"]
+    assert pve.probed[-1] == (404, (PROXY,))
+    assert pve.cuts
+
+
+def test_what_could_not_be_closed_at_once_is_closed_at_the_end(pve: Pve) -> None:
+    calls = iter([True])
+    pve.breaks = lambda name: name == "delete" and next(calls, False)
+    assert converge(pve).open_after
     assert pve.rules[404] == []
     assert pve.cuts
 

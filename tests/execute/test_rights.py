@@ -139,7 +139,7 @@ def _give(node: Any, taken: tuple[str, str]) -> None:
 class Nothing:
     """What is inside containers is none of the API's business."""
 
-    def apply(self, vmid: int, say: object) -> None:
+    def apply(self, vmid: int, say: object, packaged: object = None) -> None:
         return None
 
 

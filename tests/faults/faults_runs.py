@@ -53,7 +53,7 @@ class NoInside:
     def check(self, vmid: int) -> Any:
         raise AssertionError("nobody looks inside without SSH")
 
-    def apply(self, vmid: int, say: object) -> Any:
+    def apply(self, vmid: int, say: object, packaged: object = None) -> Any:
         raise AssertionError("nobody works inside without SSH")
 
 

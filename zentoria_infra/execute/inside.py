@@ -76,15 +76,22 @@ class GuestsInside:
         except UnreachableError:
             return self._converge(vmid, "check", lambda text: None)
 
-    def apply(self, vmid: int, say: Callable[[str], None]) -> GuestReport | None:
+    def apply(
+        self, vmid: int, say: Callable[[str], None], packaged: Callable[[], None] = lambda: None
+    ) -> GuestReport | None:
         """Bring a guest to its state, in one round trip.
+
+        Args:
+            vmid: the guest.
+            say: told of progress.
+            packaged: called once all packages are installed, before what comes after them.
 
         Raises:
             GuestError: a resource failed; command and output are in it.
         """
         if self.missing:
             return None
-        report = self._converge(vmid, "apply", say)
+        report = self._talk(vmid, self.state(vmid), "apply", say, packaged)
         if report.failed:
             raise failure(self._inventory.by_vmid(vmid).name, report)
         return report
@@ -197,8 +204,23 @@ class GuestsInside:
     def _converge(self, vmid: int, mode: protocol.Mode, say: Callable[[str], None]) -> GuestReport:
         return self._talk(vmid, self.state(vmid), mode, say)
 
-    def _talk(self, vmid: int, state: GuestState, mode: protocol.Mode, say: Callable[[str], None]) -> GuestReport:
+    def _talk(
+        self,
+        vmid: int,
+        state: GuestState,
+        mode: protocol.Mode,
+        say: Callable[[str], None],
+        packaged: Callable[[], None] = lambda: None,
+    ) -> GuestReport:
+        kinds = {one.id: one.kind for one in state.resources}
+        at = ""
+
         def heard(event: Mapping[str, object]) -> None:
+            nonlocal at
+            if event.get("event") == "start":
+                before, at = at, kinds.get(str(event.get("id")), "")
+                if before == "packages" != at:
+                    packaged()
             say(str(event["text"] if event.get("event") == "progress" else event.get("id", "")))
 
         def once() -> GuestReport:

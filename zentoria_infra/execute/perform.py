@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -52,8 +53,11 @@ Say = Callable[[str], None]
 class Converger(Protocol):
     """Brings the inside of a container to its state."""
 
-    def apply(self, vmid: int, say: Say) -> GuestReport | None:
-        """Apply. Raises GuestError. None where guests have no inside (a lab without LXC)."""
+    def apply(self, vmid: int, say: Say, packaged: Callable[[], None] = ...) -> GuestReport | None:
+        """Apply; ``packaged`` is called when all packages are installed, if anything comes after them.
+
+        None where guests have no inside (a lab without LXC). Raises GuestError.
+        """
         ...
 
     def roll_back(self, vmid: int, back: int, by: str, say: Say) -> GuestReport:
@@ -171,19 +175,28 @@ class Performer:
         for vmid in {step.where.vmid for step in (*stage.opening, *stage.closing)} - {stage.vmid}:
             # The other end of its way to them is a container too.
             require_ours(self._proxmox.observe.config(vmid, self._desired[vmid].node), self._desired[vmid])
+        left = stage.closing
+
+        def packaged() -> None:
+            """Close at once: until the node has taken it up, the rest goes on. What fails is done again at the end."""
+            nonlocal left
+            with contextlib.suppress(ZentoriaError):
+                self._firewall.carry_out(stage.closing, say)
+                left = ()
+
         try:
             self._firewall.open_sources(stage.vmid, stage.opening, stage.through, say)
-            report = self._converger.apply(stage.vmid, say)
+            report = self._converger.apply(stage.vmid, say, packaged)
         except Exception as error:
             try:
-                self._firewall.close_sources(stage.vmid, stage.closing, stage.through, say)
+                self._firewall.close_sources(stage.vmid, left, stage.through, say)
             except ZentoriaError as left_open:
                 if not isinstance(error, ZentoriaError):
                     left_open.got = f"{left_open.got}\nafter {type(error).__name__}: {error}"
                     raise left_open from error
                 error.got = f"{error.got}\nand then: {left_open}"
             raise
-        self._firewall.close_sources(stage.vmid, stage.closing, stage.through, say)
+        self._firewall.close_sources(stage.vmid, left, stage.through, say)
         return report
 
     def _create(self, desired: DesiredContainer, without: tuple[str, ...]) -> None:
