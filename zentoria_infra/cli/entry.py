@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from zentoria_infra.errors import ExitCode
 
-COLLECT = (50_000, 20, 50)
+COLLECT = (300_000, 20, 50)
 """How seldom circles of garbage are looked for. What is made of an inventory has none, and lives until the end: with
 Python's own numbers, a third of the time with 1,700 containers went into looking through it again and again."""
 

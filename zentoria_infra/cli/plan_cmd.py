@@ -193,7 +193,7 @@ def format_of(form: Format | None, as_json: bool, *, detailed: bool = False) -> 
 def show(told: PlanDocument, form: Format) -> None:
     """Print a document as JSON or Markdown."""
     if form is Format.JSON:
-        output.document(told.model_dump(mode="json"))
+        output.text(told.model_dump_json(indent=2) + "\n")
     else:
         from zentoria_infra.plan.markdown import markdown
 

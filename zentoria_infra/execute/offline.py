@@ -48,7 +48,7 @@ def plan_offline(
         RefusedError: the firewall does not hold, or the state is of another site.
         InvalidFileError: the state has values that no node would show.
     """
-    firewall = proven_firewall(inventory)
+    firewall = dataclasses.replace(proven_firewall(inventory), executable=False)
     places = places_of(inventory, firewall.compiled)
     basis = Basis(places, inventory.site.proxmox.pool, unread="it is kept with the site")
     if state is None:

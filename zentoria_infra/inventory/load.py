@@ -59,6 +59,8 @@ class _Loader:
         self.problems: list[Problem] = []
         self.sections: dict[str, Node] = {}
         self.broken: set[str] = set()
+        self._folder = CONTAINERS
+        """The folder of the containers' files, as it is called in messages."""
 
     def run(
         self, site_name: str | None, overrides: Mapping[str, Any], overlay_files: Sequence[Path]
@@ -144,6 +146,7 @@ class _Loader:
         if not files:
             self.problems.append(problem(Position(CONTAINERS), "there is no container: VMID-NAME.yaml files go here"))
         overrides = site.get("containers") if site else None
+        self._folder = self._label(folder)
         found: list[Container] = []
         names: set[str] = set()
         for path in files:
@@ -154,7 +157,7 @@ class _Loader:
         return found
 
     def _container(self, path: Path, site: Node | None, names: set[str]) -> Container | None:
-        label = self._label(path)
+        label = self._label(path) if path.is_symlink() else f"{self._folder}/{path.name}"
         match = _FILE_NAME.fullmatch(path.name)
         if not match:
             self.problems.append(problem(Position(label), "the file's name must be VMID-NAME.yaml, as 404-db.yaml"))

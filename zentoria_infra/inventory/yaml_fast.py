@@ -20,6 +20,12 @@ _UNUSUAL = re.compile(r"[^\n -~\xa0-\u2027\u202a-\ud7ff]|^%|^---|^\.\.\.|\?\s|\\
 """Control characters and what YAML 1.1 takes for line ends, directives, documents, complex keys, escapes."""
 
 
+# Looked up once: this is asked of every value of every file.
+_Alias, _Scalar = yaml.AliasEvent, yaml.ScalarEvent
+_MappingStart, _MappingEnd = yaml.MappingStartEvent, yaml.MappingEndEvent
+_SequenceStart, _SequenceEnd = yaml.SequenceStartEvent, yaml.SequenceEndEvent
+
+
 class _UnknownError(Exception):
     """Something that is left to the slow parser."""
 
@@ -58,41 +64,47 @@ class _Reader:
             raise _UnknownError
         return node
 
-    def _at(self, event: Any) -> Position:
-        mark = event.start_mark
-        return Position(self._label, mark.line + 1, mark.column + 1)
-
     def _node(self, event: Any, depth: int) -> Node:
         kind = type(event)
-        if kind is yaml.AliasEvent or event.anchor is not None or event.tag is not None:
+        if kind is _Alias or event.anchor is not None or event.tag is not None:
             raise _UnknownError
-        if kind is yaml.ScalarEvent:
-            if event.style in ("|", ">"):
+        mark = event.start_mark
+        at = Position(self._label, mark.line + 1, mark.column + 1)
+        if kind is _Scalar:
+            style = event.style
+            if not style:
+                return Node(self._plain(event.value), at)
+            if style in ("|", ">"):
                 raise _UnknownError
-            text: str = event.value
-            return Node(text if event.style else self._plain(text), self._at(event))
+            return Node(event.value, at)
         if depth >= self._depth:
             raise _UnknownError
-        if kind is yaml.MappingStartEvent:
-            return Node(self._entries(depth + 1), self._at(event))
-        if kind is yaml.SequenceStartEvent:
-            return Node(self._items(depth + 1), self._at(event))
+        if kind is _MappingStart:
+            return Node(self._entries(depth + 1), at)
+        if kind is _SequenceStart:
+            return Node(self._items(depth + 1), at)
         raise _UnknownError
 
     def _items(self, depth: int) -> list[Node]:
         items: list[Node] = []
-        while type(event := self._next()) is not yaml.SequenceEndEvent:
+        while type(event := self._next()) is not _SequenceEnd:
             items.append(self._node(event, depth))
         return items
 
     def _entries(self, depth: int) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
-        while type(event := self._next()) is not yaml.MappingEndEvent:
-            key = self._node(event, depth)
-            if not isinstance(key.value, str) or key.value in entries:
+        following, node, plain, label = self._next, self._node, self._plain, self._label
+        while type(event := following()) is not _MappingEnd:
+            if type(event) is not _Scalar or event.anchor is not None or event.tag is not None:
                 raise _UnknownError
-            value = self._node(self._next(), depth)
+            style = event.style
+            name = event.value if style else plain(event.value)
+            if style in ("|", ">") or not isinstance(name, str) or name in entries:
+                raise _UnknownError
+            mark: Any = event.start_mark
+            at = Position(label, mark.line + 1, mark.column + 1)
+            value = node(following(), depth)
             if value.value is None:
-                value.at = key.at  # an empty value's own mark is wherever the next thing begins
-            entries[key.value] = Entry(key.at, value)
+                value.at = at  # an empty value's own mark is wherever the next thing begins
+            entries[name] = Entry(at, value)
         return entries

@@ -41,6 +41,8 @@ class DesiredFirewall:
     parties: Parties
     allowed: Mapping[tuple[str, str], Spans] | None = dataclasses.field(default=None, repr=False, compare=False)
     """What ``compiled`` allows, where its proof has said so already."""
+    executable: bool = True
+    """Whether a plan may be carried out: what goes through openings is looked for only then, to be cut after."""
 
     def opening(self, vmid: int) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
         """The steps that open a container's package sources, and those that close them again.
@@ -79,7 +81,7 @@ class DesiredFirewall:
 
     def through(self, vmid: int) -> tuple[LostFlow, ...]:
         """What one container may reach while its package sources are open, and not otherwise."""
-        return self._through.get(vmid, ())
+        return self._through.get(vmid, ()) if self.executable else ()
 
     @cached_property
     def _through(self) -> Mapping[int, tuple[LostFlow, ...]]:
@@ -182,9 +184,17 @@ def _with_opening(plan: ContainerPlan, seen: Guest, there: Configuration, desire
     opening, closing = desired.opening(plan.vmid)
     # One that is stopped loses what was left before it starts.
     left = () if plan.start else seen.rules
-    rules = {guest.vmid: guest.rules for guest in there.guests} | {plan.vmid: left}
-    missing = tuple(step for one in opening if (step := _unless_left(one, rules.get(one.where.vmid, ()))) is not None)
+    ends = {plan.vmid, *(step.where.vmid for step in opening)}
+    rules = {vmid: _rules_of(there, vmid) for vmid in ends} | {plan.vmid: left}
+    missing = tuple(step for one in opening if (step := _unless_left(one, rules[one.where.vmid])) is not None)
     return dataclasses.replace(plan, opening=missing, closing=closing, through=desired.through(plan.vmid))
+
+
+def _rules_of(there: Configuration, vmid: int) -> tuple[Rule, ...]:
+    try:
+        return there.guest(vmid).rules
+    except KeyError:
+        return ()
 
 
 def _unless_left(step: Step, rules: tuple[Rule, ...]) -> Step | None:
