@@ -14,7 +14,7 @@ from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.inventory.load import load
 from zentoria_infra.plan.change import Action
 from zentoria_infra.plan.from_inventory import desired_containers
-from zentoria_infra.plan.limits import require_possible
+from zentoria_infra.plan.limits import destroyed, require_possible
 from zentoria_infra.plan.stage_types import Configure, Resize
 from zentoria_infra.proxmox import Proxmox
 
@@ -126,6 +126,21 @@ def test_a_foreign_container_in_our_pool_is_left_alone_by_down(node) -> None:
     assert left == (405,)
     assert found.run(stages).exit_code is ExitCode.OK
     assert [guest["vmid"] for guest in node.root("GET", "/nodes/pve/lxc")] == [405]
+
+
+def test_down_names_every_volume_that_is_lost(node) -> None:
+    (database,) = [one for one in deployment(node.client()).desired if one.vmid == 404]
+    found = Deployment(node.client(), [database], NoInside())
+    assert found.run(found.plan()[1]).exit_code is ExitCode.OK
+    node.root("PUT", "/nodes/pve/lxc/404/config", mp7="local:3,mp=/mine")
+    node.root("POST", "/nodes/pve/lxc/404/status/reboot")
+    node.root("PUT", "/nodes/pve/lxc/404/config", delete="mp7")  # waits for a restart
+    stages, _ = Deployment(node.client(), [database], NoInside()).removal()
+    size = database.volumes[0].size // 2**30
+    assert list(destroyed(stages)) == [
+        f"db (404) with its data: rootfs ({database.rootfs.size // 2**30}G), "
+        f"mp0 ({database.volumes[0].path}, {size}G), mp7 (/mine, 3G)"
+    ]
 
 
 def test_down_refuses_what_is_protected_before_it_touches_anything(node) -> None:

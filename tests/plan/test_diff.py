@@ -214,7 +214,6 @@ def test_a_replacement_names_the_data_that_is_kept_and_what_is_protected_is_neve
         unprivileged=None, protection="1", mp5="local:404/x.raw,mp=/mine,size=1G", unused0="local:404/y.raw"
     )
     plan = plan_of(observed)
-    assert plan.volumes == ()
     assert plan.parking.park == plan.parking.back == ("mp0", "mp5", "unused0")
     assert "the data on mp0 (/var/lib/postgresql), mp5 (/mine), unused0 is kept" in plan.reason
     assert "until 100000 is added to their user and group ids" in plan.reason

@@ -5,6 +5,7 @@ import pytest
 from zentoria_infra.errors import RefusedError
 from zentoria_infra.plan.change import Action, ContainerPlan, Plan
 from zentoria_infra.plan.limits import Allow, lost, require_possible
+from zentoria_infra.plan.parking import Parking
 
 
 def one(vmid: int, action: Action = Action.NONE, **more: object) -> ContainerPlan:
@@ -13,7 +14,7 @@ def one(vmid: int, action: Action = Action.NONE, **more: object) -> ContainerPla
 
 def plan(restarts: int = 0, replaced: int = 0, quiet: int = 0, new: int = 0) -> Plan:
     found = [one(400 + n, Action.RESTART, restart=True) for n in range(restarts)]
-    found += [one(500 + n, Action.REPLACE, start=True, volumes=("mp0 (/data)",)) for n in range(replaced)]
+    found += [one(500 + n, Action.REPLACE, start=True, parking=Parking(900, back=("mp0",))) for n in range(replaced)]
     found += [one(600 + n) for n in range(quiet)] + [one(700 + n, Action.CREATE, start=True) for n in range(new)]
     return Plan(tuple(found))
 
@@ -62,6 +63,6 @@ def test_what_is_not_ours_comes_before_what_goes_too_far_and_no_allowing_helps()
 
 def test_the_question_names_what_will_be_lost() -> None:
     words = "\n".join(lost(plan(restarts=2, replaced=1)))
-    assert "c500 (500) is destroyed and made again; its root file system and the data on mp0 (/data)" in words
+    assert "c500 (500) is destroyed and made again; its root file system will be lost, the data on mp0 is kept" in words
     assert "c400, c401 will be restarted" in words
     assert list(lost(plan(quiet=2, new=3))) == []

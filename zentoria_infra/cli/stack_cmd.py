@@ -24,9 +24,10 @@ from zentoria_infra.cli.options import AllowOption, ExcludeOption, OnlyOption, Z
 from zentoria_infra.cli.site_run import WaitOption, site_run
 from zentoria_infra.execute import applied_record
 from zentoria_infra.plan import applied
+from zentoria_infra.plan.limits import destroyed
 from zentoria_infra.plan.saved import read_saved
 from zentoria_infra.plan.selection import Selection, vmids_of
-from zentoria_infra.plan.stage_types import AnyStage, Destroy
+from zentoria_infra.plan.stage_types import AnyStage
 
 
 def up(
@@ -98,16 +99,15 @@ def down(
                 output.json_line({"event": "result", "exit_code": 0, "stages": 0, "errors": [], "left": list(left)})
             output.note("Nothing to destroy.")
             return
-        volumes = [f"{v.name} of {c.name}" for c in inventory.containers for v in c.volumes if _in(c.vmid, stages)]
-        lost = f" and the data on their volumes ({', '.join(volumes)})" if volumes else ""
-        count = sum(isinstance(stage, Destroy) for stage in stages)
-        what = f"{count} container{'' if count == 1 else 's'}" if count else "Zentoria's firewall objects"
-        output.confirm(f"Destroy {what} on {node_title(inventory.site)}{lost}?", yes)
+        output.confirm(_question(stages, node_title(inventory.site)), yes)
         with progress.shown(stages, as_json=as_json) as listen:
             result = at_work.carry_out(deployment, stages, listen)
         at_work.lock.put(applied.NAME, applied_record.after_removal(at_work.lock.documents.get(applied.NAME), result))
         finish(result, proxmox, as_json=as_json, left=left)
 
 
-def _in(vmid: int, stages: Sequence[AnyStage]) -> bool:
-    return any(stage.vmid == vmid for stage in stages)
+def _question(stages: Sequence[AnyStage], where: str) -> str:
+    """What is asked before `down`: it names every container and volume that will be lost."""
+    named = list(destroyed(stages))
+    what = f"{len(named)} container{'' if len(named) == 1 else 's'}" if named else "Zentoria's firewall objects"
+    return "\n".join([*named, f"Destroy {what} on {where}? Nothing of it can be brought back."])

@@ -16,7 +16,7 @@ from zentoria_infra.execute.perform_firewall import NO_PROXY, FirewallPerformer,
 from zentoria_infra.firewall import changes
 from zentoria_infra.firewall.config import Guest
 from zentoria_infra.guest.state import GuestReport
-from zentoria_infra.plan import ownership
+from zentoria_infra.plan import ownership, parking
 from zentoria_infra.plan.change import Plan
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import make_plan
@@ -212,7 +212,9 @@ class Deployment:
                     got="it is protected",
                     todo=f"set `protect: false` ({one.said_at('protection')}) and run `zentoria up`, then try again",
                 )
-            stages.append(Destroy(one.vmid, one.name, f"{one.vmid}:destroy", ()))
+            # A volume that is taken away at the next restart is destroyed too.
+            loses = parking.destroyed({**observed.config, **observed.in_force}, one.vmid)
+            stages.append(Destroy(one.vmid, one.name, f"{one.vmid}:destroy", (), loses=loses))
         if only is None and not left:
             stages += self._objects_removal(tuple(stage.id for stage in stages))
         if stages:

@@ -122,8 +122,6 @@ class ContainerPlan:
     """Why it could not look inside."""
     converge: bool = False
     """The inside must be brought to its state."""
-    volumes: tuple[str, ...] = ()
-    """Data volumes that a replacement would destroy."""
     parking: Parking | None = None
     """Where its data is meanwhile, when it is replaced or a replacement did not end; None for nowhere."""
     snapshots: tuple[str, ...] = ()

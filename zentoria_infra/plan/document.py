@@ -9,7 +9,7 @@ from typing import Any
 
 from zentoria_infra.firewall.changes import Changes
 from zentoria_infra.firewall.steps import says
-from zentoria_infra.plan.change import Action, ContainerPlan, Plan
+from zentoria_infra.plan.change import ContainerPlan, Plan
 from zentoria_infra.plan.document_model import (
     FORMAT,
     VERSION,
@@ -119,7 +119,6 @@ def _container(plan: ContainerPlan, steps: Iterable[str]) -> ContainerDocument:
         firewall=_firewall(plan.firewall),
         inside=inside,
         inside_unknown=plan.guest_unknown,
-        volumes_lost=plan.volumes if plan.action is Action.REPLACE else (),
         steps=tuple(steps),
     )
 

@@ -171,8 +171,6 @@ class ContainerDocument(_Model):
     """None where nobody could look."""
     inside_unknown: str = ""
     """Why nobody could look."""
-    volumes_lost: tuple[str, ...] = ()
-    """Data volumes that a replacement destroys."""
     steps: tuple[str, ...] = ()
 
 

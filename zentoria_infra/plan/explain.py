@@ -135,8 +135,6 @@ class _Text:
         yield from (f"    {line}" for name, change in names if name == "inside" for line in _inside(change))
         if container.guest is None and container.guest_unknown and container.action not in _FRESH:
             yield f"    inside: unknown, {container.guest_unknown}"
-        if container.volumes and container.action is Action.REPLACE:
-            yield f"    destroys the data on {', '.join(container.volumes)}"
         steps = self._steps.pop(container.vmid, [])
         if steps:
             yield f"    steps: {' → '.join(steps)}"

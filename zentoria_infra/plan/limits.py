@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from zentoria_infra.errors import RefusedError
 from zentoria_infra.plan.change import Action, ContainerPlan, Plan
+from zentoria_infra.plan.stage_types import AnyStage, Destroy
 
 RESTARTS = 30
 """Percent of the containers that one run may restart without being asked to allow it, unless a site says else."""
@@ -60,12 +61,19 @@ def replaced(plan: Plan) -> tuple[ContainerPlan, ...]:
 def lost(plan: Plan) -> Iterator[str]:
     """What a run destroys or interrupts, in words, for the question whether to go on."""
     for one in replaced(plan):
-        data = f" and the data on {', '.join(one.volumes)}" if one.volumes else ""
-        yield f"{one.name} ({one.vmid}) is destroyed and made again; its root file system{data} will be lost"
+        kept = f", the data on {', '.join(one.parking.back)} is kept" if one.parking and one.parking.back else ""
+        yield f"{one.name} ({one.vmid}) is destroyed and made again; its root file system will be lost{kept}"
     if names := [one.name for one in restarted(plan)]:
         yield f"{', '.join(names)} will be restarted"
     if plan.cut:
         yield f"open connections of {len(plan.cut)} lost flow{'' if len(plan.cut) == 1 else 's'} are cut"
+
+
+def destroyed(stages: Iterable[AnyStage]) -> Iterator[str]:
+    """What stages destroy for good, container by container, in words, for the question whether to go on."""
+    for one in stages:
+        if isinstance(one, Destroy):
+            yield f"{one.container} ({one.vmid}) with its data: {', '.join(one.loses) or 'what is on it'}"
 
 
 _Found = tuple[list[str], str]
@@ -98,11 +106,7 @@ def _over(plan: Plan, allow: Collection[Allow], restarts: int, of: int | None) -
     options: list[Allow] = []
     if Allow.REPLACE not in allow and (found := replaced(plan)):
         options.append(Allow.REPLACE)
-        reasons += (
-            f"container {c.vmid} ({c.name}) would be destroyed and made again: {c.reason}"
-            + (f"; its data on {', '.join(c.volumes)} would be lost" if c.volumes else "")
-            for c in found
-        )
+        reasons += (f"container {c.vmid} ({c.name}) would be destroyed and made again: {c.reason}" for c in found)
     there = of or sum(c.action not in (Action.CREATE, Action.REFUSE, Action.WAIT) for c in plan)
     disturbed = {c.vmid: c for c in (*restarted(plan), *replaced(plan))}
     if Allow.RESTARTS not in allow and len(disturbed) > 1 and len(disturbed) * 100 > there * restarts:

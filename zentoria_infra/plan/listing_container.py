@@ -105,13 +105,12 @@ class ContainerListing:
     def _replacement(self) -> Change:
         plan = self._plan
         blames = tuple(one.key for one in plan.attributes if one.effect is Effect.REPLACE)
-        lost = f"; the data on {', '.join(plan.volumes)} is lost" if plan.volumes else ""
         first = next((one for one in plan.attributes if one.effect is Effect.REPLACE and one.where), None)
         return self._change(
             "container",
             Kind.REPLACE,
             "container",
-            f"{plan.reason}{lost}",
+            plan.reason,
             needs=self._needs(),
             disturbs=Disturbs.REPLACEMENT,
             blames=blames,

@@ -311,8 +311,6 @@ def _folds(changes: Sequence[Change], container: ContainerDocument | None) -> _F
 
 
 def _end(changes: Iterable[Change], container: ContainerDocument | None) -> Iterator[str]:
-    if container is not None and container.volumes_lost:
-        yield f"**Destroys the data on** {', '.join(map(code, container.volumes_lost))}\n"
     if container is not None and container.steps:
         yield f"Steps: {' → '.join(map(code, container.steps))}\n"
     needs = {(need.path, need.privilege) for change in changes for need in change.privileges}

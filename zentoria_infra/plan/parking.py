@@ -90,6 +90,17 @@ def data_volumes(config: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def destroyed(config: Mapping[str, str], vmid: int) -> tuple[str, ...]:
+    """All volumes that go when a container is destroyed, in words, as ``mp0 (/var/lib/postgresql, 20G)``."""
+    found = []
+    for key, volume in {"rootfs": "", **data_volumes(config)}.items():
+        values = parse_properties(config.get(key, ""), "volume")
+        said = ", ".join(values[name] for name in ("mp", "size") if values.get(name))
+        if not another_owner(volume, vmid):
+            found.append(f"{key} ({said})" if said else key)
+    return tuple(found)
+
+
 def another_owner(volume: str, vmid: int) -> int:
     """The container that a volume belongs to by its name, where that is not this one; else 0."""
     found = _OWNED.search(volume)

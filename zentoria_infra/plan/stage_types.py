@@ -19,9 +19,11 @@ class Destroy(Stage):
 
     Args:
         emptied: its data volumes were parked before: it is not destroyed while it holds any.
+        loses: volumes that go with it, in words, where they are not parked.
     """
 
     emptied: bool = False
+    loses: tuple[str, ...] = ()
 
     verb = "destroy"
 
