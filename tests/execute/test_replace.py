@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -177,3 +179,23 @@ def test_a_spare_container_is_not_touched_unless_it_says_for_whom(replaced) -> N
     assert "does not say that it is for that" in str(result.failed[0].error)
     plan, stages = deployment(replaced).plan(replace={VMID})
     assert plan.changed[0].parking.vmid == SPARE + 1
+
+
+@pytest.mark.parametrize("asked_again", [True, False])
+def test_a_run_that_is_killed_while_its_spare_container_is_made_leaves_none_behind(replaced, asked_again) -> None:
+    before = config(replaced, VMID)
+    found = deployment(replaced)
+    making = found.plan(replace={VMID})[1][:1]
+    replaced.runtime.slow = 2.0
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(found.run, making)  # nothing comes after that stage, as when it is killed meanwhile
+        while SPARE not in there(replaced):
+            time.sleep(0.01)
+        again = deployment(replaced)
+        plan, stages = again.plan(wait=True, replace={VMID} if asked_again else set())
+        replaced.runtime.slow = 0.0
+        require_possible(plan, {Allow.REPLACE})
+        result = again.run(stages)
+        killed.result(60)
+    assert result.exit_code is ExitCode.OK, [str(one.error) for one in result.failed]
+    require_whole(replaced, before=before)

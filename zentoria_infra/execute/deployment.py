@@ -131,7 +131,7 @@ class Deployment:
         """
         wanted = self._selected(only)
         if wait:
-            world.wait_for_tasks(self._proxmox.observe, wanted)
+            world.wait_for_tasks(self._proxmox.observe, wanted, self._proxmox.who)
         seen = self.observe(only, replace=replace)
         made = plan = make_plan(wanted, seen, replace=frozenset(replace))
         if self._firewall is not None:
@@ -188,7 +188,7 @@ class Deployment:
         """
         stages: list[AnyStage] = []
         left: list[int] = []
-        world.wait_for_tasks(self._proxmox.observe, self._selected(only))
+        world.wait_for_tasks(self._proxmox.observe, self._selected(only), self._proxmox.who)
         seen = self._seen(only)
         for one in reversed(self._selected(only)):
             observed = seen.containers.get(one.vmid)

@@ -112,7 +112,9 @@ def _spare(observer: Observer, vmids: Sequence[int], taken: Collection[int]) -> 
     return dict(zip(vmids, numbers, strict=False))
 
 
-def wait_for_tasks(observer: Observer, desired: Sequence[DesiredContainer], seconds: float = 900) -> None:
+def wait_for_tasks(
+    observer: Observer, desired: Sequence[DesiredContainer], who: str = "", seconds: float = 900
+) -> None:
     """Wait until no task that a killed run left on the node is at work on a container of ours.
 
     A container joins its pool when its create task ends. Until then a token with rights on the pool does not see it,
@@ -121,6 +123,8 @@ def wait_for_tasks(observer: Observer, desired: Sequence[DesiredContainer], seco
     Args:
         observer: reads the node.
         desired: the containers of the inventory.
+        who: we, as Proxmox calls us: all that we create is waited for. A parking container may be among it, whose
+            VMID nobody knows.
         seconds: how long; a create from a large template takes minutes.
 
     Raises:
@@ -136,7 +140,8 @@ def wait_for_tasks(observer: Observer, desired: Sequence[DesiredContainer], seco
             for node in nodes
             for task in observer.running_tasks(node=node)
             if task.kind in TASKS
-            for vmid in vmids_of(task.subject) & vmids
+            for vmid in vmids_of(task.subject)
+            if vmid in vmids or (task.kind == "vzcreate" and _user(task.user) == _user(who))
         }
         if not busy:
             return
@@ -147,6 +152,11 @@ def wait_for_tasks(observer: Observer, desired: Sequence[DesiredContainer], seco
                 todo="look at the node's task list; when they have ended, run again",
             )
         time.sleep(0.5)
+
+
+def _user(who: str) -> str:
+    """A user without the name of its token: lists of tasks tell the two apart."""
+    return who.partition("!")[0]
 
 
 def _each(work: Callable[[_Item], _Found], items: Sequence[_Item], at_once: int) -> list[_Found]:
