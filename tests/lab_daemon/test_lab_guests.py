@@ -178,6 +178,7 @@ def _forward(lab: LabCommand, port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.settimeout(20)
         assert connection.recv(1) == b"", "nobody listens there now: closed, and not left hanging"
+    until(lambda: lab.pct("pct exec 408 -- test -S /run/dbus/system_bus_socket").returncode == 0)
     inside(lab, 408, "systemd-run", "--unit=www", "python3", "-m", "http.server", "80", "-d", "/srv/www")
     until(answers)
 
