@@ -12,12 +12,17 @@ PYTHON ?= $(shell command -v /usr/bin/python3 || command -v python3)
 export UV_NATIVE_TLS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Tests wait more than they compute, so workers may be more than processors. Fewer than four make the slow part longer:
+# it has two stacks of containers, other containers, and the rest.
+WORKERS ?= 4
+PYTEST := $(PY) -m pytest --numprocesses $(WORKERS) --durations 20
+
 SERVICES := $(patsubst %/pyproject.toml,%,$(wildcard services/*/pyproject.toml))
 # What real LXC guests need on this machine; without root they are only named.
 DEBIAN_PACKAGES := lxc lxcfs mmdebstrap uidmap zstd openssh-server openssh-client iproute2 e2fsprogs kmod gpgv \
 	util-linux mount procps hostname iptables ipset conntrack nftables
 
-.PHONY: help setup up down test test-fast lint lock bench clean
+.PHONY: help setup up down test test-fast test-slow lint lock bench clean
 
 help: setup ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -51,11 +56,15 @@ up: setup ## Start the lab and bring the whole stack up in it
 down: setup ## Stop the lab; its containers and data stay
 	.venv/bin/zentoria lab down
 
-test: lint test-fast ## All checks and all tests, fast ones first
-	$(PY) -m pytest -m "lxc or slow"
+test: lint test-fast test-slow ## All checks and all tests, fast ones first
 
 test-fast: setup ## The tests that need neither LXC nor patience
-	$(PY) -m pytest -m "not lxc and not slow"
+	$(PYTEST) -m "not lxc and not slow" --dist worksteal
+
+# Tests that share a lab are a group, which one worker runs in order (see tests/conftest.py). A line for each test: one
+# that hangs can be named.
+test-slow: setup ## The others: real containers, faults, fuzz
+	$(PYTEST) -m "lxc or slow" --dist loadgroup --verbose
 
 lint: setup ## Format, style, types, layers, fresh locks
 	$(PY) -m ruff format --check .

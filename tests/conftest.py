@@ -1,9 +1,60 @@
-"""How property tests run: never against the clock of a busy machine, and in CI always with the same examples."""
+"""How property tests run, which tests belong together, and what the end of a run shows."""
 
 import os
+from typing import Any
 
 import hypothesis
+import pytest
 
+# Never against the clock of a busy machine, and in CI always with the same examples.
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "explore")
+
+TOGETHER = {
+    "tests/e2e/test_stack_up.py": "stack 1",
+    "tests/e2e/": "stack 2",
+    "tests/lab_lxc/": "containers",
+    "tests/lab_daemon/": "containers",
+    "tests/lab_firewall/": "containers",
+    "tests/guest/": "containers",
+    "tests/faults/test_whole_runs.py": "whole runs",
+}
+"""Slow tests that share what is costly to make: one worker runs them in order. The first prefix that fits counts.
+
+The two stacks take about as long as each other, and each has a lab of its own.
+"""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give out groups of tests with ``--dist loadgroup``, and what is in no group test by test.
+
+    pytest-xdist's own groups are marks which it writes into node ids in a way that pytest has not had since 9.2: all
+    marks would be passed over without a word.
+    """
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((group for prefix, group in TOGETHER.items() if nodeid.startswith(prefix)), nodeid)
+
+    return Groups(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the table of faults. Its cells come with the reports of its tests, wherever these ran.
+
+    It is here and not in tests/faults: a process that only hands tests to workers collects none, and so reads no
+    conftest.py but this one.
+    """
+    reports = [one for several in terminalreporter.stats.values() for one in several]
+    told = [pair for one in reports if getattr(one, "when", "") == "call" for pair in one.user_properties]
+    if cells := [value for key, value in told if key == "fault"]:
+        from faults_table import Table
+
+        terminalreporter.section("every endpoint and every fault")
+        for line in Table(cells).lines():
+            terminalreporter.write_line(line)

@@ -1,5 +1,9 @@
-"""One lab with the whole stack for all tests here: the cold `up` is paid once."""
+"""One lab with the whole stack for all tests here: the cold `up` is paid once, or by each worker that has such tests.
 
+Under ``make test`` two do, at the same time (tests/conftest.py), each on a lab of its own.
+"""
+
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +16,7 @@ def lab() -> Iterator[Stack]:
     """A running lab, removed at the end."""
     if missing := no_lxc():
         pytest.skip(missing)
-    stack = Stack("t-e2e")
+    stack = Stack(f"t-e2e{os.environ.get('PYTEST_XDIST_WORKER', '').removeprefix('gw')}")
     stack.reset()
     stack.start()
     yield stack

@@ -1,33 +1,20 @@
-"""Two servers behind a proxy that spoils calls, and the table at the end of the run."""
+"""Two servers behind a proxy that spoils calls, and the cells of the table at the end of the run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from faults_table import Table
+from faults_table import Cells
 from faults_worlds import FakePveBackend, LabBackend, World
 
 from tests.proxmox.proxmox_pki import Pki, make_pki
 
-_TABLE = pytest.StashKey[Table]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_TABLE] = Table()
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if lines := list(config.stash[_TABLE].lines()):
-        terminalreporter.section("every endpoint and every fault")
-        for line in lines:
-            terminalreporter.write_line(line)
-
 
 @pytest.fixture
-def faults_table(request: pytest.FixtureRequest) -> Table:
-    return request.config.stash[_TABLE]
+def fault_cells(request: pytest.FixtureRequest) -> Cells:
+    """What the test saw; it goes with the test's report to tests/conftest.py."""
+    return Cells(request.node.user_properties)
 
 
 @pytest.fixture(scope="session")

@@ -3,34 +3,50 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from faults_kinds import FAULTS, LEGEND, Fault
 
 _SHORT = {"again": "ok", "error": "err", "n-a": "-", "FAILS": "FAIL"}
-
+_SERVERS = ("lab", "fakepve")
 
 _FEW = 3
 """Reads that are alike are one row, when they are more."""
 
 
-class Table:
-    """Cells by endpoint, fault and server."""
+class Cells:
+    """Cells of the table that one test found out.
 
-    def __init__(self) -> None:
+    Args:
+        properties: the test's ``user_properties``. pytest hands them on with the test's report, from a worker process
+            as well, if they are plain values.
+    """
+
+    def __init__(self, properties: list[tuple[str, object]]) -> None:
+        self._properties = properties
+
+    def add(self, row: tuple[int, str], fault: Fault, server: str, seen: str, reason: str = "") -> None:
+        """One cell; a row has a place in the table and a title."""
+        self._properties.append(("fault", (*row, fault.title, server, seen, reason)))
+
+
+class Table:
+    """Cells by endpoint, fault and server.
+
+    Args:
+        cells: as :class:`Cells` made them, in any order.
+    """
+
+    def __init__(self, cells: Iterable[tuple[int, str, str, str, str, str]]) -> None:
         self._cells: dict[str, dict[str, dict[str, str]]] = {}
         self._reasons: set[str] = set()
-
-    def add(self, row: str, fault: Fault, server: str, seen: str, reason: str = "") -> None:
-        """One cell."""
-        self._cells.setdefault(row, {}).setdefault(fault.title, {})[server] = _SHORT[seen]
-        if reason:
-            self._reasons.add(reason)
+        for _, row, fault, server, seen, reason in sorted(cells, key=lambda cell: (cell[0], _SERVERS.index(cell[3]))):
+            self._cells.setdefault(row, {}).setdefault(fault, {})[server] = _SHORT[seen]
+            if reason:
+                self._reasons.add(reason)
 
     def lines(self) -> Iterator[str]:
         """The table; endpoints that differ in nothing but whose firewall it is are one row."""
-        if not self._cells:
-            return
         rows: dict[tuple[str, tuple[str, ...]], None] = {}
         alike: dict[tuple[str, ...], list[str]] = {}
         for title, cells in self._cells.items():

@@ -37,7 +37,7 @@ from faults_kinds import (
     How,
 )
 from faults_proxy import LOG
-from faults_table import Table
+from faults_table import Cells
 from faults_worlds import CANARY, World
 
 from zentoria_infra.errors import ApiError, AuthError, PermissionDeniedError, TaskError, ZentoriaError
@@ -109,7 +109,7 @@ def test_no_endpoint_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("exerciser", EXERCISERS, ids=lambda one: one.title)
-def test_every_fault(exerciser: Exerciser, world: World, faults_table: Table) -> None:
+def test_every_fault(exerciser: Exerciser, world: World, fault_cells: Cells) -> None:
     call = require(*exerciser.key)
     if not exerciser.needs(world):
         pytest.skip(f"{world.backend.name} does not have this endpoint")
@@ -121,10 +121,11 @@ def test_every_fault(exerciser: Exerciser, world: World, faults_table: Table) ->
     exerciser.check(clean)
     assert world.proxy.calls[exerciser.key], f"the operation does not call it, but {dict(world.proxy.calls)}"
     with_digest = exerciser.key in world.proxy.with_digest
-    tries = Tries(exerciser, world, type(value), faults_table)
+    row = (EXERCISERS.index(exerciser), exerciser.title)
+    tries = Tries(exerciser, world, type(value), fault_cells, row)
     for fault in FAULTS:
         if reason := why_not(call, fault, with_digest):
-            faults_table.add(exerciser.title, fault, world.backend.name, "n-a", reason)
+            fault_cells.add(row, fault, world.backend.name, "n-a", reason)
         elif fault not in REFUSED or exerciser.late:
             tries.all_of(fault)
     if not exerciser.late:
@@ -157,7 +158,8 @@ class Tries:
     exerciser: Exerciser
     world: World
     kind: type[object]
-    table: Table
+    cells: Cells
+    row: tuple[int, str]
     wrong: list[str] = dataclasses.field(default_factory=list)
 
     def all_of(self, *faults: Fault) -> None:
@@ -180,7 +182,7 @@ class Tries:
         finally:
             self.world.proxy.disarm()
         for one, how in zip(faults, seen, strict=True):
-            self.table.add(self.exerciser.title, one, self.world.backend.name, how)
+            self.cells.add(self.row, one, self.world.backend.name, how)
 
     def _one(self, fault: Fault, case: Case) -> str:
         """Spoil, look, and say how it ended."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from inventory_project import REPOSITORY, copy_project
 from spoilt_inventories import Edit, edits, spoilt
 
@@ -116,10 +116,12 @@ def _whole(item: Problem) -> bool:
     return any(words in item.message for words in ("the file is", "character #x", "there is no such file", "not YAML"))
 
 
-def _fuzz(root: Path, examples: int) -> Counter[str]:
+def _fuzz(root: Path, examples: int, number: int = 0) -> Counter[str]:
+    """Other examples for another number; always the same for the same."""
     counts: Counter[str] = Counter()
 
-    @settings(max_examples=examples, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @seed(number)
+    @settings(max_examples=examples, database=None, suppress_health_check=list(HealthCheck))
     @given(edits)
     def run(changes: list[Edit]) -> None:
         counts[outcome(root, changes)] += 1
@@ -134,11 +136,13 @@ def test_spoilt_inventories_end_in_words_and_change_nothing(project: Path) -> No
 
 
 @pytest.mark.slow
-def test_two_thousand_spoilt_inventories(project: Path) -> None:
-    counts = _fuzz(project, 2000)
+@pytest.mark.parametrize("quarter", range(1, 5))
+def test_two_thousand_spoilt_inventories(project: Path, quarter: int) -> None:
+    """In four parts, which can run beside each other."""
+    counts = _fuzz(project, 500, quarter)
     print(dict(counts))
-    assert sum(counts.values()) >= 2000
-    assert counts["invalid"] > 1000 and counts["planned"] > 50, counts
+    assert sum(counts.values()) >= 500
+    assert counts["invalid"] > 250 and counts["planned"] > 12, counts
 
 
 def test_the_watch_sees_what_it_is_for(tmp_path: Path) -> None:
