@@ -131,7 +131,9 @@ def test_what_somebody_changed_is_drift_and_what_the_inventory_changed_is_not(wo
 
 def test_changes_name_lines_rights_and_disturbances(world: World) -> None:
     world.up()
+    world.node.root("POST", "/nodes/pve/lxc/410/status/stop")  # so that it is in force, and does not wait for a restart
     world.node.root("PUT", "/nodes/pve/lxc/410/config", memory=300, nameserver="192.0.2.1")
+    world.node.root("POST", "/nodes/pve/lxc/410/status/start")
     rule = next(
         one for one in world.node.root("GET", "/nodes/pve/lxc/404/firewall/rules") if "zt/row-7/" in one["comment"]
     )
