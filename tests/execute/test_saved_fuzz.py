@@ -151,7 +151,7 @@ def test_300_edited_or_damaged_state_files(data: Any) -> None:
     file = data.draw(edited(state()) | damaged(state()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(offline, "proven_firewall", lambda _: firewall())
-        patch.setattr(offline, "recipes", lambda *_: {404: "r"})
+        patch.setattr("zentoria_infra.execute.recipe.recipes", lambda *_: {404: "r"})
         try:
             offline.plan_offline(inventory(), read_state(file, "s.json"), "s.json")
         except (InvalidFileError, RefusedError) as error:

@@ -774,9 +774,9 @@ def test_a_thousand_containers_and_ten_thousand_flows(objects: str) -> None:
     flows = [one for one in flows if one.source != one.destination]
     flows += [flow("c0", "all", exposes=("metrics",)), flow("all", "c1", 80)]
     whole = inventory(containers, flows, firewall={"objects": objects})
-    begin = time.monotonic()
+    begin = time.process_time()  # not the clock of a busy machine
     compiled = compile_firewall(whole)
-    assert time.monotonic() - begin < 10
+    assert time.process_time() - begin < 10
     assert len(compiled.intents) > 11_000
 
 
