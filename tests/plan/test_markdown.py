@@ -91,6 +91,14 @@ def test_totals_then_disruptions_then_drift_then_folded_containers() -> None:
     assert "`512` → `1024`" in text and "`inventory/db.yaml:9:11`" in text
 
 
+def test_a_change_is_read_as_what_it_is_about_and_then_its_values() -> None:
+    text = markdown(
+        plan(change(before="777"), change(1, action=Kind.CREATE, what="net1", before="", after="name=eth1"))
+    )
+    assert "- **update** `memory`: `777` → `1024` · " in text
+    assert "- **create** `net1`: `name=eth1` " in text
+
+
 def test_what_is_unknown_says_why() -> None:
     text = markdown(plan(unknown=(Unknown(vmid=404, container="db", what="inside", why="ssh is away"),), changes=True))
     assert "### Unknown\n\n- 404 db, inside: ssh is away" in text

@@ -276,6 +276,7 @@ def _line(change: Change, *, name: bool = False) -> str:
     head = f"{_name(change.vmid, change.container)}: " if name else ""
     words = [f"- {head}**{change.action}** {code(change.what)}"]
     if {change.before, change.after} - {"", change.what}:
+        words[0] += ":"
         if change.action is Kind.CREATE and not change.before:
             words.append(code(change.after))
         else:
