@@ -20,7 +20,7 @@ NO_PYTHON = "zentoria: there is no python3 here"
 """What the shell says, with exit code 97, when the guest's template has no Python."""
 
 _LOADER = "import sys,zlib;s=sys.stdin.buffer;exec(zlib.decompress(s.read(int(s.readline()))))"
-_SHELL = f"command -v python3 >/dev/null 2>&1 || {{ echo '{NO_PYTHON}'; exit 97; }}; exec python3 -I -c \"$1\""
+_SHELL = f"command -v python3 >/dev/null 2>&1 || {{ echo '{NO_PYTHON}'; exit 97; }}; exec python3 -IS -c \"$1\""
 _BOOT = """
 import sys, types
 package = types.ModuleType({package!r})

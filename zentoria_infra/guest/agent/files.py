@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import grp
 import hashlib
@@ -83,6 +82,8 @@ def _diff(path: str, resource: Resource) -> str:
     if seen and not seen[1].st_mode & stat.S_IROTH:
         return ""
     after = resource["text"].splitlines()
+    import difflib  # only where something differs: a look starts sooner
+
     lines = list(difflib.unified_diff(before, after, path, path, lineterm="", n=2))
     if len(lines) > DIFF_LINES:
         lines = [*lines[:DIFF_LINES], f"... {len(lines) - DIFF_LINES} more lines"]

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
@@ -249,4 +248,6 @@ def main() -> None:
             raise  # nobody listens any more
         tell({"error": f"{error.filename or common.STATE}: {error.strerror or error}"})
     except Exception:  # a bug of the agent: told to the other side in full, which shows it as one
+        import traceback
+
         tell({"error": "the agent broke", "command": "", "output": traceback.format_exc()[-masking.TAIL :]})

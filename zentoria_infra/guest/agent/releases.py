@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import shutil
 import time
 from typing import TYPE_CHECKING
 
@@ -84,6 +83,8 @@ def _passed(resource: Resource) -> dict[str, str]:
 
 
 def _build(resource: Resource, run: Run) -> None:
+    import shutil  # only where something is built: a look starts sooner
+
     folder = _folder(resource)
     if os.path.lexists(folder):
         shutil.rmtree(folder)  # of a run that was killed: it never got its marker
@@ -197,6 +198,8 @@ def _gate(resource: Resource) -> None:
 def _prune(resource: Resource, run: Run, before: str) -> None:
     """Keep the newest releases and the one before; wheels that no release to come needs go."""
     folder = os.path.join(resource["root"], "releases")
+    import shutil  # as above
+
     stay = {resource["version"], before}
     others = [name for name in os.listdir(folder) if name not in stay]
     others.sort(key=lambda name: os.stat(os.path.join(folder, name)).st_mtime, reverse=True)
