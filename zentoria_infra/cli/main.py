@@ -56,7 +56,7 @@ class _Commands(LazyGroup):
         LazyCommand(
             "rollback",
             "rollback_cmd:rollback",
-            "Switch a container's service back to a release that was there before, behind its health gate.",
+            "Go back to a release that was there before, behind its health gate; or to a snapshot.",
         ),
         LazyCommand(
             "exec",

@@ -51,7 +51,7 @@ def rollback(
     as_json: JsonOption = False,
     wait: WaitOption = 0,
 ) -> None:
-    """Switch a container's service back to a release that was there before, behind its health gate.
+    """Go back to a release that was there before, behind its health gate; or to a snapshot.
 
     Releases are kept in the container, so nothing is built or fetched for it. The next plan says that the service was
     rolled back, and `up` brings the inventory's release again. With --snapshot, the whole container goes back.

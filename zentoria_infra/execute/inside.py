@@ -157,7 +157,8 @@ class GuestsInside:
             raise RefusedError(
                 f"roll back {name}",
                 got="none of its services is deployed in releases: what it runs comes from Debian packages",
-                todo="undo the change in the inventory (`git revert`), then `zentoria redeploy`",
+                todo=f"undo the change in the inventory (`git revert`), then `zentoria redeploy {name}`; or, if "
+                f"`zentoria rollback {name} --list` shows a snapshot, `zentoria rollback {name} --snapshot`",
             )
         return GuestState(vmid=vmid, hostname=state.hostname, resources=found)
 
