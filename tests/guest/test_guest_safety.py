@@ -141,6 +141,7 @@ def test_health_asks_the_whole_url_and_says_what_it_got(guest: Guest) -> None:
 
 def test_the_ban_on_starting_services_ends_with_the_next_run(guest: Guest) -> None:
     guest.fake("apt-get", "exit 1")
+    guest.fake("dpkg-query", "exit 0")
     policy = guest.root / "policy-rc.d"
     pipe = guest.pipe()
     guest.fake("dpkg", "exec sleep 20")  # while it sleeps, the ban is there
@@ -151,9 +152,11 @@ def test_the_ban_on_starting_services_ends_with_the_next_run(guest: Guest) -> No
             time.sleep(0.01)
         pipe.process.send_signal(signal.SIGKILL)
 
-    with pytest.raises(GuestError):
-        protocol.converge(pipe, state(Packages(id="p", names=("a",))), guest, "apply", heard)
-    pipe.end()
+    try:
+        with pytest.raises(GuestError):
+            protocol.converge(pipe, state(Packages(id="p", names=("a",))), guest, "apply", heard)
+    finally:
+        pipe.end()
     assert policy.exists()
     guest.run(mode="check")
     assert policy.exists(), "a check changes nothing"
