@@ -1,10 +1,13 @@
 """How property tests run, which tests belong together, and what the end of a run shows."""
 
+import gc
 import os
 from typing import Any
 
 import hypothesis
 import pytest
+
+from zentoria_infra.lab.api import access
 
 # Never against the clock of a busy machine, and in CI always with the same examples.
 hypothesis.settings.register_profile("explore", deadline=None)
@@ -42,6 +45,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return next((group for prefix, group in TOGETHER.items() if nodeid.startswith(prefix)), nodeid)
 
     return Groups(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Make what hundreds of tests do each cheaper.
+
+    What is loaded now stays until the end, so no collection of garbage need go through it. And a lab's password that a
+    test made up needs no hash that is costly to guess.
+    """
+    gc.collect()
+    gc.freeze()
+    access._SCRYPT = (1 << 4, 8, 1)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
