@@ -10,8 +10,6 @@ import typer
 
 from zentoria_infra.cli import output, progress
 from zentoria_infra.cli.context import node_title
-from zentoria_infra.cli.options import AllowOption as AllowOption
-from zentoria_infra.cli.options import NamesArgument as NamesArgument
 from zentoria_infra.cli.site_run import site_run
 from zentoria_infra.cli.snapshotting import after, protected, told, went_back
 from zentoria_infra.errors import ExitCode

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from zentoria_infra.cli.applying import AllowOption, NamesArgument, apply
+from zentoria_infra.cli.applying import apply
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, YesOption, inventory_of
+from zentoria_infra.cli.options import AllowOption, NamesArgument
 from zentoria_infra.cli.site_run import WaitOption
 from zentoria_infra.plan.limits import Allow
 from zentoria_infra.plan.selection import Selection, vmids_of

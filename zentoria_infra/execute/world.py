@@ -10,7 +10,7 @@ from typing import TypeVar
 from zentoria_infra.errors import TaskError, ZentoriaError
 from zentoria_infra.execute.reading import readers
 from zentoria_infra.plan import ownership, parking
-from zentoria_infra.plan.change import Effect, Via
+from zentoria_infra.plan.change import AttributeChange, Effect, Via
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import attribute_changes
 from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
@@ -78,10 +78,13 @@ def observe(
     taken = frozenset(vmid for vmid, is_free in free.items() if not is_free)
     making = [one for one in missing if one.vmid not in taken]
     parked = _parked(observer, desired, guests)
-    replaced = [one for one in there if one.vmid in replace or _to_replace(one, containers[one.vmid])]
+    differing = {one.vmid: _differing(one, containers[one.vmid]) for one in there}
+    to_replace = {vmid for vmid, found in differing.items() if any(one.effect is Effect.REPLACE for one in found)}
+    to_move = {vmid for vmid, found in differing.items() if any(one.via is Via.MOVE for one in found)}
+    replaced = [one for one in there if one.vmid in replace or one.vmid in to_replace]
     spare = _spare(observer, [one.vmid for one in replaced if one.vmid not in parked], {*vmids, *reserved})
     problems = tuple(_problems(observer, [*making, *replaced]))
-    held = [one for one in there if one in replaced or _to_move(one, containers[one.vmid])]
+    held = [one for one in there if one in replaced or one.vmid in to_move]
     listed = _each(lambda one: observer.snapshots(one.vmid, containers[one.vmid].node), held, READS)
     snapshots = dict(zip((one.vmid for one in held), listed, strict=True))
     return World(containers, taken, checks, problems, no_inside, parked=parked, spare=spare, snapshots=snapshots)
@@ -188,14 +191,8 @@ def is_ours(desired: DesiredContainer, observed: ObservedContainer) -> bool:
     return observed.kind == "lxc" and ownership.owner(text, desired.site_id, desired.vmid) is ownership.Owner.OURS
 
 
-def _to_replace(desired: DesiredContainer, observed: ObservedContainer) -> bool:
-    changes = attribute_changes(desired, observed) if observed.kind == "lxc" else ()
-    return any(change.effect is Effect.REPLACE for change in changes)
-
-
-def _to_move(desired: DesiredContainer, observed: ObservedContainer) -> bool:
-    changes = attribute_changes(desired, observed) if observed.kind == "lxc" else ()
-    return any(change.via is Via.MOVE for change in changes)
+def _differing(desired: DesiredContainer, observed: ObservedContainer) -> tuple[AttributeChange, ...]:
+    return tuple(attribute_changes(desired, observed)) if observed.kind == "lxc" else ()
 
 
 def _problems(observer: Observer, making: Sequence[DesiredContainer]) -> Iterable[str]:
