@@ -25,11 +25,11 @@ from zentoria_infra.firewall.gateway import gateway
 from zentoria_infra.firewall.intent import Compiled
 from zentoria_infra.firewall.parties import parties_of
 from zentoria_infra.firewall.render import Form, pve_files, render, rule_line
-from zentoria_infra.guest.roles.rendering import Templates
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.lab import netns
 from zentoria_infra.lab.api.firewall import conf, rules
+from zentoria_infra.roles.kit.rendering import Templates
 
 TEMPLATES = Templates(REPOSITORY)
 

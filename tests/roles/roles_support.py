@@ -11,14 +11,14 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from zentoria_infra.guest.roles.compile import compile_guest
-from zentoria_infra.guest.roles.fragment import Context
-from zentoria_infra.guest.roles.materials import ServerCertificate
-from zentoria_infra.guest.roles.rendering import Templates
 from zentoria_infra.guest.secrets import Generator
 from zentoria_infra.guest.state import File, GuestState, Unit, Wheel
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.roles.compile import compile_guest
+from zentoria_infra.roles.kit.fragment import Context
+from zentoria_infra.roles.kit.materials import ServerCertificate
+from zentoria_infra.roles.kit.rendering import Templates
 
 ROOT = Path(__file__).resolve().parents[2]
 CANARY = "Canary-"

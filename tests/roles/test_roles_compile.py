@@ -6,10 +6,10 @@ import pytest
 from roles_support import CANARY, FixedMaterials, context, files, inventory, state, text, units
 
 from zentoria_infra.errors import InventoryError
-from zentoria_infra.guest.roles.compile import ROLES, compile_guest, unbuilt
-from zentoria_infra.guest.roles.fragment import Fragment, directory, file
-from zentoria_infra.guest.roles.rendering import Templates
 from zentoria_infra.guest.state import File, GuestState, Health, Packages, Release, Step, Unit, User, Volume
+from zentoria_infra.roles.compile import ROLES, compile_guest, unbuilt
+from zentoria_infra.roles.kit.fragment import Fragment, directory, file
+from zentoria_infra.roles.kit.rendering import Templates
 
 NAMES = [container.name for container in inventory().containers]
 OWN_ROLES = {"backend", "db", "proxy", "redis"}
@@ -151,7 +151,7 @@ def test_a_template_with_an_unknown_name_or_a_second_line_in_a_value_is_an_error
 
 
 def test_merging_keeps_one_of_equal_folders() -> None:
-    from zentoria_infra.guest.roles.compile import merge
+    from zentoria_infra.roles.compile import merge
 
     both = [Fragment(main=(directory("/etc/zentoria"), file("/a", "")))] * 1 + [
         Fragment(main=(directory("/etc/zentoria"), file("/b", "")))

@@ -15,10 +15,10 @@ from roles_support import FixedMaterials, context, files, inventory, settings, s
 
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest import secrets
-from zentoria_infra.guest.roles import databases, postgres_sql
-from zentoria_infra.guest.roles.rendering import Templates
 from zentoria_infra.guest.state import GuestState, Packages, Step
 from zentoria_infra.inventory.flows import expand_needs
+from zentoria_infra.roles import databases, postgres_sql
+from zentoria_infra.roles.kit.rendering import Templates
 
 HBA = "/etc/postgresql/17/main/pg_hba.conf"
 CONF = "/etc/postgresql/17/main/conf.d/zentoria.conf"

@@ -17,9 +17,9 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 from roles_support import CANARY, FixedMaterials, inventory, settings, state, text, units
 
-from zentoria_infra.guest.roles.redis import ADMIN, EXPORTER, users
 from zentoria_infra.guest.state import GuestState
 from zentoria_infra.inventory.flows import expand_needs
+from zentoria_infra.roles.redis import ADMIN, EXPORTER, users
 
 ACL = "/etc/redis/users.acl"
 LINE = re.compile(

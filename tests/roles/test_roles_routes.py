@@ -8,9 +8,9 @@ import pytest
 from roles_support import FixedMaterials, context, files, inventory, state, text, units
 
 from zentoria_infra.errors import InventoryError
-from zentoria_infra.guest.roles.nginx import server_names
-from zentoria_infra.guest.roles.routes import ROUTES, routes, upstreams
 from zentoria_infra.guest.state import Packages, Step
+from zentoria_infra.roles.nginx import server_names
+from zentoria_infra.roles.routes import ROUTES, routes, upstreams
 
 SITE = "/etc/nginx/zentoria/site.conf"
 TLS = "/etc/zentoria/tls"

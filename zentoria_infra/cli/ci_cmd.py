@@ -22,10 +22,10 @@ from zentoria_infra.execute.render_tree import WORKFLOWS, render_tree
 from zentoria_infra.firewall.compile import compile_firewall
 from zentoria_infra.firewall.parties import parties_of
 from zentoria_infra.firewall.prove import prove
-from zentoria_infra.guest.roles.rendering import FOLDER
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.document import PlanDocument, document
 from zentoria_infra.plan.markdown import LIMIT, code, fenced, markdown
+from zentoria_infra.roles.kit.rendering import FOLDER
 
 MARK = "<!-- zentoria-ci -->"
 """First line of the report: a workflow finds its own comment by it, and puts the new one in its place."""

@@ -17,7 +17,7 @@ from zentoria_infra.execute.render_tree import FIREWALL, Tree, render_tree
 from zentoria_infra.firewall.compile import compile_firewall
 from zentoria_infra.firewall.parties import parties_of
 from zentoria_infra.firewall.render import render
-from zentoria_infra.guest.roles.rendering import Templates
+from zentoria_infra.roles.kit.rendering import Templates
 
 render_app = typer.Typer(name="render", help="What would be written elsewhere, as files: check it, or print it.")
 

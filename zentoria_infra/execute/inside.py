@@ -14,11 +14,11 @@ from zentoria_infra.errors import AuthError, GuestError, RefusedError, Unreachab
 from zentoria_infra.execute.artifacts.cache import BlobCache
 from zentoria_infra.execute.materials import Materials
 from zentoria_infra.guest import bundle, protocol
-from zentoria_infra.guest.roles.compile import compile_with_places
 from zentoria_infra.guest.secrets import new_password
 from zentoria_infra.guest.state import GuestReport, GuestState, Release, Rollback
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.proxmox.client import Proxmox
+from zentoria_infra.roles.compile import compile_with_places
 
 NO_SSH = "there is no SSH to the node (`proxmox.ssh.host_key` is not set), so nothing can be run in its containers"
 _BACK = "rollback "

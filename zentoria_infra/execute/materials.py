@@ -12,8 +12,8 @@ from zentoria_infra.execute.artifacts.wheels import BuiltRelease, build_release
 from zentoria_infra.execute.secret_file import SecretFile
 from zentoria_infra.execute.site_ca import SiteCa
 from zentoria_infra.execute.supplied_certificate import read_supplied
-from zentoria_infra.guest.roles.materials import ServerCertificate
 from zentoria_infra.inventory.model import Inventory, Site
+from zentoria_infra.roles.kit.materials import ServerCertificate
 
 SERVICES = "services"
 
@@ -24,7 +24,7 @@ def ca_of(site: Site) -> SiteCa:
 
 
 class Materials:
-    """A :class:`~zentoria_infra.guest.roles.materials.Materials` for one site. Each thing is made once a run.
+    """A :class:`~zentoria_infra.roles.kit.materials.Materials` for one site. Each thing is made once a run.
 
     Args:
         inventory: the site, and the folder of the services.

@@ -16,11 +16,11 @@ from pydantic import SecretStr
 
 from zentoria_infra.execute.artifacts.wheels import tree_hash
 from zentoria_infra.execute.materials import SERVICES
-from zentoria_infra.guest.roles.compile import compile_guest
-from zentoria_infra.guest.roles.materials import ServerCertificate
 from zentoria_infra.guest.secrets import Generator
 from zentoria_infra.guest.state import Wheel
 from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.roles.compile import compile_guest
+from zentoria_infra.roles.kit.materials import ServerCertificate
 
 
 @dataclasses.dataclass(frozen=True)

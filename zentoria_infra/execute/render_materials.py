@@ -18,9 +18,9 @@ from pydantic import SecretStr
 
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.execute.artifacts.wheels import BuiltRelease
-from zentoria_infra.guest.roles.materials import ServerCertificate
 from zentoria_infra.guest.secrets import Generator, SecretStore
 from zentoria_infra.guest.state import Wheel
+from zentoria_infra.roles.kit.materials import ServerCertificate
 
 _SERVICES = "services"
 
@@ -34,7 +34,7 @@ class StandInSecrets:
 
 
 class StandInMaterials:
-    """A :class:`~zentoria_infra.guest.roles.materials.Materials` without a network and without a disk.
+    """A :class:`~zentoria_infra.roles.kit.materials.Materials` without a network and without a disk.
 
     Args:
         root: the project folder, for the names of the services in ``services``.

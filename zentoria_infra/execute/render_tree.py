@@ -13,10 +13,10 @@ from zentoria_infra.execute.render_materials import StandInMaterials
 from zentoria_infra.firewall.compile import compile_firewall
 from zentoria_infra.firewall.parties import parties_of
 from zentoria_infra.firewall.render import Form, render
-from zentoria_infra.guest.roles.compile import compile_guest
-from zentoria_infra.guest.roles.rendering import FOLDER, Templates
 from zentoria_infra.guest.state import File, GuestState, Step
 from zentoria_infra.inventory.model import DebSource, Inventory
+from zentoria_infra.roles.compile import compile_guest
+from zentoria_infra.roles.kit.rendering import FOLDER, Templates
 
 FIREWALL = "firewall"
 """In place of a guest's name, for files of the firewall."""

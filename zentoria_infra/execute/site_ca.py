@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from zentoria_infra.execute import private_file
 from zentoria_infra.execute.private_file import PrivateFileError
-from zentoria_infra.guest.roles.materials import ServerCertificate
+from zentoria_infra.roles.kit.materials import ServerCertificate
 
 CA_DAYS = 3650
 SERVER_DAYS = 397

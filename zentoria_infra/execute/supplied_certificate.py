@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from pydantic import SecretStr
 
 from zentoria_infra.errors import ZentoriaError
-from zentoria_infra.guest.roles.materials import ServerCertificate
+from zentoria_infra.roles.kit.materials import ServerCertificate
 
 
 class CertificateError(ZentoriaError):

@@ -1,6 +1,6 @@
 """What a guest shall be: plain values that the agent inside it checks and applies.
 
-A :class:`GuestState` is pure data. It is made on the workstation by ``guest/roles``, sent as JSON in one stream
+A :class:`GuestState` is pure data. It is made on the workstation by ``roles``, sent as JSON in one stream
 and read by ``guest/agent.py``, which has only the standard library. Resources are handled in the order of the
 list. A resource's ``id`` is unique in its state; it is what reports, plans and ``reads`` name.
 """

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from zentoria_infra.errors import InventoryError
-from zentoria_infra.guest.roles import databases, redis
-from zentoria_infra.guest.roles.fragment import Context, Fragment, directory, file, ids, secret_file
 from zentoria_infra.guest.state import Release, Resource, Unit, User
 from zentoria_infra.inventory.component_model import WorkspaceComponent
 from zentoria_infra.inventory.model import Service
+from zentoria_infra.roles import databases, redis
+from zentoria_infra.roles.kit.fragment import Context, Fragment, directory, file, ids, secret_file
 
 ROOT = "/opt/zentoria/backend"
 SETTINGS = "/etc/zentoria/backend"

@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Mapping
 
 from zentoria_infra.errors import InventoryError
-from zentoria_infra.guest.roles.backend import backend
-from zentoria_infra.guest.roles.base import base, node_exporter
-from zentoria_infra.guest.roles.fragment import Context, Fragment, Role
-from zentoria_infra.guest.roles.materials import Materials
-from zentoria_infra.guest.roles.nginx import nginx, nginx_exporter
-from zentoria_infra.guest.roles.pgbouncer import pgbouncer
-from zentoria_infra.guest.roles.postgresql import postgres_exporter, postgresql
-from zentoria_infra.guest.roles.redis import redis, redis_exporter
-from zentoria_infra.guest.roles.rendering import Templates
 from zentoria_infra.guest.state import GuestState, Packages, Resource, Volume
 from zentoria_infra.inventory.model import Container, Inventory
+from zentoria_infra.roles.backend import backend
+from zentoria_infra.roles.base import base, node_exporter
+from zentoria_infra.roles.kit.fragment import Context, Fragment, Role
+from zentoria_infra.roles.kit.materials import Materials
+from zentoria_infra.roles.kit.rendering import Templates
+from zentoria_infra.roles.nginx import nginx, nginx_exporter
+from zentoria_infra.roles.pgbouncer import pgbouncer
+from zentoria_infra.roles.postgresql import postgres_exporter, postgresql
+from zentoria_infra.roles.redis import redis, redis_exporter
 
 ROLES: Mapping[str, Role] = {
     "backend": backend,

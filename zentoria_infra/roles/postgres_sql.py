@@ -6,9 +6,9 @@ is in the process list. The SQL is in ``templates/postgresql``: ``<what>.check.s
 
 from __future__ import annotations
 
-from zentoria_infra.guest.roles.databases import READERS, Database
-from zentoria_infra.guest.roles.rendering import Templates
 from zentoria_infra.guest.state import Step
+from zentoria_infra.roles.databases import READERS, Database
+from zentoria_infra.roles.kit.rendering import Templates
 
 
 def psql(database: str = "postgres") -> tuple[str, ...]:

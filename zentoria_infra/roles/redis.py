@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from zentoria_infra.guest import secrets
-from zentoria_infra.guest.roles.base import exporter
-from zentoria_infra.guest.roles.fragment import Context, Fragment, drop_in, file, ids, secret_file
 from zentoria_infra.guest.state import Step, Unit
 from zentoria_infra.inventory.flows import expand_needs
 from zentoria_infra.inventory.model import Container, Inventory, Service
+from zentoria_infra.roles.base import exporter
+from zentoria_infra.roles.kit.fragment import Context, Fragment, drop_in, file, ids, secret_file
 
 UNIT = "redis-server.service"
 HOME = "/var/lib/redis"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest import secrets
-from zentoria_infra.guest.roles import databases, postgres_sql
-from zentoria_infra.guest.roles.base import exporter
-from zentoria_infra.guest.roles.fragment import Context, Fragment, directory, file, ids
 from zentoria_infra.guest.state import File, Health, Resource, Step, Unit
 from zentoria_infra.inventory.component_model import AptRepository
 from zentoria_infra.inventory.model import Service
+from zentoria_infra.roles import databases, postgres_sql
+from zentoria_infra.roles.base import exporter
+from zentoria_infra.roles.kit.fragment import Context, Fragment, directory, file, ids
 
 CLUSTER = "main"
 HOME = "/var/lib/postgresql"

@@ -9,11 +9,11 @@ from pydantic import SecretStr
 
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest import secrets
-from zentoria_infra.guest.roles.materials import Materials
-from zentoria_infra.guest.roles.rendering import Templates
 from zentoria_infra.guest.state import Absent, Directory, File, Health, Resource, User
 from zentoria_infra.inventory.component_model import AptComponent
 from zentoria_infra.inventory.model import Container, Inventory, Service
+from zentoria_infra.roles.kit.materials import Materials
+from zentoria_infra.roles.kit.rendering import Templates
 
 
 @dataclasses.dataclass(frozen=True)

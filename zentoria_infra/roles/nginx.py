@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 
 from zentoria_infra.errors import InventoryError
-from zentoria_infra.guest.roles.base import exporter, names_of
-from zentoria_infra.guest.roles.fragment import Context, Fragment, directory, drop_in, file, ids, secret_file
-from zentoria_infra.guest.roles.routes import CLOSED, SLASHES, routes, upstreams
 from zentoria_infra.guest.state import Resource, Step, Unit
 from zentoria_infra.inventory.model import Service
+from zentoria_infra.roles.base import exporter, names_of
+from zentoria_infra.roles.kit.fragment import Context, Fragment, directory, drop_in, file, ids, secret_file
+from zentoria_infra.roles.routes import CLOSED, SLASHES, routes, upstreams
 
 UNIT = "nginx.service"
 TLS = "/etc/zentoria/tls"

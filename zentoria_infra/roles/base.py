@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from zentoria_infra.guest.roles.fragment import Context, Fragment, absent, directory, drop_in, file, ids
 from zentoria_infra.guest.state import Resource, Symlink, Unit
 from zentoria_infra.inventory.model import Container, Inventory, Service
+from zentoria_infra.roles.kit.fragment import Context, Fragment, absent, directory, drop_in, file, ids
 
 APT_TIMERS = ("apt-daily.timer", "apt-daily-upgrade.timer")
 """Guests have no way to the internet, but for the time of a deployment: these would fail every day."""

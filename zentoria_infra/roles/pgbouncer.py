@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from zentoria_infra.guest import secrets
-from zentoria_infra.guest.roles import databases
-from zentoria_infra.guest.roles.fragment import Context, Fragment, drop_in, file, ids, secret_file
-from zentoria_infra.guest.roles.postgresql import POOL_SIZE
 from zentoria_infra.guest.state import Unit
 from zentoria_infra.inventory.model import Service
+from zentoria_infra.roles import databases
+from zentoria_infra.roles.kit.fragment import Context, Fragment, drop_in, file, ids, secret_file
+from zentoria_infra.roles.postgresql import POOL_SIZE
 
 UNIT = "pgbouncer.service"
 MAX_CLIENTS = 1000
