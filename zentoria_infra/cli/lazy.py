@@ -11,7 +11,7 @@ import typer
 import typer.core
 import typer.main
 
-from zentoria_infra.cli import entry
+from zentoria_infra.cli.interrupting import nothing_begun
 
 PACKAGE = "zentoria_infra.cli"
 
@@ -38,7 +38,7 @@ class LazyCommand(typer.core.TyperCommand):
     @cached_property
     def loaded(self) -> Any:
         """The real command; its module is loaded with the first use."""
-        with entry.nothing_begun():
+        with nothing_begun():
             target = pkgutil.resolve_name(f"{PACKAGE}.{self._target}")
             kind = pkgutil.resolve_name(f"{PACKAGE}.{self._kind}") if self._kind else typer.core.TyperCommand
         if isinstance(target, typer.Typer):

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 import zentoria_infra
-from zentoria_infra.cli import entry, output
+from zentoria_infra.cli import output
 from zentoria_infra.cli.context import RootOption, Shared, SiteOption
+from zentoria_infra.cli.interrupting import nothing_begun
 from zentoria_infra.cli.lazy import LazyCommand, LazyGroup
 from zentoria_infra.errors import ExitCode, ZentoriaError
 
@@ -107,7 +108,7 @@ class _Commands(LazyGroup):
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **options: Any) -> Any:
         """Read the command line; Typer loads more for it."""
-        with entry.nothing_begun():
+        with nothing_begun():
             return super().make_context(info_name, args, *more, **options)
 
     def invoke(self, ctx: Any) -> Any:

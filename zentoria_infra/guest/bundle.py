@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from importlib import resources
 
 MODULES = (
-    "failure", "paths", "masking", "common", "files", "unsynced", "packages", "units", "releases", "rollback", "main",
+    "failure", "paths", "masking", "common", "run", "files", "unsynced", "packages", "units", "releases", "rollback",
+    "main",
 )  # fmt: skip
 """The agent's modules, each after those that it imports."""
 

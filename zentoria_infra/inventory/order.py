@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zentoria_infra.inventory.model import Container
+    from zentoria_infra.inventory.container_model import Container
 
 
 def start_order(

@@ -16,7 +16,7 @@ from . import common, paths
 from .common import SAME, Failed, Outcome, Resource
 
 if TYPE_CHECKING:
-    from .main import Run
+    from .run import Run
 
 DIFF_LINES = 60
 

@@ -15,12 +15,10 @@ from typing import IO, Any
 
 from . import common, files, masking, packages, releases, rollback, units
 from .common import Failed, Outcome, Resource
+from .run import INCOMING, Run, Starts, Tell
 
 VERSION = 1
 LOCK_SECONDS = 20
-INCOMING = os.path.join(common.STATE, "incoming")
-
-Tell = Callable[["dict[str, Any]"], None]
 
 HANDLERS: dict[str, Callable[[Resource, Run], Outcome]] = {
     "packages": packages.packages,
@@ -36,104 +34,41 @@ HANDLERS: dict[str, Callable[[Resource, Run], Outcome]] = {
     "unit": units.unit,
     "health": units.health,
 }
-UNIT_FOLDERS = ("/etc/systemd/system/", "/usr/lib/systemd/system/", "/lib/systemd/system/")
 
 
-class Run:
-    """One run: what all handlers share."""
+def needed(run: Run) -> list[str]:
+    """Blobs that must be sent for this run."""
+    wanted: list[str] = []
+    if run.apply:
+        for one in run.resources:
+            if one["kind"] == "file" and one["blob"] and common.sha256_of(one["path"]) != one["blob"]:
+                wanted.append(one["blob"])
+            elif one["kind"] == "release":
+                wanted += releases.needed(one)
+    return sorted(one for one in set(wanted) if common.sha256_of(os.path.join(INCOMING, one)) != one)
 
-    def __init__(self, request: dict[str, Any], tell: Tell, hold: Sequence[int]) -> None:
-        self.apply = request["mode"] == "apply"
-        self.key = bytes.fromhex(request.get("key", ""))
-        self.resources: list[Resource] = request["state"]["resources"]
-        self.hold = hold
-        self._tell = tell
-        self.changed: set[str] = set()
-        self.restarted: list[str] = []
-        self.reloaded: list[str] = []
-        self.verbs: dict[str, str] = {}
-        self.masked: set[str] = set()
-        self.unit_files_changed = False
-        self._at = ""
-        self._mask = masking.Mask(self.resources)
-        names = [n.partition("=")[0] for one in self.resources if one["kind"] == "packages" for n in one["names"]]
-        self.installed = packages.installed(names)
-        self._unit_names = [one["name"] for one in self.resources if one["kind"] == "unit"]
-        self.starts = units.Starts(self.resources)
-        self.starts_before = self.starts.snapshot()
-        self._units: dict[str, dict[str, str]] | None = None
 
-    @property
-    def pending(self) -> bool:
-        """Whether something before would change."""
-        return bool(self.changed)
-
-    @property
-    def units(self) -> dict[str, dict[str, str]]:
-        """Properties of all units, asked once, when the first one is reached (packages bring units)."""
-        if self._units is None:
-            self._units = units.show(self._unit_names)
-            if any(one.get("NeedDaemonReload") == "yes" for one in self._units.values()):
-                self.unit_files_changed = True
-        return self._units
-
-    def progress(self, text: str) -> None:
-        """Say what the resource at hand is at."""
-        self._tell({"event": "progress", "id": self._at, "text": text})
-
-    def will_change(self, resource: Resource) -> None:
-        """Right before a resource changes."""
-        self.starts.forget(resource["id"])
-        if str(resource.get("path", "")).startswith(UNIT_FOLDERS):
-            self.unit_files_changed = True
-
-    def blob(self, sha256: str) -> bytes:
-        """Content that was sent."""
-        with open(self.blob_path(sha256), "rb") as stream:
-            return stream.read()
-
-    def blob_path(self, sha256: str, folder: str = INCOMING) -> str:
-        """Path of content that was sent, or was kept from a run before."""
-        for place in (INCOMING, folder):
-            path = os.path.join(place, sha256)
-            if os.path.isfile(path):
-                return path
-        raise Failed(f"the content {sha256[:12]} was not sent")
-
-    def needed(self) -> list[str]:
-        """Blobs that must be sent for this run."""
-        wanted: list[str] = []
-        if self.apply:
-            for one in self.resources:
-                if one["kind"] == "file" and one["blob"] and common.sha256_of(one["path"]) != one["blob"]:
-                    wanted.append(one["blob"])
-                elif one["kind"] == "release":
-                    wanted += releases.needed(one)
-        return sorted(one for one in set(wanted) if common.sha256_of(os.path.join(INCOMING, one)) != one)
-
-    def resource(self, one: Resource) -> dict[str, Any]:
-        """Handle one resource; its report."""
-        self._at = one["id"]
-        self._tell({"event": "start", "id": one["id"]})
-        report: dict[str, Any] = {"id": one["id"], "outcome": "unchanged"}
-        try:
-            outcome = HANDLERS[one["kind"]](one, self)
-        except Failed as error:
-            said = {"detail": self._mask(error.detail), "command": self._mask(error.command)}
-            report.update(outcome="failed", output=self._mask.tail(error.output), **said)
-        except OSError as error:
-            report.update(
-                outcome="failed", detail="{}: {}".format(error.filename or one["id"], error.strerror or error)
-            )
-        else:
-            if outcome.changed:
-                self.changed.add(one["id"])
-                done = "changed" if self.apply else "would-change"
-                report.update(outcome=done, detail=outcome.detail, diff=outcome.diff)
-                report.update(before=outcome.before, after=outcome.after)
-            elif outcome.detail:
-                report["detail"] = outcome.detail
-        return report
+def handle(run: Run, one: Resource) -> dict[str, Any]:
+    """Handle one resource; its report."""
+    run.at = one["id"]
+    run.tell({"event": "start", "id": one["id"]})
+    report: dict[str, Any] = {"id": one["id"], "outcome": "unchanged"}
+    try:
+        outcome = HANDLERS[one["kind"]](one, run)
+    except Failed as error:
+        said = {"detail": run.mask(error.detail), "command": run.mask(error.command)}
+        report.update(outcome="failed", output=run.mask.tail(error.output), **said)
+    except OSError as error:
+        report.update(outcome="failed", detail="{}: {}".format(error.filename or one["id"], error.strerror or error))
+    else:
+        if outcome.changed:
+            run.changed.add(one["id"])
+            done = "changed" if run.apply else "would-change"
+            report.update(outcome=done, detail=outcome.detail, diff=outcome.diff)
+            report.update(before=outcome.before, after=outcome.after)
+        elif outcome.detail:
+            report["detail"] = outcome.detail
+    return report
 
 
 def converge(request: dict[str, Any], tell: Tell, hold: Sequence[int] = ()) -> dict[str, Any]:
@@ -142,15 +77,17 @@ def converge(request: dict[str, Any], tell: Tell, hold: Sequence[int] = ()) -> d
     if request["mode"] == "apply":
         packages.allow_starts()
         units.wait_for_systemd()
-    run = Run(request, tell, hold)
-    receive(run.needed(), tell)
+    resources = request["state"]["resources"]
+    names = [name.partition("=")[0] for one in resources if one["kind"] == "packages" for name in one["names"]]
+    run = Run(request, tell, hold, packages.installed(names), Starts(resources), units.show)
+    receive(needed(run), tell)
     reports = []
     failed = ""
     for one in run.resources:
         if failed:
             reports.append({"id": one["id"], "outcome": "skipped"})
             continue
-        report = run.resource(one)
+        report = handle(run, one)
         reports.append(report)
         if report["outcome"] == "failed":
             failed = one["id"]
@@ -180,11 +117,11 @@ def _tell_readers(run: Run, reports: Sequence[dict[str, Any]]) -> None:
                 by_id[name].setdefault(verb + "s", []).append(one["name"])
 
 
-def receive(needed: Sequence[str], tell: Tell) -> None:
+def receive(wanted: Sequence[str], tell: Tell) -> None:
     """Ask for blobs and keep them: each comes as a line "<sha256> <size>" and its bytes."""
-    tell({"need": needed})
+    tell({"need": wanted})
     stream = sys.stdin.buffer
-    for sha256 in needed:
+    for sha256 in wanted:
         name, _, size = stream.readline().decode().strip().partition(" ")
         if name != sha256:
             raise Failed(f"expected the content {sha256[:12]}, and {name[:80]!r} came")

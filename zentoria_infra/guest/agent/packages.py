@@ -11,7 +11,7 @@ from . import common, unsynced
 from .common import SAME, Failed, Outcome, Resource
 
 if TYPE_CHECKING:
-    from .main import Run
+    from .run import Run
 
 POLICY = os.environ.get("ZENTORIA_AGENT_POLICY", "/usr/sbin/policy-rc.d")
 MARK = "# zentoria: no service starts while packages are installed\n"

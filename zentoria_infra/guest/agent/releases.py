@@ -11,7 +11,7 @@ from . import common, files, units
 from .common import SAME, Failed, Outcome, Resource
 
 if TYPE_CHECKING:
-    from .main import Run
+    from .run import Run
 
 COMPLETE = ".complete"
 PASSED = ".passed"

@@ -11,7 +11,7 @@ from . import releases
 from .common import Failed, Outcome, Resource
 
 if TYPE_CHECKING:
-    from .main import Run
+    from .run import Run
 
 
 def rollback(resource: Resource, run: Run) -> Outcome:

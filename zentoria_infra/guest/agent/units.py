@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import socket
 import time
@@ -14,9 +12,8 @@ from . import common
 from .common import SAME, Failed, Outcome, Resource
 
 if TYPE_CHECKING:
-    from .main import Run
+    from .run import Run
 
-KEPT = "units.json"
 PATIENCE = 5
 """Seconds that a look waits for a service to be healthy."""
 PROPERTIES = "Id,Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,Triggers,Type"
@@ -44,48 +41,6 @@ def wait_for_systemd(seconds: float = 60) -> None:
             raise Failed(f"systemd does not answer after {seconds:.0f} seconds")
         time.sleep(0.1)
     common.run(["systemctl", "is-system-running", "--wait"], timeout=seconds)
-
-
-class Starts:
-    """What each unit last started with, kept so that a killed run is made good by the next one."""
-
-    def __init__(self, resources: Sequence[Resource]) -> None:
-        self._kept: dict[str, str] = common.load_json(KEPT)
-        self._wanted: dict[str, str] = {}
-        self._readers: dict[str, list[str]] = {}
-        by_id = {one["id"]: one for one in resources}
-        for unit in resources:
-            if unit["kind"] != "unit" or not unit["reads"]:
-                continue
-            parts = [by_id[read] for read in unit["reads"]]
-            self._wanted[unit["name"]] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-            for read in unit["reads"]:
-                self._readers.setdefault(read, []).append(unit["name"])
-
-    def stale(self, name: str) -> bool:
-        """Whether a unit runs with something else than what it reads now."""
-        return name in self._wanted and self._kept.get(name) != self._wanted[name]
-
-    def forget(self, resource_id: str) -> None:
-        """Before a resource changes: the units that read it no longer run with what is there."""
-        names = [name for name in self._readers.get(resource_id, ()) if self._kept.pop(name, None)]
-        if names:
-            common.save_json(KEPT, self._kept)
-
-    def started(self, name: str) -> None:
-        """After a unit has (re)started."""
-        if name in self._wanted and self._kept.get(name) != self._wanted[name]:
-            self._kept[name] = self._wanted[name]
-            common.save_json(KEPT, self._kept)
-
-    def snapshot(self) -> dict[str, str]:
-        """What is kept now, for :meth:`restore`."""
-        return dict(self._kept)
-
-    def restore(self, kept: dict[str, str]) -> None:
-        """Put back what was kept: a release returned to the one before."""
-        self._kept = dict(kept)
-        common.save_json(KEPT, self._kept)
 
 
 def unit(resource: Resource, run: Run) -> Outcome:
