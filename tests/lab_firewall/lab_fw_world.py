@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from zentoria_infra.lab import netns
+from zentoria_infra.lab.firewall import kernel
 from zentoria_infra.lab.firewall.enforcer import Enforcer
 from zentoria_infra.lab.firewall.host import Facts
 from zentoria_infra.lab.firewall.reading import Reader
@@ -24,6 +25,17 @@ FACTS = Facts("10.99.0.0/24", OUTSIDE, (GATEWAY, 3128))
 WAIT = 0.25
 """Seconds after which a packet that has not come will not come: all is on this machine."""
 OPEN = "[OPTIONS]\nenable: 1\npolicy_in: ACCEPT\n"
+
+
+def why_not() -> str:
+    """Why packets cannot be filtered here; empty when they can."""
+    if os.geteuid() != 0:
+        return "filtering packets needs root"
+    try:
+        kernel.probe()
+    except kernel.NotPossible as impossible:
+        return str(impossible)
+    return ""
 
 
 class World:

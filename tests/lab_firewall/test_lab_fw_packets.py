@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import subprocess
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lab_fw_world import FACTS, GATEWAY, World, filtered, ip
+from lab_fw_world import FACTS, GATEWAY, World, filtered, ip, why_not
 
 from zentoria_infra.lab import netns
 from zentoria_infra.lab.api.firewall import macros
@@ -22,15 +21,7 @@ from zentoria_infra.lab.firewall.reading import Reader
 from zentoria_infra.lab.lxc import requirements
 from zentoria_infra.lab.lxc.network import OUTSIDE
 
-if os.geteuid() != 0:
-    WHY_NOT = "filtering packets needs root"
-else:
-    try:
-        kernel.probe()
-        WHY_NOT = ""
-    except kernel.NotPossible as impossible:
-        WHY_NOT = str(impossible)
-
+WHY_NOT = why_not()
 pytestmark = [
     pytest.mark.root,
     pytest.mark.lxc,

@@ -14,6 +14,7 @@ from typing import Any
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab import netns
 from zentoria_infra.lab.lxc import config as pve
+from zentoria_infra.lab.lxc import outside
 from zentoria_infra.lab.lxc.commands import run
 from zentoria_infra.lab.runtime import Interface, RuntimeFailure
 
@@ -29,6 +30,8 @@ _SYSCTLS = {
     "ip_forward": "1",
     # only vmbr40 answers for the gateway: a guest's own bridge would too, and what is sent there misses its rules
     "conf/all/arp_ignore": "1",
+    # pve-firewall ships this: an answer may come in another way than the packet went out
+    "conf/all/rp_filter": "2",
 }
 
 
@@ -70,8 +73,9 @@ class Network:
 
     def down(self) -> None:
         """Remove the namespace with all in it; a missing one is no error."""
-        if netns.path(self._name).exists():
-            run(["ip", "netns", "delete", self._name])
+        for name in (outside.name_of(self._name), self._name):
+            if netns.path(name).exists():
+                run(["ip", "netns", "delete", name])
 
     def has(self, device: str) -> bool:
         """Whether a device (a bridge, a guest's veth) is in the namespace."""
