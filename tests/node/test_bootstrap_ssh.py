@@ -69,7 +69,8 @@ def node(tmp_path: Path) -> Iterator[Path]:
     """A folder that stands for a node: containers 404 (ours) and 405 (not), and a linked authorized_keys, as on PVE."""
     for name in ("lxc", "bin", "root", "etc", "pve"):
         (tmp_path / name).mkdir()
-    (tmp_path / "lxc" / "404.conf").write_text("#zentoria-id%3A lab/404\nmemory: 512\n")
+    (tmp_path / "lxc" / "404.conf").write_text("#zentoria-id%3A lab/404\nmemory: 512\nunprivileged: 1\n")
+    (tmp_path / "lxc" / "412.conf").write_text("#zentoria-id%3A lab/412\nmemory: 512\nunprivileged: 1\n")
     (tmp_path / "lxc" / "405.conf").write_text("memory: 512\n")
     pct = tmp_path / "bin" / "pct"
     pct.write_text(PCT.format(folder=tmp_path))
@@ -92,7 +93,7 @@ def places(node: Path) -> Places:
         settings=str(node / "etc" / "zentoria"),
         keys=str(node / "root" / "authorized_keys"),
         python=sys.executable,
-        more={"guests": str(node / "lxc"), "programs": programs},
+        more={"guests": str(node / "lxc"), "locks": str(node / "lock"), "programs": programs},
     )
 
 
@@ -147,8 +148,10 @@ class TestOverSsh:
         assert pct.exec(404, ["sh", "-c", "cat; echo 'a;b' >&2; exit 7"], b"in").exit == 7
         assert pct.exec(404, ["printf", "%s", "it's $HOME; `id`\n"]).stdout == b"it's $HOME; `id`\n"
         assert pct.status(404) == "running"
-        pct.set(404, features="keyctl=1,nesting=1")
-        assert (node / "set").read_text() == "set 404 --features keyctl=1,nesting=1\n"
+        pct.set(412, features="keyctl=1,nesting=1")
+        assert (node / "set").read_text().startswith("set 412 --features keyctl=1,nesting=1 --digest ")
+        with pytest.raises(ApiError, match="none of container 404"):
+            pct.set(404, features="keyctl=1,nesting=1")
         with pytest.raises(ApiError, match="not allowed with these arguments"):
             pct.set(404, memory=99999)
         foreign = pct.exec(405, ["id"])
@@ -285,5 +288,7 @@ def test_settings_hold_what_the_site_has(inventory: Inventory) -> None:
     assert 404 in values["vmids"]
     assert len(values["vmids"]) == len(inventory.containers)
     assert values["networks"] == ["10.10.32.0/20"]
-    assert set(values["features"]) >= {"nesting", "keyctl"}
+    assert values["features"]["412"] == ["keyctl", "nesting"]
+    assert values["features"]["404"] == ["nesting"]
+    assert values["privileged"] == []
     assert json.dumps(values)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
+import hashlib
 import json
+import os
 import re
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import hypothesis
@@ -22,14 +28,18 @@ from zentoria_infra.plan import ownership
 from zentoria_infra.proxmox import conntrack
 
 SITE = "home"
+OURS = "#zentoria-id%3A home/{}\nmemory: 512\nrootfs: local:{}/vm-{}-disk-0.raw,size=4G\nunprivileged: 1\n"
 CONF = {
-    404: "#zentoria-db%3A databases\n#\n#zentoria-id%3A home/404\nmemory: 512\n",
-    405: "#mine\nmemory: 512\n",
-    406: "#zentoria-id%3A other/406\nmemory: 512\n",
-    407: "memory: 512\n\n[before]\n#zentoria-id%3A home/407\nmemory: 512\n",
-    410: "#zentoria-id%3A home/410\nmemory: 512\n",
+    404: "#zentoria-db%3A databases\n#\n#zentoria-id%3A home/404\nmemory: 512\nunprivileged: 1\n",
+    405: "#mine\nmemory: 512\nunprivileged: 1\n",
+    406: "#zentoria-id%3A other/406\nmemory: 512\nunprivileged: 1\n",
+    407: "memory: 512\nunprivileged: 1\n\n[before]\n#zentoria-id%3A home/407\nmemory: 512\n",
+    410: "#zentoria-id%3A home/410\nmemory: 512\nunprivileged: 1\n",
+    412: OURS.format(412, 412, 412),
+    420: "#zentoria-id%3A home/420\nmemory: 512\nrootfs: local:420/vm-420-disk-0.raw\n",
 }
-"""404 and 410 are ours. 405 has no mark, 406 that of another site, 407 only in a snapshot; 410 is not in the list."""
+"""404, 412 and 420 are ours, and 420 is privileged: so the inventory says. 405 has no mark, 406 that of another site,
+407 only in a snapshot; 410 is not in the list."""
 PCT = ["/usr/sbin/pct"]
 
 
@@ -38,8 +48,15 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> gate.Settings:
     guests = tmp_path_factory.mktemp("lxc")
     for vmid, text in CONF.items():
         (guests / f"{vmid}.conf").write_text(text)
-    values = {"site": SITE, "vmids": [404, 405, 406, 407, 499], "networks": ["10.10.40.0/20", "fd00::/64"]}
-    return gate.Settings(json.dumps({**values, "features": ["nesting", "keyctl"], "guests": str(guests)}))
+    vmids = [404, 405, 406, 407, 412, 420, 499]
+    values = {"site": SITE, "vmids": vmids, "networks": ["10.10.40.0/20", "fd00::/64"], "privileged": [420]}
+    features = {"404": ["nesting"], "412": ["nesting", "keyctl"]}
+    return gate.Settings(json.dumps({**values, "features": features, "guests": str(guests)}))
+
+
+def digest(vmid: int) -> str:
+    """As Proxmox tells it: SHA-1 of the file."""
+    return hashlib.sha1(CONF[vmid].encode()).hexdigest()  # noqa: S324 - it is Proxmox's
 
 
 @pytest.mark.parametrize(
@@ -52,7 +69,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> gate.Settings:
         ),
         ("pct status 404", [*PCT, "status", "404"]),
         ("pct config 404", [*PCT, "config", "404"]),
-        ("pct set 404 --features keyctl=1,nesting=1", [*PCT, "set", "404", "--features", "keyctl=1,nesting=1"]),
+        (
+            "pct set 412 --features keyctl=1,nesting=1",
+            [*PCT, "set", "412", "--features", "keyctl=1,nesting=1", "--digest", digest(412)],
+        ),
+        ("pct exec 420 -- ls", [*PCT, "exec", "420", "--", "ls"]),
         (
             "conntrack -D -s 10.10.40.4 -d 192.0.2.1 -p tcp --dport 443",
             ["/usr/sbin/conntrack", "-D", "-s", "10.10.40.4", "-d", "192.0.2.1", "-p", "tcp", "--dport", "443"],
@@ -143,10 +164,14 @@ ATTACKS = {
     "pct set 404 --mp0 /,mp=/host --features nesting=1": "not allowed",
     "pct set 404 --features=nesting=1": "not allowed",
     "pct set 404 -features nesting=1": "not allowed",
-    "pct set 404 --features mknod=1": "none of this site",
-    "pct set 404 --features nesting=1,mount=nfs": "none of this site",
-    "pct set 404 --features 'nesting=1\n'": "none of this site",
-    "pct set 404 --features ''": "none of this site",
+    "pct set 404 --features mknod=1": "none of container 404",
+    "pct set 404 --features keyctl=1": "none of container 404",
+    "pct set 412 --features keyctl=1,fuse=1": "none of container 412",
+    "pct set 420 --features nesting=1": "none of container 420",
+    "pct set 404 --features nesting=1 --digest x": "not allowed",
+    "pct set 404 --features nesting=1,mount=nfs": "none of container 404",
+    "pct set 404 --features 'nesting=1\n'": "none of container 404",
+    "pct set 404 --features ''": "none of container 404",
     "pct set 404 --hookscript local:snippets/x": "not allowed",
     "conntrack -F": "-D comes first",
     "conntrack": "-D comes first",
@@ -214,8 +239,8 @@ def is_allowed(argv: Sequence[str]) -> bool:
             return True
         case ["/usr/sbin/pct", "status" | "config", "404"]:
             return True
-        case ["/usr/sbin/pct", "set", "404", "--features", flags]:
-            return set(flags.split(",")) <= {"nesting=0", "nesting=1", "keyctl=0", "keyctl=1"}
+        case ["/usr/sbin/pct", "set", "404", "--features", flags, "--digest", seen]:
+            return set(flags.split(",")) <= {"nesting=0", "nesting=1"} and seen == digest(404)
         case ["/usr/sbin/conntrack", "-D", *options]:
             pairs = dict(zip(options[::2], options[1::2], strict=True))
             ends = [pairs.get("-s", ""), pairs.get("-d", "")]
@@ -253,6 +278,65 @@ def test_the_state_program_has_no_options_that_the_gate_does_not_know() -> None:
     assert options == gate._STATE_OPTIONS
 
 
+REMADE = {
+    "privileged": ("unprivileged: 1", ""),
+    "privileged, in so many words": ("unprivileged: 1", "unprivileged: 0"),
+    "privileged, said twice": ("unprivileged: 1", "unprivileged: 1\nunprivileged: 0"),
+    "unprivileged in a snapshot alone": ("unprivileged: 1", "\n[before]\nunprivileged: 1"),
+    "unprivileged in what is pending alone": ("unprivileged: 1", "\n[pve:pending]\nunprivileged: 1"),
+    "unprivileged in its notes alone": ("unprivileged: 1", "#unprivileged: 1\ndescription: unprivileged%3A 1"),
+    "a folder of the node": ("unprivileged: 1", "unprivileged: 1\nmp0: /etc,mp=/host"),
+    "a folder of the node, named": ("unprivileged: 1", "unprivileged: 1\nmp12: mp=/host,volume=/,ro=1"),
+    "a folder of the node, after a volume": ("unprivileged: 1", "unprivileged: 1\nmp0: local:1/x.raw,volume=/,mp=/x"),
+    "a disk of the node": ("unprivileged: 1", "unprivileged: 1\nmp0: /dev/sda1,mp=/host"),
+    "the node's root": ("rootfs: local:412/vm-412-disk-0.raw,size=4G", "rootfs: /"),
+    "a device": ("unprivileged: 1", "unprivileged: 1\ndev0: /dev/mem"),
+    "a raw line": ("unprivileged: 1", "unprivileged: 1\nlxc.mount.entry: / host none bind"),
+    "a raw line with =": ("unprivileged: 1", "unprivileged: 1\nlxc.idmap = u 0 0 65536"),
+    "a hook script": ("unprivileged: 1", "unprivileged: 1\nhookscript: local:snippets/x.pl"),
+    "what begins like a snapshot and is none": ("memory: 512", "[no snapshot]\nmemory: 512"),
+    "what is no option": ("memory: 512", "memory 512"),
+    "an option that nobody knows": ("memory: 512", "memory: 512\nnewer-than-this: 1"),
+}
+"""Our container, remade by whoever has the token: with our mark, but with a hold on the node."""
+
+
+@pytest.mark.parametrize("how", REMADE)
+@pytest.mark.parametrize("line", ["pct exec 412 -- id", "pct set 412 --features nesting=1"])
+def test_root_of_a_container_is_never_root_of_the_node(
+    settings: gate.Settings, tmp_path: Path, how: str, line: str
+) -> None:
+    settings = gate.Settings(json.dumps({
+        "site": SITE, "vmids": [412], "networks": [], "features": {"412": ["nesting"]}, "guests": str(tmp_path),
+    }))  # fmt: skip
+    conf = tmp_path / "412.conf"
+    before, after = REMADE[how]
+    conf.write_text(CONF[412])
+    gate.decide(line, settings)
+    conf.write_text(CONF[412].replace(before, after))
+    assert conf.read_text() != CONF[412]
+    assert gate.decide("pct config 412", settings)
+    with pytest.raises(gate.RefusedError, match=r"privileged|mounted|hold on the node"):
+        gate.decide(line, settings)
+
+
+def test_what_our_containers_have_is_no_hold_on_the_node(tmp_path: Path) -> None:
+    """All that the plan sets, and that users may: a configuration of the real server's shape."""
+    settings = gate.Settings(json.dumps({
+        "site": SITE, "vmids": [412], "networks": [], "features": {}, "guests": str(tmp_path),
+    }))  # fmt: skip
+    (tmp_path / "412.conf").write_text(
+        CONF[412]
+        + "arch: amd64\ncores: 2\nfeatures: keyctl=1,nesting=1\nhostname: ai\nnameserver: 192.0.2.1\nonboot: 1\n"
+        "mp0: local-lvm:vm-412-disk-1,mp=/var/lib/x,backup=1,size=8G\nmp1: volume=local:412/vm-412-disk-2.raw,mp=/y\n"
+        "net0: name=eth0,bridge=vmbr40,firewall=1,hwaddr=BC:24:11:00:00:01,ip=10.10.40.1/20,type=veth\n"
+        "ostype: debian\nparent: before\nprotection: 1\nsearchdomain: x.internal\nstartup: order=1\nswap: 0\n"
+        "tags: zentoria;zone-data\ntimezone: host\nunused0: local:412/vm-412-disk-9.raw\nlock: backup\n"
+        "\n[pve:pending]\nmemory: 1024\n\n[before]\nlxc.idmap: u 0 0 1\nmp0: /etc,mp=/x\n"
+    )
+    assert gate.decide("pct exec 412 -- id", settings)
+
+
 @pytest.fixture
 def installed(settings: gate.Settings, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     """The gate's settings in a file, and a ``pct`` that tells its words and environment."""
@@ -261,8 +345,8 @@ def installed(settings: gate.Settings, tmp_path: Path) -> Iterator[tuple[Path, P
     pct.write_text(f"#!/bin/sh\nprintf '%s\\0' \"$@\" >{told}\nenv >{told}.env\ncat\nexit 42\n")
     pct.chmod(0o755)
     file = tmp_path / "settings.json"
-    values = {"site": SITE, "vmids": [404], "networks": [], "features": [], "programs": {"pct": [str(pct)]}}
-    file.write_text(json.dumps({**values, "guests": settings.guests}))
+    values = {"site": SITE, "vmids": [404], "networks": [], "features": {}, "programs": {"pct": [str(pct)]}}
+    file.write_text(json.dumps({**values, "guests": settings.guests, "locks": str(tmp_path / "lock")}))
     file.chmod(0o600)
     yield file, told
 
@@ -307,3 +391,90 @@ def test_bad_settings_let_nothing_through(installed: tuple[Path, Path], spoil: s
     assert done.returncode == gate.REFUSED
     assert b"Traceback" not in done.stderr
     assert not told.exists()
+
+
+def _settings_with(file: Path, **more: object) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
+
+
+def _lock(file: Path) -> Path:
+    return Path(json.loads(file.read_text())["locks"]) / "pve-config-404.lock"
+
+
+def _free(lock: Path) -> bool:
+    """Whether Proxmox could change the container now."""
+    with lock.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until, what
+        time.sleep(0.01)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="mounts of its own need root")
+def test_nobody_changes_the_container_between_the_look_and_the_program_inside(
+    installed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """As pct does it: it takes a while, then a child of lxc-attach goes inside."""
+    file, _ = installed
+    go, came = tmp_path / "go", tmp_path / "came"
+    os.mkfifo(go)
+    pct = tmp_path / "pct"
+    pct.write_text(f"#!/bin/sh\ntouch {came}\ncat {go}\nunshare -m sleep 60 &\nwait\n")
+    environment = {"SSH_ORIGINAL_COMMAND": "pct exec 404 -- id"}
+    argv = [sys.executable, "-IS", gate.__file__, str(file)]
+    with subprocess.Popen(argv, env=environment, start_new_session=True) as process:
+        try:
+            _until(came.exists, "pct was not started")
+            assert not _free(_lock(file)), "the token could remove it now, and make it anew"
+            go.write_text("")
+            _until(lambda: _free(_lock(file)), "the lock is for the way inside alone")
+            assert process.poll() is None
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_the_lock_is_given_back_when_pct_ends_at_once(installed: tuple[Path, Path]) -> None:
+    file, _ = installed
+    assert _start(file, b"pct exec 404 -- id").returncode == 42
+    _until(lambda: _free(_lock(file)), "the lock is still held")
+
+
+def test_what_does_not_get_inside_is_ended(installed: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    file, _ = installed
+    Path(json.loads(file.read_text())["programs"]["pct"][0]).write_text("#!/bin/sh\nexec sleep 60\n")
+    program = f"import sys; sys.path.insert(0, {str(Path(gate.__file__).parent)!r}); import gate; "
+    program += f"gate.INSIDE_SECONDS = 0.2; sys.exit(gate.main([{str(file)!r}]))"
+    environment = {"SSH_ORIGINAL_COMMAND": "pct exec 404 -- id"}
+    done = subprocess.run([sys.executable, "-IS", "-c", program], env=environment, timeout=30, check=False)
+    assert done.returncode == -signal.SIGKILL
+    _until(lambda: _free(_lock(file)), "the lock is still held")
+
+
+def test_a_container_that_is_being_changed_is_waited_for_and_then_looked_at(
+    installed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """It is destroyed and made anew, privileged, while the gate waits."""
+    file, told = installed
+    (tmp_path / "404.conf").write_text(CONF[404])
+    _settings_with(file, guests=str(tmp_path))
+    _lock(file).parent.mkdir()
+    with _lock(file).open("a") as proxmox:
+        fcntl.flock(proxmox, fcntl.LOCK_EX)
+        argv = [sys.executable, "-IS", gate.__file__, str(file)]
+        environment = {"SSH_ORIGINAL_COMMAND": "pct exec 404 -- id"}
+        process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        opened = Path(f"/proc/{process.pid}/fd")
+        _until(lambda: any(os.path.realpath(one) == str(_lock(file)) for one in opened.iterdir()), "it does not wait")
+        (tmp_path / "404.conf").write_text(CONF[404].replace("unprivileged: 1\n", ""))
+    _, said = process.communicate(timeout=20)
+    assert (process.returncode, told.exists()) == (gate.REFUSED, False)
+    assert b"404 is privileged" in said

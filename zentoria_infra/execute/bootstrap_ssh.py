@@ -107,7 +107,8 @@ def gate_settings(inventory: Inventory, places: Places | None = None) -> dict[st
         "site": inventory.site.id,
         "vmids": sorted(one.vmid for one in containers),
         "networks": sorted(networks),
-        "features": sorted({name for one in containers for name in one.features}),
+        "features": {str(one.vmid): sorted(one.features) for one in containers if one.features},
+        "privileged": sorted(one.vmid for one in containers if not one.unprivileged),
         **(places.more if places else {}),
     }
 

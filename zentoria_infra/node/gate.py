@@ -5,8 +5,15 @@ authorized_keys. What the client asks for is read from ``SSH_ORIGINAL_COMMAND``,
 
 - ``pct exec VMID -- PROGRAM ...``, ``pct status VMID``, ``pct config VMID``, ``pct set VMID --features FLAGS``: for
   VMIDs in the settings, and of those only for containers that carry the site's mark in their notes at that moment;
+  ``exec`` and ``set`` only where root of the container is not root of the node: it is unprivileged (or the settings
+  name it), and has no bind mounts, devices, hook script or raw ``lxc.`` lines; ``set`` only flags that the settings
+  give that very VMID;
 - ``conntrack -D`` for connections of which one end is in the site's networks;
 - ``zentoria-state --site ID VERB ...`` with the site's own id.
+
+Whoever has this key may have the API token too, with which our containers can be removed and made anew. So what was
+looked at holds until the program is inside: ``pct set`` gets the digest of the configuration that was read, and
+before ``pct exec`` the container's own lock is taken, shared, without which Proxmox changes, removes and starts none.
 
 Everything else is refused with exit code 126 and words on standard error. There is no shell: the program is started
 with words that were each looked at, and an environment of its own. Refusals and what was run go to syslog, without the
@@ -15,12 +22,16 @@ words of a program that runs inside a container.
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import re
 import shlex
+import signal
 import stat
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing is not imported for real: it takes longer than all the rest
@@ -39,10 +50,26 @@ ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 LONGEST = 1 << 20
 """Bytes of a command. Linux takes no longer words than 128 KiB, and about 2 MiB of all."""
 
+LOCK_SECONDS = 30.0
+"""How long a container's lock is waited for: a start or a snapshot has it as long as it takes."""
+INSIDE_SECONDS = 60.0
+"""How long ``pct exec`` may take until it is inside. It is one second of an idle node."""
+
 _VMID = re.compile(r"[1-9][0-9]{2,8}")
 _FLAG = re.compile(r"([a-z_]{1,20})=[01]")
 _PROTOCOL = re.compile(r"[a-z0-9][a-z0-9-]{0,19}")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
+_SECTION = re.compile(r"\[(pve:pending|[A-Za-z][A-Za-z0-9_-]+)\]\s*")
+_OPTION = re.compile(r"([a-z][a-z_]*)(\d*):\s*(.*\S)\s*")
+_HARMLESS = frozenset(
+    {
+        "arch", "cmode", "console", "cores", "cpulimit", "cpuunits", "debug", "entrypoint", "features", "hostname",
+        "lock", "memory", "nameserver", "net", "onboot", "ostype", "parent", "protection", "searchdomain", "startup",
+        "swap", "tags", "template", "timezone", "tty", "unprivileged", "unused",
+    }
+)  # fmt: skip
+"""Options that give root of an unprivileged container nothing of the node, numbers left out (PVE::LXC::Config)."""
+_VOLUME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*:[^\s:]+")
 _WORD = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:-]{0,127}")
 _MARK = re.compile(r"^zentoria-id: ([a-z0-9-]+/[0-9]+)\s*$", re.MULTILINE)
 """As in plan/ownership.py, which makes it."""
@@ -64,9 +91,15 @@ class Settings:
         self.site = _typed(values, "site", str)
         self.vmids = frozenset(int(one) for one in _typed(values, "vmids", list))
         self.networks = [str(one) for one in _typed(values, "networks", list)]
-        self.features = frozenset(str(one) for one in _typed(values, "features", list))
+        features = _typed(values, "features", dict)
+        self.features = {int(vmid): frozenset(map(str, names)) for vmid, names in features.items()}
+        """What each container may be given; nothing, when it is not in here."""
+        self.privileged = frozenset(int(one) for one in values.get("privileged", []))
+        """Containers that the inventory itself makes privileged."""
         self.guests = str(values.get("guests", "/etc/pve/lxc"))
         """Folder with the containers' configuration files."""
+        self.locks = str(values.get("locks", "/run/lock/lxc"))
+        """Folder with the containers' locks (PVE::LXC::Config::config_file_lock)."""
         programs = values.get("programs", {})
         self.programs = {name: [str(word) for word in programs.get(name, words)] for name, words in PROGRAMS.items()}
 
@@ -140,34 +173,70 @@ def _pct(words: Sequence[str], settings: Settings) -> list[str]:
     if not fits:
         raise RefusedError(f"pct {verb} is not allowed with these arguments")
     if verb == "set":
-        _check_features(rest[1], settings)
-    _check_container(vmid, settings)
+        _check_features(vmid, rest[1], settings)
+    content = _check_container(vmid, settings)
+    if verb in ("exec", "set"):
+        _check_confined(int(vmid), content.decode("utf-8", "surrogateescape"), settings)
+    if verb == "set":  # Proxmox refuses it when the configuration is another one by then
+        rest += ["--digest", hashlib.sha1(content).hexdigest()]  # noqa: S324 - it is Proxmox's digest, not ours
     return [verb, vmid, *rest]
 
 
-def _check_features(text: str, settings: Settings) -> None:
+def _check_features(vmid: str, text: str, settings: Settings) -> None:
     for flag in text.split(","):
         found = _FLAG.fullmatch(flag)
-        if not found or found[1] not in settings.features:
-            raise RefusedError(f"the feature {_shown(flag)} is none of this site")
+        if not found or found[1] not in settings.features.get(int(vmid), ()):
+            raise RefusedError(
+                f"the feature {_shown(flag)} is none of container {vmid} (`zentoria bootstrap` writes the list)"
+            )
 
 
-def _check_container(vmid: str, settings: Settings) -> None:
-    """It is one of the site's VMIDs, and at this moment a container with the site's mark."""
+def _check_container(vmid: str, settings: Settings) -> bytes:
+    """It is one of the site's VMIDs, and at this moment a container with the site's mark; gives its configuration."""
     if int(vmid) not in settings.vmids:
         raise RefusedError(
             f"{vmid} is none of the VMIDs of site {settings.site} (`zentoria bootstrap` writes the list)"
         )
     path = os.path.join(settings.guests, f"{vmid}.conf")
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            text = stream.read()
+        with open(path, "rb") as stream:
+            content = stream.read()
     except OSError as error:
         raise RefusedError(f"there is no container {vmid} on this node ({error.strerror})") from None
-    found = _MARK.search(description(text))
+    found = _MARK.search(description(content.decode("utf-8", "surrogateescape")))
     if found is None or found[1] != f"{settings.site}/{vmid}":
         raise RefusedError(
             f"container {vmid} is not Zentoria's: its notes have no 'zentoria-id: {settings.site}/{vmid}'"
+        )
+    return content
+
+
+def _check_confined(vmid: int, text: str, settings: Settings) -> None:
+    """Root of the container is nobody on the node. What is not known to be harmless is refused.
+
+    Only the part before the first snapshot holds. It is read as Proxmox does (PVE::LXC::Config::parse_pct_config).
+    """
+    unprivileged = []
+    for line in text.split("\n"):
+        if _SECTION.fullmatch(line):
+            break
+        if not line.strip() or line.startswith(("#", "description:")):
+            continue
+        found = _OPTION.fullmatch(line)
+        name = found[1] if found else ""
+        if found and name in ("rootfs", "mp"):
+            parts = [part.partition("=") for part in found[3].split(",")]
+            sources = [value if mark else key for key, mark, value in parts if not mark or key == "volume"]
+            if len(sources) != 1 or not _VOLUME.fullmatch(sources[0]):
+                raise RefusedError(f"container {vmid} has something of the node mounted: {_shown(line)}")
+        elif not found or name not in _HARMLESS:
+            raise RefusedError(f"container {vmid} may have a hold on the node: {_shown(line)}")
+        elif name == "unprivileged":
+            unprivileged.append(found[3])
+    if set(unprivileged) != {"1"} and vmid not in settings.privileged:
+        raise RefusedError(
+            f"container {vmid} is privileged: its root would be root of this node (if the inventory says "
+            "`unprivileged: false`, `zentoria bootstrap` lets it through)"
         )
 
 
@@ -260,6 +329,71 @@ def _title(line: str) -> str:
     return " ".join(words[:3] if words[0] == "pct" else words)
 
 
+def hold(vmid: str, settings: Settings) -> int:
+    """Keep the container as it is until the file that is given back is closed: Proxmox's own lock, shared.
+
+    Raises:
+        RefusedError: something else has the lock for long.
+    """
+    path = os.path.join(settings.locks, f"pve-config-{vmid}.lock")
+    os.makedirs(settings.locks, exist_ok=True)
+    guard = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(guard, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                os.close(guard)
+                raise RefusedError(f"container {vmid} is being changed: {path} is not free") from None
+            time.sleep(0.05)
+        else:
+            return guard
+
+
+def watch(guard: int, seconds: float) -> None:
+    """Have the lock given back as soon as this process, or one that it starts, is inside a container.
+
+    A process of its own sees to it, since this one becomes ``pct``, and that ``lxc-attach``. It ends this one when it
+    is not inside in time: what was looked at would hold no longer.
+    """
+    pid, myself = os.getpid(), os.pidfd_open(os.getpid())
+    first = os.fork()
+    if first:
+        os.waitpid(first, 0)
+        os.close(myself)
+        os.close(guard)
+        return
+    try:
+        if os.fork() == 0:  # nobody's child: pct knows of none
+            for stream in range(3):
+                os.close(stream)  # sshd waits for whoever has them open
+            _watch(pid, myself, seconds)
+    finally:
+        os._exit(0)
+
+
+def _watch(pid: int, handle: int, seconds: float) -> None:
+    import select
+
+    outside = os.readlink("/proc/self/ns/mnt")
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if _is_inside(pid, outside) or select.select([handle], [], [], 0.03)[0]:
+            return
+    signal.pidfd_send_signal(handle, signal.SIGKILL)
+
+
+def _is_inside(pid: int, outside: str) -> bool:
+    """Whether a process, or a child of it, has other mounts than the node."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as stream:
+            pids = [str(pid), *stream.read().split()]
+        return any(os.readlink(f"/proc/{one}/ns/mnt") != outside for one in pids)
+    except OSError:
+        return False
+
+
 def _run(argv: Sequence[str]) -> NoReturn:
     environment = dict(ENVIRONMENT)
     if argv[1:2] != ["exec"] and "SSH_CONNECTION" in os.environ:  # Proxmox VE 8 would hand it on into the container
@@ -275,7 +409,12 @@ def main(arguments: Sequence[str], run: Callable[[Sequence[str]], NoReturn] = _r
     path = arguments[0] if len(arguments) == 1 else ""
     line = os.environb.get(b"SSH_ORIGINAL_COMMAND", b"").decode("utf-8", "surrogateescape")
     try:
-        argv = decide(line, load(path))
+        settings = load(path)
+        argv = decide(line, settings)
+        if shlex.split(line)[:2] == ["pct", "exec"]:
+            guard = hold(shlex.split(line)[2], settings)
+            argv = decide(line, settings)  # again: from here on it stays so
+            watch(guard, INSIDE_SECONDS)
         _log(path, f"runs {_title(line)}", bad=False)
         run(argv)
     except RefusedError as error:
