@@ -46,7 +46,7 @@ class Breakable(NullRuntime):
 class Node:
     """A running lab API. ``calls`` are the changing requests that it saw since the last ``forget``."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, release: str) -> None:
         layout = LabLayout("t-exec", root)
         secret = bootstrap(layout, root_password="testpass", token="root")
         pki = certificates.Pki(root / "secrets")
@@ -57,8 +57,9 @@ class Node:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.server = ApiServer(
-            layout, self.runtime, ssl_context=certificates.server_context(pki), auth_delay=0.0, port=0
-        )
+            layout, self.runtime, ssl_context=certificates.server_context(pki), auth_delay=0.0, port=0,
+            release=release,
+        )  # fmt: skip
         asyncio.run_coroutine_threadsafe(self.server.start(), self._loop).result(30)
         self._session = requests.Session()
         self._session.trust_env = False
@@ -126,9 +127,9 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    """A lab API with a pool, and a user that has rights on it and on nothing else."""
-    found = Node(tmp_path / "lab")
+def node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Node]:
+    """A lab API with a pool, and a user that has rights on it and on nothing else; its parameter is the release."""
+    found = Node(tmp_path / "lab", getattr(request, "param", "8.4"))
     yield found
     found.close()
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from zentoria_infra.cli import bootstrap_cmd, main
 from zentoria_infra.errors import ExitCode, PermissionDeniedError, ZentoriaError
 from zentoria_infra.execute import bootstrap
-from zentoria_infra.execute.bootstrap import SiteFiles
+from zentoria_infra.execute.bootstrap_files import SiteFiles
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.rights import missing_rights, missing_to_look
 from zentoria_infra.guest.state import GuestReport

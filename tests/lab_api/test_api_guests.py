@@ -170,6 +170,43 @@ def test_what_the_runtime_refuses_stays_pending(make_lab, tmp_path):
     assert rows["tags"] == {"key": "tags", "value": "a"}
 
 
+@pytest.mark.parametrize(("release", "default"), [("8.4", None), ("9.1", 1), ("9.2", 1)])
+def test_a_new_container_is_unprivileged_from_9_on_and_a_privileged_one_asks_for_more(make_lab, release, default):
+    """Measured on 9.2.11: `unprivileged` defaults to 1, 0 needs Sys.Modify on /, and HA Sys.Console."""
+    lab = make_lab(release=release)
+    base = {"ostemplate": "local:vztmpl/z.tar.gz", "rootfs": "local:1", "pool": "mine"}
+    lab.root.post("/pools", poolid="mine")
+    assert lab.root.task(lab.root.post(LXC, vmid=400, **base)) == "OK"
+    assert lab.root.get(f"{LXC}/400/config").data.get("unprivileged") == default
+    lab.root.post("/access/users", userid="some@pve")
+    secret = lab.root.post("/access/users/some@pve/token/up", privsep=0).data["value"]
+    privileges = "VM.Allocate,VM.Config.Disk,VM.Config.Options,Datastore.AllocateSpace"
+    lab.root.post("/access/roles", roleid="R", privs=privileges)
+    lab.root.post("/access/roles", roleid="Top", privs="Sys.Modify")
+    for path in ("/pool/mine", "/storage/local"):
+        assert lab.root.put("/access/acl", path=path, users="some@pve", roles="R").status == 200
+    some = lab.token("some@pve!up", secret)
+    refused = some.post(LXC, vmid=401, unprivileged=0, **base)
+    assert refused.status == (403 if default else 200)
+    if default:
+        assert refused.reason == "Permission check failed (/, Sys.Modify)"
+        assert (
+            some.post(LXC, vmid=402, **{"ha-managed": 1}, **base).reason == "Permission check failed (/, Sys.Console)"
+        )
+        lab.root.put("/access/acl", path="/", users="some@pve", roles="Top", propagate=0)
+        assert some.task(some.post(LXC, vmid=401, unprivileged=0, **base)) == "OK"
+
+
+@pytest.mark.parametrize("name", ["9lab", "home/9lab", "_x", "home/.x"])
+@pytest.mark.parametrize("release", ["8.4", "9.2"])
+def test_names_of_pools_begin_with_a_letter_from_9_on(make_lab, name, release):
+    answer = make_lab(release=release).root.post("/pools", poolid=name)
+    if release == "8.4":
+        assert answer.status == 200
+    else:
+        assert (answer.status, answer.reason) == (500, "create pool failed: pool name must start with a letter")
+
+
 @pytest.mark.parametrize(("release", "monitor"), [("8.4", True), ("9.1", False)])
 def test_releases_differ(make_lab, release, monitor):
     lab = make_lab(release=release)

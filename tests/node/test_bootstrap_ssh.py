@@ -19,7 +19,7 @@ import pytest
 from zentoria_infra.cli import bootstrap_cmd, context
 from zentoria_infra.errors import ApiError, AuthError, ExitCode
 from zentoria_infra.execute import bootstrap_ssh
-from zentoria_infra.execute.bootstrap import SiteFiles
+from zentoria_infra.execute.bootstrap_files import SiteFiles
 from zentoria_infra.execute.bootstrap_ssh import InstallError, NoShellError, Places
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory

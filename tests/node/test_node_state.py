@@ -404,3 +404,63 @@ def test_any_words_and_any_input_get_an_answer_and_touch_only_the_folder(
         for path in root.rglob("*"):
             assert path.name in known or path.parent.name in ("plans", "documents", "data"), path
         assert state.answer(["--site", "home", "history"], io.BytesIO().read, str(root))[1]["damaged"] == 0
+
+
+def _peak(process: subprocess.Popen[bytes], feed: bytes) -> tuple[int, bytes, int]:
+    """Exit code, answer, and how many KiB of memory the program had at most."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(feed)
+    process.stdin.close()
+    out = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    for stream in (process.stdout, process.stderr):
+        assert stream is not None
+        stream.close()
+    return process.returncode, out, used.ru_maxrss
+
+
+@pytest.mark.parametrize("what", ["an answer", "a document", "JSON that is large in memory"])
+def test_the_program_takes_no_more_of_the_nodes_memory_than_its_limit(node: Node, what: str) -> None:
+    """Whoever has the key may ask for anything, several times at once; it runs as root of the node."""
+    whole = b"x" * state.DOCUMENT_BYTES
+    node.ok("begin", A)
+    if what == "an answer":
+        node.ok("put", "applied", feed=whole)
+        code, out, peak = _peak(start(node.root, "get", "applied", *["applied"] * 1000), b"")
+        assert (code, len(out) > state.DOCUMENT_BYTES) == (0, True)
+    elif what == "a document":
+        feed = json.dumps({"record": {}, "documents": {"applied": base64.b64encode(whole).decode()}}).encode()
+        code, out, peak = _peak(start(node.root, "end", A), feed)
+        assert code == 0, out
+    else:
+        bomb = b"[]," * ((state.INPUT_BYTES - 100) // 3)
+        code, out, peak = _peak(start(node.root, "note", A), b'{"record": {}, "plan": [' + bomb + b"0]}")
+        assert (code, json.loads(out)["error"]["kind"]) == (state.DATA, "data")
+    assert peak << 10 <= state.MEMORY_BYTES
+
+
+def test_documents_have_a_limit_together(node: Node) -> None:
+    whole = b"x" * state.DOCUMENT_BYTES
+    names = [f"doc-{number}" for number in range(state.DOCUMENTS_BYTES // state.DOCUMENT_BYTES)]
+    for name in names:
+        node.ok("put", name, feed=whole)
+    code, found = node.run("put", "more", feed=b"x")
+    assert (code, "at most 67108864 are kept" in found["error"]["text"]) == (state.DATA, True)
+    node.ok("begin", A)
+    documents = {"record": {}, "documents": {"more": base64.b64encode(b"x").decode()}}
+    assert node.run("end", A, feed=json.dumps(documents).encode())[0] == state.DATA
+    node.ok("put", names[0], feed=whole[:-1])  # in place of itself
+    node.ok("put", "more", feed=b"x")
+    code, found = node.run("get", *names)
+    assert (code, "are given at a time" in found["error"]["text"]) == (state.DATA, True)
+    assert node.ok("get", "more", names[1][:-1])["documents"]["more"]
+    assert len(node.ok("get", names[1])["documents"][names[1]]) > state.DOCUMENT_BYTES
+
+
+def test_the_lock_says_no_more_than_the_history_keeps(node: Node) -> None:
+    node.ok("begin", A, feed=b'{"who": "ada@desk"}')
+    large = json.dumps({"who": "x" * state.RECORD_BYTES}).encode()
+    assert node.run("begin", A, feed=large)[0] == state.DATA
+    assert node.ok("show")["held"]["record"] == {"who": "ada@desk"}

@@ -24,7 +24,8 @@ from zentoria_infra.cli.context import (
 )
 from zentoria_infra.errors import AuthError, ExitCode, RefusedError, ZentoriaError
 from zentoria_infra.execute import bootstrap, bootstrap_ssh
-from zentoria_infra.execute.bootstrap import SiteFiles, Step, Wanted
+from zentoria_infra.execute.bootstrap import Wanted
+from zentoria_infra.execute.bootstrap_files import SiteFiles, Step
 from zentoria_infra.execute.bootstrap_ssh import NoShellError
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.privileges import ZONE

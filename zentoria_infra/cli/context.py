@@ -190,7 +190,7 @@ def endpoint_of(site: Site) -> Endpoint:
 
 def ssh_of(site: Site) -> SshTarget | None:
     """Where a site's SSH is; None when the site pins no host key. The key is the site's, else that of bootstrap."""
-    from zentoria_infra.execute.bootstrap import SiteFiles
+    from zentoria_infra.execute.bootstrap_files import SiteFiles
     from zentoria_infra.proxmox.ssh import SshTarget
 
     ssh = site.proxmox.ssh
@@ -208,7 +208,7 @@ def ssh_of(site: Site) -> SshTarget | None:
 
 
 def _token(site: Site) -> Secret:
-    from zentoria_infra.execute.bootstrap import SiteFiles
+    from zentoria_infra.execute.bootstrap_files import SiteFiles
     from zentoria_infra.proxmox.secret import Secret
 
     name = site.proxmox.token_id

@@ -40,6 +40,12 @@ USAGE, DATA, DAMAGED, BUG, IO, BUSY = 64, 65, 66, 70, 74, 75
 
 DOCUMENT_BYTES = 16 << 20
 DOCUMENTS = 64
+DOCUMENTS_BYTES = 64 << 20
+"""All documents of a site together."""
+ANSWER_BYTES = 16 << 20
+"""Documents in one answer together; what is more has to be asked for apart."""
+MEMORY_BYTES = 512 << 20
+"""Address space of the program: it runs as root of the node, on the word of a workstation."""
 RECORD_BYTES = 64 << 10
 INPUT_BYTES = 32 << 20
 PLAN_BYTES = 8 << 20
@@ -110,6 +116,13 @@ class Folder:
             yield
         finally:
             os.close(guard)
+
+    def size(self, *names: str) -> int:
+        """A file's length; 0 when it is not there."""
+        try:
+            return os.stat(self.file(*names)).st_size
+        except FileNotFoundError:
+            return 0
 
     def read(self, *names: str) -> bytes | None:
         """A file's content; None when it is not there."""
@@ -212,6 +225,8 @@ class Lock:
 
     def take(self, run: str, record: Mapping[str, Any], lease: float, since: str) -> None:
         """Write it down for a run."""
+        if (size := len(_json(record))) > RECORD_BYTES:
+            raise StateFailure(DATA, "data", f"a record of {size} bytes; at most {RECORD_BYTES} are kept")
         self._write({"id": run, "since": since, "address": _client_address(), "lease": lease, "record": dict(record)})
 
     def renew(self, found: Mapping[str, Any]) -> None:
@@ -411,7 +426,12 @@ class Program:
             return 0, {}
 
     def _documents(self, names: Sequence[str]) -> dict[str, str | None]:
-        found = {name: self._folder.read("documents", name) for name in names}
+        total = sum(self._folder.size("documents", name) for name in set(names))
+        if total > ANSWER_BYTES:
+            raise StateFailure(
+                DATA, "data", f"these documents have {total} bytes; at most {ANSWER_BYTES} are given at a time"
+            )
+        found = {name: self._folder.read("documents", name) for name in dict.fromkeys(names)}
         return {name: None if one is None else base64.b64encode(one).decode() for name, one in found.items()}
 
     def _put(self, name: str, content: bytes) -> None:
@@ -420,6 +440,11 @@ class Program:
         known = self._folder.names("documents")
         if name not in known and len(known) >= DOCUMENTS:
             raise StateFailure(DATA, "data", f"there are {len(known)} documents; at most {DOCUMENTS} are kept")
+        total = len(content) + sum(self._folder.size("documents", one) for one in known if one != name)
+        if total > DOCUMENTS_BYTES:
+            raise StateFailure(
+                DATA, "data", f"with document {name} there were {total} bytes; at most {DOCUMENTS_BYTES} are kept"
+            )
         self._folder.write(content, "documents", name)
 
     def _keep_plan(self, run: str, plan: bytes) -> None:
@@ -562,6 +587,8 @@ def answer(
         code, kind, text = DATA, "data", str(error)
     except RecursionError:
         code, kind, text = DATA, "data", "JSON that is nested too deep"
+    except MemoryError:
+        code, kind, text = DATA, "data", f"it would take more than {MEMORY_BYTES} bytes of memory"
     except OSError as error:
         code, kind, text = IO, "io", f"{error.filename or root}: {error.strerror or error}"
     except Exception as error:  # the client gets an answer, whatever happens
@@ -574,12 +601,23 @@ def main(argv: Sequence[str], root: str | None = None) -> int:
     folder = root or os.environ.get(ROOT_VARIABLE) or ROOT
     code, found = answer(argv, sys.stdin.buffer.read, folder)
     try:
-        sys.stdout.buffer.write(_json(found) + b"\n")
+        sys.stdout.buffer.write(_json(found))
+        sys.stdout.buffer.write(b"\n")
         sys.stdout.buffer.flush()
     except BrokenPipeError:  # the client has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return code
 
 
+def confine() -> None:
+    """Take no more of the node's memory than what is right takes."""
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
 if __name__ == "__main__":
+    confine()
     sys.exit(main(sys.argv[1:]))

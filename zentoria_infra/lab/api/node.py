@@ -33,7 +33,7 @@ class Release:
 
 def release_of(name: str) -> Release:
     """The release for a name as ``8.4`` or ``9.1``."""
-    patch = {"8.4": "8.4.21", "9.0": "9.0.11", "9.1": "9.1.2"}.get(name, f"{name}.1")
+    patch = {"8.4": "8.4.21", "9.0": "9.0.11", "9.1": "9.1.2", "9.2": "9.2.11"}.get(name, f"{name}.1")
     return Release(version=patch, release=name, repoid="2606ac850d46da29")
 
 

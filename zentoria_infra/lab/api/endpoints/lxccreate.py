@@ -30,7 +30,8 @@ def _list(call: Call) -> object:
 def _create(call: Call) -> object:
     node, vmid = call.node, call.vmid
     options = {key: str(value) for key, value in call.values.items() if key not in _NOT_OPTIONS}
-    unprivileged = options.pop("unprivileged", "0") == "1"
+    modern = node.release.major >= 9
+    unprivileged = options.pop("unprivileged", "1" if modern else "0") == "1"
     if node.guests.exists(vmid):
         raise internal(f"CT {vmid} already exists on node '{node.name}'")
     if call.flag("restore"):
@@ -40,6 +41,10 @@ def _create(call: Call) -> object:
         raise forbidden(f"pool '{pool}' does not exist")
     if not call.has(f"/vms/{vmid}", "VM.Allocate") and not (pool and call.has(f"/pool/{pool}", "VM.Allocate")):
         raise forbidden()
+    if modern and not unprivileged:  # measured on 9.2; 8.4 asks for nothing
+        call.check("/", "Sys.Modify")
+    if call.flag("ha-managed"):
+        call.check("/", "Sys.Console")
     guestrights.check(call, vmid, pool, None, options, unprivileged=unprivileged)
     template = call.text("ostemplate")
     _check_template(call, template)

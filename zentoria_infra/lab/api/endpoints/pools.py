@@ -64,6 +64,8 @@ def _list(call: Call) -> object:
 @routes.add("POST", "/pools", _ALLOCATE, {"poolid": _POOL, "comment": Param(optional=True)})
 def _create(call: Call) -> object:
     name = call.text("poolid")
+    if call.node.release.major >= 9 and not all(level[:1].isalpha() for level in name.split("/")):
+        raise internal("create pool failed: pool name must start with a letter")
     with call.node.access.change() as config:
         if name in config.pools:
             raise internal(f"create pool failed: pool '{name}' already exists")
