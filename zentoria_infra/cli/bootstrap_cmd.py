@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -23,9 +24,10 @@ from zentoria_infra.cli.context import (
     ssh_of,
 )
 from zentoria_infra.errors import AuthError, ExitCode, RefusedError, ZentoriaError
-from zentoria_infra.execute import bootstrap, bootstrap_ssh
+from zentoria_infra.execute import bootstrap, bootstrap_nat, bootstrap_ssh
 from zentoria_infra.execute.bootstrap import Wanted
 from zentoria_infra.execute.bootstrap_files import SiteFiles, Step
+from zentoria_infra.execute.bootstrap_nat import Do
 from zentoria_infra.execute.bootstrap_ssh import NoShellError
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.privileges import ZONE
@@ -67,6 +69,9 @@ def bootstrap_(
     new_secret: Annotated[
         bool, typer.Option("--new-secret", help="Make the token anew, when its secret is lost; the old one ends.")
     ] = False,
+    nat: Annotated[
+        bool, typer.Option("--nat", help="Also make NAT on the node, where guests get out only through it.")
+    ] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Undo what was made from this machine.")] = False,
 ) -> None:
     """Make pool, roles, user, token and SSH key for Zentoria on a Proxmox server, with the least rights that do."""
@@ -95,7 +100,7 @@ def bootstrap_(
     if not remove:
         if not dry and files.has_token:
             _prove(inventory, what, files)
-        ssh = _ssh(inventory, files, root_key, dry=dry, remove=False) if with_ssh else {}
+        ssh = _ssh(inventory, files, root_key, dry=dry, remove=False, nat=nat) if with_ssh else {}
     _report(inventory, what, files, todo, ssh, as_json=as_json, dry=dry, remove=remove)
 
 
@@ -171,12 +176,14 @@ def _prove(inventory: Inventory, what: Wanted, files: SiteFiles) -> None:
         )
 
 
-def _ssh(inventory: Inventory, files: SiteFiles, root_key: Path | None, *, dry: bool, remove: bool) -> dict[str, Any]:
+def _ssh(
+    inventory: Inventory, files: SiteFiles, root_key: Path | None, *, dry: bool, remove: bool, nat: bool = False
+) -> dict[str, Any]:
     """The SSH part: what was changed, or why nothing could be."""
     site = inventory.site
     own = ssh_of(site)
     made = {(step.kind, step.name) for step in files.made()}
-    if remove and ("node", site.ssh_host) not in made:
+    if remove and made.isdisjoint({("node", site.ssh_host), ("nat", site.ssh_host)}):
         return {}
     if own is None:
         return {
@@ -186,11 +193,15 @@ def _ssh(inventory: Inventory, files: SiteFiles, root_key: Path | None, *, dry: 
     try:
         login = bootstrap_ssh.root_login(_root_targets(own, root_key))
     except NoShellError as error:
-        return {"why_not": _no_shell(own, error)}
+        text = _no_shell(own, error)
+        return {"error": f"No NAT was made: {text}", "code": int(ExitCode.FAILED)} if nat else {"why_not": text}
     except ZentoriaError as error:
         return {"error": str(error), "code": int(error.exit_code)}
     try:
-        return _install(login, inventory, files, own, dry=dry, remove=remove)
+        do: Do = "remove" if remove else "install" if nat else "look"
+        ours = not remove or ("node", site.ssh_host) in made
+        found = _install(login, inventory, files, own, dry=dry, remove=remove) if ours else {}
+        return {**found, **_nat(login, inventory, files, dry=dry, do=do)}
     except ZentoriaError as error:
         return {"error": str(error), "code": int(error.exit_code)}
     finally:
@@ -251,6 +262,25 @@ def _install(
     return {"key": str(key), "changed": changed, "same": [f"{path} on {own.host}" for path in done.same]}
 
 
+def _nat(login: SshConnection, inventory: Inventory, files: SiteFiles, *, dry: bool, do: Do) -> dict[str, Any]:
+    """NAT on the node: what was changed of it, and how it is."""
+    where = inventory.site.ssh_host
+    if do == "remove" and ("nat", where) not in {(step.kind, step.name) for step in files.made()}:
+        return {}
+    try:
+        found = bootstrap_nat.carry_out(login, inventory, do, dry=dry)
+    except ZentoriaError as error:
+        if do == "look":
+            return {"nat": {"says": [f"NAT for guests was not looked at: {error}"]}}
+        return {"error": str(error), "code": int(error.exit_code)}
+    if not dry and (do == "remove" or (do == "install" and found.changed)):
+        files.remember(Step("nat", "remove" if do == "remove" else "make", where, f"NAT on {where}"))
+    answer: dict[str, Any] = {"nat": {**dataclasses.asdict(found), "good": found.good, "says": found.text()}}
+    if do == "install" and not dry and not found.good:
+        answer |= {"error": f"Guests do not get out yet by NAT on {where}: see above.", "code": int(ExitCode.FAILED)}
+    return answer
+
+
 def _report(
     inventory: Inventory,
     what: Wanted,
@@ -276,8 +306,10 @@ def _report(
         )
     else:
         sign = "-" if remove else "+"
-        output.lines(f"  {sign} {text}" for text in ssh.get("changed", ()))
-        count = len(todo) + len(ssh.get("changed", ()))
+        nat = ssh.get("nat", {})
+        changed = [*ssh.get("changed", ()), *(f"NAT: {text}" for text in nat.get("changed", ()))]
+        output.lines(f"  {sign} {text}" for text in changed)
+        count = len(todo) + len(changed)
         title = node_title(inventory.site)
         if dry:
             output.note(f"{count} changes would be made on {title}; nothing was changed.")
@@ -287,6 +319,8 @@ def _report(
             output.note(f"Nothing to do on {title}: all is {'gone' if remove else 'there'}.")
         if here and not remove:
             output.note(f"The secret of {what.full_token} is in {files.token}.")
+        for text in nat.get("says", ()):
+            output.note(text)
         if "why_not" in ssh:
             output.note(f"SSH: {ssh['why_not']}")
     if not here and not dry and not remove:

@@ -17,7 +17,7 @@ class Step:
 
     Args:
         kind: ``pool``, ``role``, ``user``, ``token``, ``separation`` (of a token's rights) or ``grant``; of what is on
-            this machine and by SSH, ``key`` and ``node``.
+            this machine and by SSH, ``key``, ``node`` and ``nat``.
         verb: ``make``, ``change``, ``give``, ``remove`` or ``take``.
         name: of the object; of a grant its path.
         says: in words.

@@ -157,7 +157,7 @@ def install(
         "line": key_line(site_id, public, places),
         "mark": mark(site_id),
     }
-    answer = _run(ssh, _source("install") + f"\nsys.exit(main({json.dumps(order)!r}))\n", places.python)
+    answer = run_program(ssh, "install", order, places.python)
     if "error" in answer:
         raise InstallError(
             "put the SSH key on the node",
@@ -229,6 +229,16 @@ def root_login(targets: Sequence[SshTarget]) -> SshConnection:
         got="there is no root shell on the node to do it with: " + "; ".join(why),
         todo="load a key of root into the SSH agent, or name it with --root-key",
     )
+
+
+def run_program(ssh: SshConnection, name: str, order: dict[str, Any], python: str = PYTHON) -> dict[str, Any]:
+    """Run one of :mod:`zentoria_infra.node`'s programs with an order, and give back its answer.
+
+    Raises:
+        NoShellError: no program can be run there.
+        UnreachableError: SSH; AuthError when no key is accepted.
+    """
+    return _run(ssh, _source(name) + f"\nsys.exit(main({json.dumps(order)!r}))\n", python)
 
 
 def _program(name: str, places: Places) -> bytes:
