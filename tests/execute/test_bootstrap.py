@@ -182,6 +182,27 @@ def test_what_was_there_before_stays_when_ours_goes(node: Any, admin: Access, tm
     assert {row["path"] for row in there["/access/acl"] if row["ugid"] == "zentoria@pve"} >= {"/pool/zentoria"}
 
 
+def test_a_nested_pool_comes_with_those_around_it_and_goes_before_them(
+    bare: Any, admin: Access, tmp_path: Path
+) -> None:
+    inventory = _site(bare, tmp_path, proxmox={"pool": "home/lab/stack", "token_id": "stack@pve!up", **_where(bare)})
+    did = run(admin, inventory)
+    assert did[:3] == [f"make pool {name}" for name in ("home", "home/lab", "home/lab/stack")]
+    assert run(admin, inventory) == []
+    found = Proxmox(
+        Endpoint("127.0.0.1", "pve", bare.server.port, ca_file=bare.ca),
+        ApiToken("stack@pve", "up", Secret(SiteFiles(inventory.site).token.read_text().strip())),
+    )
+    with found:
+        assert found.observe.pool("home/lab/stack") is not None
+    bare.root("POST", "/pools", poolid="home/others")
+    what = bootstrap.wanted(inventory)
+    todo = bootstrap.removal(what, bootstrap.look(admin, what), SiteFiles(inventory.site).made())
+    assert [one.name for one in todo if one.kind == "pool"] == ["home/lab/stack", "home/lab"]
+    bootstrap.carry_out(admin, what, todo, SiteFiles(inventory.site))
+    assert {"home", "home/others"} <= set(admin.pools())
+
+
 def _where(node: Any) -> dict[str, Any]:
     return {"host": "127.0.0.1", "port": node.server.port, "ca_file": str(node.ca), "ssh": {"host_key": None}}
 

@@ -129,7 +129,6 @@ def reading() -> Iterator[Exerciser]:
     yield get("/cluster/resources", lambda case: case.client.observe.resources())
     yield get("/cluster/nextid", lambda case: case.client.observe.is_free(case.number))
     yield get("/pools", lambda case: case.client.observe.pool(POOL))
-    yield get("/pools/{poolid}", lambda case: case.client.observe.pool(POOL))
     yield get("/nodes/{node}/status", lambda case: case.client.observe.node_status())
     yield get("/nodes/{node}/storage", lambda case: case.client.observe.storages())
     yield get("/nodes/{node}/storage/{storage}/content", lambda case: case.client.observe.templates("local"))

@@ -159,3 +159,17 @@ def test_a_stop_cuts_connections_that_clients_keep(make_lab, tmp_path):
         lab.close()
         with pytest.raises(requests.ConnectionError):
             session.get(url, verify=str(certificate), timeout=30)
+
+
+def test_a_nested_pool_has_no_path(lab):
+    """As on Proxmox, whose server splits the path after it was decoded: what is nested is asked for by parameter."""
+    assert lab.root.post("/pools", poolid="home/zentoria").reason == (
+        "create pool failed: parent 'home' of pool 'home/zentoria' does not exist"
+    )
+    for name in ("home", "home/zentoria"):
+        assert lab.root.post("/pools", poolid=name).status == 200
+    assert [row["poolid"] for row in lab.root.get("/pools", poolid="home/zentoria").data] == ["home/zentoria"]
+    for path in ("/pools/home%2Fzentoria", "/pools/home/zentoria"):
+        answer = lab.root.get(path)
+        assert (answer.status, answer.reason) == (501, "Method 'GET /pools/home/zentoria' not implemented")
+    assert "not empty (contains pool 'home/zentoria')" in lab.root.delete("/pools", poolid="home").reason

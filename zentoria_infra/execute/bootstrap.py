@@ -150,8 +150,9 @@ def steps(what: Wanted, seen: Seen, *, new_secret: bool = False) -> tuple[Step, 
         new_secret: make the token anew, since its secret is lost.
     """
     found: list[Step] = []
-    if what.pool and what.pool not in seen.pools:
-        found.append(Step("pool", "make", what.pool, f"make pool {what.pool}"))
+    for name in lineage(what.pool):
+        if name not in seen.pools:
+            found.append(Step("pool", "make", name, f"make pool {name}"))
     for name, privileges in what.roles:
         listed = " ".join(sorted(privileges))
         if name not in seen.roles:
@@ -260,6 +261,16 @@ def removal(what: Wanted, seen: Seen, made: Sequence[Step]) -> tuple[Step, ...]:
     left = {one.role for one in seen.grants - grants if one.who not in users or ("user", what.user) not in keys}
     ours = sorted(name for kind, name in keys if kind == "role" and name in seen.roles and name not in left)
     found.extend(Step("role", "remove", name, f"remove role {name}") for name in ours)
-    if ("pool", what.pool) in keys and what.pool in seen.pools:
-        found.append(Step("pool", "remove", what.pool, f"remove pool {what.pool}"))
+    pools = set(seen.pools)
+    for name in reversed(lineage(what.pool)):
+        # One that others have put pools into meanwhile stays as well.
+        if ("pool", name) in keys and name in pools and not any(one.startswith(f"{name}/") for one in pools):
+            found.append(Step("pool", "remove", name, f"remove pool {name}"))
+            pools.remove(name)
     return tuple(found)
+
+
+def lineage(pool: str) -> tuple[str, ...]:
+    """A pool after those that it is nested in: ``home`` and ``home/zentoria``. Proxmox makes no parents by itself."""
+    parts = pool.split("/") if pool else []
+    return tuple("/".join(parts[: count + 1]) for count in range(len(parts)))

@@ -174,11 +174,15 @@ class Observer:
         )
 
     def pool(self, poolid: str) -> records.Pool | None:
-        """A pool, or None when there is none that we may see. Needs Pool.Audit."""
+        """A pool, or None when there is none that we may see. Needs Pool.Audit.
+
+        Two calls. A nested pool (``home/zentoria``) has no path of its own: Proxmox answers 501 to one, and has the
+        parameter ``poolid`` instead (8.1 and newer, where GET /pools/{poolid} is called deprecated).
+        """
         found = [raw for raw in self._read("/pools") if raw.get("poolid") == poolid]
         if not found:
             return None
-        raw = self._read("/pools/{poolid}", poolid=poolid)
+        raw = next(iter(self._read("/pools", {"poolid": poolid})), {})
         members = raw.get("members") or []
         return records.Pool(
             name=poolid,

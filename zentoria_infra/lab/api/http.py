@@ -100,8 +100,9 @@ class Frontend:
 
 
 def _split_path(request: web.BaseRequest) -> tuple[str, list[str]]:
-    raw = request.raw_path.partition("?")[0]
-    parts = [urllib.parse.unquote(part) for part in raw.strip("/").split("/") if part]
+    # As Proxmox does it, the whole path is decoded before it is split: an encoded slash is a slash (no such method).
+    whole = urllib.parse.unquote(request.raw_path.partition("?")[0])
+    parts = [part for part in whole.strip("/").split("/") if part]
     if len(parts) < 2 or parts[0] != "api2":
         raise _Bare(404, "no such file")
     if parts[1] not in ("json", "extjs"):

@@ -69,6 +69,9 @@ def _create(call: Call) -> object:
     with call.node.access.change() as config:
         if name in config.pools:
             raise internal(f"create pool failed: pool '{name}' already exists")
+        parent = name.rpartition("/")[0]
+        if parent and parent not in config.pools:
+            raise internal(f"create pool failed: parent '{parent}' of pool '{name}' does not exist")
         config.pools[name] = Pool(call.text("comment"))
     return None
 
@@ -117,6 +120,8 @@ def _delete(call: Call) -> object:
         present = [vmid for vmid in sorted(pool.vms) if call.node.guests.exists(vmid)]
         if present:
             raise internal(f"delete pool failed: pool '{name}' is not empty (contains VM {present[0]})")
+        if below := [other for other in sorted(config.pools) if other.startswith(f"{name}/")]:
+            raise internal(f"delete pool failed: pool '{name}' is not empty (contains pool '{below[0]}')")
         if pool.storages:
             first = min(pool.storages)
             raise internal(f"delete pool failed: pool '{name}' is not empty (contains storage {first})")
