@@ -1,5 +1,6 @@
 """The command line without a node: help, completion, usage, and errors that are words."""
 
+import json
 import os
 import subprocess
 import sys
@@ -115,3 +116,30 @@ def test_a_token_that_others_may_read_is_refused(tmp_path: Path) -> None:
     assert "others may read it" in run.stderr
     assert "chmod 600" in run.stderr
     assert "canary-secret" not in run.stderr
+
+
+def test_a_terminal_that_lacks_characters_is_no_error() -> None:
+    def plan(encoding: str) -> bytes:
+        run = subprocess.run(
+            [str(ZENTORIA), "--root", str(ROOT), "--site", "home", "plan", "--offline"],
+            capture_output=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
+            env={**os.environ, "PYTHONIOENCODING": encoding, "HOME": "/nonexistent"},
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr.decode()
+        return run.stdout
+
+    whole = plan("utf-8").decode()
+    assert not whole.isascii()
+    for encoding in ("ascii", "latin-1:strict"):
+        assert plan(encoding) == whole.encode(encoding.partition(":")[0], "replace")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_json_says_the_same_in_every_encoding(encoding: str) -> None:
+    code = "from zentoria_infra.cli import output; output.document({'a': 'ü → ✓'}); output.json_line({'a': 'ü → ✓'})"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, timeout=60, check=True, env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    document, _, line = run.stdout.decode(encoding).strip().rpartition("\n")
+    assert json.loads(document) == json.loads(line) == {"a": "ü → ✓"}

@@ -59,12 +59,17 @@ def save(file: str, content: bytes) -> None:
 
 def document(value: Any) -> None:
     """Print one JSON document, indented."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2, ensure_ascii=_is_narrow()))
 
 
 def json_line(value: Any) -> None:
     """Print one JSON object on one line."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    print(json.dumps(value, ensure_ascii=_is_narrow()), flush=True)
+
+
+def _is_narrow() -> bool:
+    """Whether standard output lacks characters: JSON then escapes them, so that what is read from it is the same."""
+    return (sys.stdout.encoding or "").lower().replace("-", "").replace("_", "") not in ("utf8", "utf16", "utf32")
 
 
 def status(text: str, *, quiet: bool = False) -> None:
