@@ -129,3 +129,14 @@ def test_a_container_whose_inside_cannot_be_reached_is_refused(root: Path) -> No
     ssh = {"host_key": "ssh-ed25519 AAAA"}
     with pytest.raises(InventoryError, match="'db' is placed on pve2, and its inside can only"):
         load(root, overrides={"proxmox": {"nodes": {"db": "pve2"}, "ssh": ssh}})
+
+
+@pytest.mark.parametrize("name", ["br-lan", "0lan", "vmbr40", "br_a.40", "a" * 15])
+def test_bridges_are_called_as_proxmox_lets_them(root: Path, name: str) -> None:
+    assert load(root, "lab", overrides={"bridges": {"internal": name}}).site.bridges.internal == name
+
+
+@pytest.mark.parametrize("name", ["", "a", "br lan", "-lan", "..", "br/lan", "a" * 16, "brücke"])
+def test_what_no_bridge_is_called(root: Path, name: str) -> None:
+    with pytest.raises(InventoryError, match="bridges.internal"):
+        load(root, "lab", overrides={"bridges": {"internal": name}})

@@ -29,7 +29,8 @@ TokenId = Annotated[
 SiteId = Annotated[str, matching(r"^[a-z0-9][a-z0-9-]{0,30}$", "a short id (a-z, 0-9 and '-')")]
 NodeName = Annotated[str, matching(r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$", "the name of a Proxmox node")]
 StorageId = Annotated[str, matching(r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$", "the id of a Proxmox storage")]
-BridgeName = Annotated[str, matching(r"^[A-Za-z][A-Za-z0-9_.]{1,14}$", "the name of a bridge as vmbr40")]
+BridgeName = Annotated[str, matching(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{1,14}$", "the name of a bridge as vmbr40 or br-lan")]
+"""Proxmox takes ``[-_.\\w\\d]+`` for the bridge of a NIC (schema of net[n]); the kernel takes 15 characters at most."""
 TimeZone = Annotated[str, matching(r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", "a time zone as Europe/Vienna")]
 Size = Annotated[str, matching(r"^[1-9][0-9]{0,6}[kMG]$", "a size as 100M")]
 Domain = Annotated[
