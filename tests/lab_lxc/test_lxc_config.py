@@ -208,6 +208,7 @@ def test_hosts_and_resolver() -> None:
     ]  # fmt: skip
     assert etcfiles.resolver_lines({}) == []
     assert etcfiles.hosts_lines(404, {}) == ["127.0.1.1 CT404"]
+    assert etcfiles.hosts_lines(404, {"hostname": "a.b.c", "searchdomain": "d.e"}) == ["127.0.1.1 a.b.c a"]
 
 
 def test_files_are_never_written_through_a_guests_link(tmp_path: Path) -> None:

@@ -214,8 +214,8 @@ def test_network_devices_and_names_change_while_it_runs(runtime: LxcRuntime, lay
         }
         before = inside(runtime, 9004, "cat /sys/class/net/eth0/ifindex")
         runtime.apply(9004, config, frozenset({"hostname", "net0", "net1"}), quiet)
-        assert inside(runtime, 9004, "hostname") == "renamed"
-        assert "10.10.40.5 renamed" in inside(runtime, 9004, "cat /etc/hosts")
+        assert inside(runtime, 9004, "hostname") == "guest9004", "Proxmox keeps it in the configuration until a start"
+        assert "renamed" not in inside(runtime, 9004, "cat /etc/hosts /etc/hostname")
         assert inside(runtime, 9004, "cat /sys/class/net/eth0/ifindex") == before
         inside(runtime, 9004, "ping -c 1 -W 2 10.10.47.254 && ping -c 1 -W 2 10.99.0.1")
         assert {entry.name: entry.inet for entry in runtime.interfaces(9004)} == {
@@ -229,6 +229,10 @@ def test_network_devices_and_names_change_while_it_runs(runtime: LxcRuntime, lay
         assert {entry.name for entry in runtime.interfaces(9004)} == {"lo", "eth0"}
         with pytest.raises(RuntimeFailure, match="features"):
             runtime.apply(9004, config, frozenset({"features"}), quiet)
+        assert runtime.shutdown(9004, 30, quiet)
+        runtime.start(9004, config, quiet)
+        assert inside(runtime, 9004, "hostname") == "renamed"
+        assert "10.10.40.5 renamed" in inside(runtime, 9004, "cat /etc/hosts")
 
 
 def test_a_guest_can_be_found_by_a_new_daemon_restart_itself_and_halt_itself(

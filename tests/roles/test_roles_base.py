@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 
-from roles_support import files, inventory, settings, state, text, units
+from roles_support import FixedMaterials, files, inventory, settings, state, text, units
 
-from zentoria_infra.guest.state import Absent, Packages, Symlink
+from zentoria_infra.guest.state import Absent, Packages, Step, Symlink
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0 admin@home"
 
@@ -100,3 +100,28 @@ def test_node_exporter_listens_at_the_containers_address_only() -> None:
     conf = text(guest, "/etc/default/prometheus-node-exporter")
     assert 'ARGS="--web.listen-address=10.10.41.0:9100"' in conf
     assert len(units(guest)["prometheus-node-exporter.service"].reads) == 2
+
+
+FQDN = {"containers": {"redis": {"hostname": "cache.home.arpa"}}}
+
+
+def test_a_host_name_may_have_its_domain() -> None:
+    guest = state("redis", overrides=FQDN)
+    assert text(guest, "/etc/hostname") == "cache\n"
+    lines = [line.split() for line in text(state("db", overrides=FQDN), "/etc/hosts").splitlines()]
+    assert ["10.10.41.0", "cache.home.arpa", "cache", "redis"] in lines
+    found = inventory(overrides=FQDN)
+    assert found.by_name("cache.home.arpa") is found.by_name("cache") is found.by_name("redis")
+
+
+def test_a_certificate_has_the_whole_name_and_the_short_one() -> None:
+    materials = FixedMaterials()
+    state("proxy", overrides={"containers": {"proxy": {"hostname": "www.home.arpa"}}}, materials=materials)
+    assert {"www.home.arpa", "www"} <= set(materials.names)
+
+
+def test_a_running_guest_takes_its_name() -> None:
+    """Proxmox writes a new one into its configuration alone."""
+    (step,) = (one for one in state("redis", overrides=FQDN).resources if one.id == "hostname")
+    assert isinstance(step, Step)
+    assert (step.check, step.expect, step.apply) == (("hostname",), "cache", ("hostname", "cache"))

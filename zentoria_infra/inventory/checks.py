@@ -41,7 +41,8 @@ def _duplicates(inventory: Inventory) -> Iterator[Problem]:
     kinds: tuple[tuple[str, str, Callable[[Container], Hashable]], ...] = (
         ("vmid", "vmid", lambda c: c.vmid),
         ("name", "name", lambda c: c.name),
-        ("hostname", "host name", lambda c: c.hostname),
+        # without the domain: so it stands in all hosts files, and is what a machine calls itself
+        ("hostname", "host name", lambda c: c.short_hostname),
         ("address", "address", lambda c: c.address),
         ("mac", "MAC address", lambda c: c.mac),
     )

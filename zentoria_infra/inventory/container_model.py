@@ -214,8 +214,14 @@ class Container(Model):
 
     vmid: Vmid
     name: Name
-    hostname: Annotated[str, matching(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "a host name in lower case")]
-    """Default: ``zentoria-<name>``."""
+    hostname: Annotated[
+        str,
+        matching(
+            r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$", "a host name in lower case"
+        ),
+        Field(max_length=253),
+    ]
+    """With or without its domain (Proxmox's format ``dns-name``). Default: ``zentoria-<name>``."""
     purpose: str = ""
     zone: Name
     network: Name = "internal"
@@ -250,6 +256,11 @@ class Container(Model):
         if isinstance(name, str) and filled.get("hostname") is None:
             filled["hostname"] = f"zentoria-{name}"
         return filled
+
+    @property
+    def short_hostname(self) -> str:
+        """The host name without a domain: what the machine calls itself."""
+        return self.hostname.partition(".")[0]
 
     @property
     def public_mac(self) -> str | None:

@@ -98,7 +98,7 @@ class Inventory(Model):
     def _names(self) -> dict[str | int, Container]:
         found: dict[str | int, Container] = {}
         for one in self.containers:
-            for key in (one.vmid, one.name, one.hostname, str(one.vmid)):
+            for key in (one.vmid, one.name, one.hostname, one.short_hostname, str(one.vmid)):
                 found.setdefault(key, one)
         return found
 

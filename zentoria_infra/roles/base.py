@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zentoria_infra.guest.state import Resource, Symlink, Unit
+from zentoria_infra.guest.state import Resource, Step, Symlink, Unit
 from zentoria_infra.inventory.model import Container, Inventory, Service
 from zentoria_infra.roles.kit.fragment import Context, Fragment, absent, directory, drop_in, file, ids
 
@@ -25,8 +25,13 @@ def base(context: Context) -> Fragment:
 
 
 def names_of(inventory: Inventory, container: Container) -> tuple[str, ...]:
-    """Names of a container, as ``zentoria-db.zentoria.internal``, ``zentoria-db`` and ``db``."""
-    return (f"{container.hostname}.{inventory.site.dns.search_domain}", container.hostname, container.name)
+    """Names of a container, as ``zentoria-db.zentoria.internal``, ``zentoria-db`` and ``db``.
+
+    A host name that has its domain with it is the whole name already, as Proxmox takes it (update_etc_hosts of
+    PVE::LXC::Setup::Base).
+    """
+    whole = container.hostname if "." in container.hostname else f"{container.hostname}.{inventory.site.dns.search_domain}"
+    return tuple(dict.fromkeys((whole, container.short_hostname, container.name)))
 
 
 def node_exporter(context: Context, service: Service) -> Fragment:
@@ -70,7 +75,7 @@ def _packages_from(context: Context) -> tuple[Resource, ...]:
 
 
 def _names(context: Context) -> tuple[Resource, ...]:
-    inventory = context.inventory
+    inventory, name = context.inventory, context.container.short_hostname
     hosts = [
         {"address": str(container.address), "names": names_of(inventory, container)}
         for container in inventory.containers
@@ -79,7 +84,9 @@ def _names(context: Context) -> tuple[Resource, ...]:
         # Proxmox writes its own lines into these files at each start, unless such a mark is beside them (pct(1)).
         file("/etc/.pve-ignore.hosts", ""),
         file("/etc/hosts", context.render("base/hosts", hosts=hosts)),
-        file("/etc/hostname", f"{context.container.hostname}\n"),
+        file("/etc/hostname", f"{name}\n"),
+        # Proxmox writes a new name into its configuration, and into the container at its next start.
+        Step(id="hostname", check=("hostname",), expect=name, apply=("hostname", name)),
     )
 
 

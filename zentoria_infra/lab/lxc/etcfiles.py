@@ -38,7 +38,9 @@ def hosts_lines(vmid: int, config: Config) -> list[str]:
     """The lines of /etc/hosts that Proxmox writes: the guest's own address and names."""
     names = pve.hostname(vmid, config)
     domain = (config.get("searchdomain") or "").split(" ")[0]
-    if domain:
+    if "." in (whole := config.get("hostname", "")):
+        names = f"{whole} {names}"
+    elif domain:
         names = f"{names}.{domain} {names}"
     address = next((str(net.address.ip) for net in pve.nets(config) if net.address), "127.0.1.1")
     return [f"{address} {names}"]

@@ -260,6 +260,8 @@ class LxcRuntime(Storage):
             raise RuntimeFailure(f"CT {vmid} not running")
         limits = changed & {"memory", "swap", "cores", "cpulimit"}
         devices = {key for key in changed if re.fullmatch(r"net\d+", key)}
+        # A new host name is in the configuration alone until the next start, as with Proxmox (its setup of a guest's
+        # files runs before a start; see LXC_FASTPLUG_OPTIONS in PVE::LXC::Config).
         if rest := changed - limits - devices - {"hostname"}:
             raise RuntimeFailure(f"unable to hotplug {', '.join(sorted(rest))}: it takes a restart")
         if limits:
@@ -275,10 +277,6 @@ class LxcRuntime(Storage):
             else:
                 self._network.unplug(vmid, index)
         self._write_hook(vmid, config)
-        if "hostname" in changed or devices:
-            etcfiles.write(self._paths(vmid).rootfs, vmid, config)
-        if "hostname" in changed:
-            run(["nsenter", f"--uts=/proc/{pid}/ns/uts", "--", "hostname", pve.hostname(vmid, config)])
 
     def status(self, vmid: int) -> GuestStatus:
         """See :class:`GuestRuntime`. Reads a few kernel files; no program runs."""
