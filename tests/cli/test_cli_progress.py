@@ -1,13 +1,16 @@
 """What a run looks like: the live table's lines, and how it asks before it begins."""
 
 import io
+import json
+import types
 
 import pytest
 import rich.console
 import typer
 
-from zentoria_infra.cli import output, progress
+from zentoria_infra.cli import applying, output, progress
 from zentoria_infra.errors import RefusedError
+from zentoria_infra.execute import engine
 from zentoria_infra.execute.events import Progress, Started
 from zentoria_infra.plan.stage_types import Converge
 
@@ -63,3 +66,17 @@ def test_what_is_not_confirmed_is_not_begun(monkeypatch: pytest.MonkeyPatch, ans
         output.confirm("Go on?", yes=False)
     assert caught.value.exit_code == 5
     output.confirm("Go on?", yes=True)
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["words", "json"])
+def test_what_proxmox_warned_of_is_shown_though_it_went_well(
+    as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warned = "create container 404: Systemd 257 detected. You may need to enable nesting."
+    proxmox = types.SimpleNamespace(warnings=(warned,), api_calls=types.SimpleNamespace(total=3), ssh_round_trips=0)
+    applying.finish(engine.Result((), interrupted=False), proxmox, as_json=as_json)
+    out, err = capsys.readouterr()
+    if as_json:
+        assert json.loads(out)["warnings"] == [warned]
+    else:
+        assert f"Proxmox warned: {warned}\n" in err

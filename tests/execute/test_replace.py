@@ -199,3 +199,23 @@ def test_a_run_that_is_killed_while_its_spare_container_is_made_leaves_none_behi
         killed.result(60)
     assert result.exit_code is ExitCode.OK, [str(one.error) for one in result.failed]
     require_whole(replaced, before=before)
+
+
+def test_what_proxmox_would_warn_of_is_not_asked_for(node) -> None:
+    node.server.node.release = dataclasses.replace(node.server.node.release, release="9.1")
+    found = deployment(node)
+    assert found.run(found.plan()[1]).exit_code is ExitCode.OK
+    again = deployment(node)
+    assert again.run(again.plan(replace={VMID})[1]).exit_code is ExitCode.OK
+    ended = [task.status for task in node.server.node.tasks.all() if task.upid.type == "vzcreate"]
+    assert ended == ["OK"] * 3, "the container, the one that its data is parked on, and the new one"
+
+
+def test_what_a_task_warned_of_is_kept_for_the_end_of_the_run(node) -> None:
+    node.server.node.release = dataclasses.replace(node.server.node.release, release="9.1")
+    client = node.client()
+    values = {"ostemplate": inventory()[0].ostemplate, "rootfs": "local:1", "pool": "zentoria", "unprivileged": True}
+    client.write.create(SPARE, values)
+    assert client.warnings == (
+        f"create container {SPARE}: Systemd 257 detected. You may need to enable nesting.",
+    )

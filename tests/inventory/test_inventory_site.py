@@ -138,5 +138,5 @@ def test_bridges_are_called_as_proxmox_lets_them(root: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "a", "br lan", "-lan", "..", "br/lan", "a" * 16, "brücke"])
 def test_what_no_bridge_is_called(root: Path, name: str) -> None:
-    with pytest.raises(InventoryError, match="bridges.internal"):
+    with pytest.raises(InventoryError, match="the name of a bridge"):
         load(root, "lab", overrides={"bridges": {"internal": name}})

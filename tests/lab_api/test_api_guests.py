@@ -216,3 +216,19 @@ def test_releases_differ(make_lab, release, monitor):
     assert answer.status == (200 if monitor else 400)
     env = lab.root.post(LXC, vmid=400, ostemplate="local:vztmpl/z.tar.gz", rootfs="local:1", entrypoint="/sbin/init")
     assert env.status == (400 if monitor else 200)
+
+
+@pytest.mark.parametrize(("release", "features", "ended"), [
+    ("8.4", "", "OK"), ("9.1", "", "WARNINGS: 1"), ("9.1", "nesting=0", "WARNINGS: 1"), ("9.1", "nesting=1", "OK"),
+])  # fmt: skip
+def test_9_warns_of_systemd_without_nesting(make_lab, release, features, ended):
+    lab = make_lab(release=release)
+    values = {"vmid": 404, "ostemplate": "local:vztmpl/z.tar.gz", "rootfs": "local:1", "unprivileged": 1}
+    answer = lab.root.post(LXC, **values, **({"features": features} if features else {}))
+    assert lab.root.task(answer) == ended
+    log = [row["t"] for row in lab.root.get(f"/nodes/pve1/tasks/{answer.data}/log").data]
+    assert log[-1] == f"TASK {ended}"
+    assert any(line.startswith("WARN: Systemd") for line in log) == (ended != "OK")
+    assert [row["status"] for row in lab.root.get("/nodes/pve1/tasks", statusfilter="warning").data] == (
+        [ended] if ended != "OK" else []
+    )

@@ -36,7 +36,7 @@ class Node:
         self.waits.append(seconds)
         self.now += seconds
 
-    def wait(self, **options: Any) -> int:
+    def wait(self, **options: Any) -> tuple[str, ...]:
         return tasks.await_task(
             self.read,
             UPID,
@@ -48,9 +48,19 @@ class Node:
         )
 
 
-@pytest.mark.parametrize(("exit_status", "warnings"), [("OK", 0), ("WARNINGS: 3", 3)])
-def test_ends_well(exit_status: str, warnings: int) -> None:
-    node = Node(12, exit_status, [])
+LOG = ["extracting", "WARN: Systemd 257 detected.", "WARN: old", "a WARN: no", "TASK WARNINGS: 2"]
+
+
+@pytest.mark.parametrize(
+    ("exit_status", "log", "warnings"),
+    [
+        ("OK", LOG, ()),
+        ("WARNINGS: 2", LOG, ("Systemd 257 detected.", "old")),
+        ("WARNINGS: 3", ["TASK WARNINGS: 3"], ("WARNINGS: 3",)),
+    ],
+)
+def test_ends_well(exit_status: str, log: list[str], warnings: tuple[str, ...]) -> None:
+    node = Node(12, exit_status, log)
     news: list[tasks.TaskNews] = []
     assert node.wait(progress=news.append) == warnings
     assert node.waits[0] <= 0.1

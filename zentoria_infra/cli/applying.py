@@ -177,13 +177,15 @@ def finish(
         output.json_line(
             {"event": "result", "exit_code": int(result.exit_code), "interrupted": result.interrupted,
              "stages": len(result.ended), "errors": errors, "left": list(left),
-             "back": told(went_back(result)), **figures}
+             "back": told(went_back(result)), "warnings": list(proxmox.warnings), **figures}
         )  # fmt: skip
     else:
         for ended in result.failed:
             output.problem(f"{progress.title(ended.stage)}: {ended.error}")
         for line in after(result):
             output.note(line)
+        for line in proxmox.warnings:
+            output.note(f"Proxmox warned: {line}")
         output.note(_summary(result, figures, plan, url))
     if result.exit_code is not ExitCode.OK:
         raise typer.Exit(result.exit_code)

@@ -99,6 +99,8 @@ def parking_parameters(desired: DesiredContainer) -> dict[str, str | int | bool]
         "memory": 64,
         "swap": 0,
         "onboot": False,
+        # It never runs, and Proxmox warns of a system with systemd without it (the create ends "WARNINGS: 1").
+        "features": "nesting=1",
         "description": parking.description(desired.hostname, desired.site_id, desired.vmid),
     }
     if desired.pool:

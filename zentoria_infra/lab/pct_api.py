@@ -128,7 +128,7 @@ class Api:
             line = str(row.get("t", ""))
             if line.startswith("TASK ERROR: "):
                 print(line.removeprefix("TASK ERROR: "), file=sys.stderr)
-            elif line != "TASK OK":
+            elif line != "TASK OK" and not line.startswith("TASK WARNINGS: "):
                 print(line)
         told = str(status.get("exitstatus"))
         return 0 if told == "OK" or told.startswith("WARNINGS") else 255

@@ -112,6 +112,11 @@ class Proxmox:
         )
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What tasks that ended well have warned of so far, each once."""
+        return tuple(dict.fromkeys([*self.write.warnings, *self.snapshots.warnings]))
+
+    @property
     def api_calls(self) -> CallStats:
         """API calls so far."""
         return self._connection.stats

@@ -15,7 +15,7 @@ _UPID = re.compile(
     r"UPID:(?P<node>[^:\s]+):[0-9A-Fa-f]+:[0-9A-Fa-f]+:(?P<start>[0-9A-Fa-f]+):"
     r"(?P<kind>[^:\s]+):(?P<subject>[^:]*):(?P<user>[^:]+):"
 )
-_WARNINGS = re.compile(r"WARNINGS: (\d+)")
+_WARNINGS = re.compile(r"WARNINGS: \d+")
 
 LOG_TAIL = 15
 """Lines of the task's log that an error quotes."""
@@ -85,8 +85,8 @@ def await_task(
     progress: Progress | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> int:
-    """Wait until a task has ended well; return its number of warnings.
+) -> tuple[str, ...]:
+    """Wait until a task has ended well; return what it warned of, a line each.
 
     Args:
         read: GET.
@@ -132,11 +132,21 @@ def await_task(
         wait = min(wait * pace.growth, pace.longest, max(pace.deadline - elapsed, pace.first))
     exit_status = str(status.get("exitstatus", "no exit status"))
     if exit_status == "OK":
-        return 0
-    if warnings := _WARNINGS.fullmatch(exit_status):
-        return int(warnings[1])
+        return ()
+    if _WARNINGS.fullmatch(exit_status):
+        return _warnings(read, node, upid, exit_status)
     kind = TaskLockBusyError if is_lock_busy(exit_status) else TaskError
     raise kind(tried, on=on, got=_report(read, node, upid, exit_status), todo=_todo(exit_status))
+
+
+def _warnings(read: Reader, node: str, upid: str, exit_status: str) -> tuple[str, ...]:
+    """The lines of a task's log that begin with ``WARN:`` (PVE::RESTEnvironment); its exit status where there are none."""
+    try:
+        lines = log(read, upid, node=node)
+    except ZentoriaError as error:
+        return (f"{exit_status} (its log could not be read: {error.got})",)
+    found = tuple(line.removeprefix("WARN:").strip() for line in lines if line.startswith("WARN:"))
+    return found or (exit_status,)
 
 
 def _report(read: Reader, node: str, upid: str, exit_status: str) -> str:

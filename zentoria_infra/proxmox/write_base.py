@@ -48,6 +48,8 @@ class WriterBase:
         self._gates = gates
         self._pace = pace or tasks.Pace()
         self._sleep = sleep
+        self.warnings: list[str] = []
+        """What tasks have warned of, with what they were for; they ended well all the same."""
 
     def _node(self, node: str | None) -> str:
         return node or self._observe.node
@@ -60,7 +62,7 @@ class WriterBase:
                 got=f"no task id in the answer, but {answer!r}",
                 todo="look at the node's task list; the server may be of a version that this tool does not know",
             )
-        tasks.await_task(
+        warned = tasks.await_task(
             self._read,
             answer,
             tried=tried,
@@ -69,6 +71,7 @@ class WriterBase:
             progress=progress,
             sleep=self._sleep,
         )
+        self.warnings += [f"{tried}: {line}" for line in warned]
 
     def _locked(self, change: Callable[[], _T]) -> _T:
         """Make a change again while its *task* finds the lock file busy and does nothing."""

@@ -66,6 +66,10 @@ def _create(node: Node, what: Creation, log: Log) -> None:
     options = {key: value for key, value in conf.options.items() if key != "lock"}
     node.runtime.unpack(vmid, file_name, options, log)
     log(f"Detected container architecture: {conf.options['arch']}")
+    nesting = guestoptions.properties("features", conf.options.get("features", "")).get("nesting", "0")
+    if node.release.major >= 9 and nesting != "1":
+        # measured on 9.2.11: the task ends "WARNINGS: 1" then
+        log("WARN: Systemd 257 detected. You may need to enable nesting.")
     if what.pool:
         with node.access.change() as config:
             if what.pool in config.pools:

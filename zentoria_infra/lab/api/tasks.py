@@ -112,8 +112,8 @@ class Tasks:
     def _end_in_log(self, name: str) -> str:
         lines = self.lines(name)
         last = lines[-1] if lines else ""
-        if last == "TASK OK":
-            return "OK"
+        if last == "TASK OK" or last.startswith("TASK WARNINGS: "):
+            return last.removeprefix("TASK ")
         return last.removeprefix("TASK ERROR: ") if last.startswith("TASK ERROR: ") else UNEXPECTED
 
     def log_path(self, name: str) -> Path:
@@ -157,16 +157,19 @@ class Tasks:
     def _run(self, task: Task, work: Work) -> None:
         name = str(task.upid)
         path = self.log_path(name)
+        warnings = 0
 
         def log(line: str) -> None:
+            nonlocal warnings
             if name in self._aborted:
                 raise Aborted("received interrupt")
+            warnings += line.startswith("WARN: ")
             with path.open("a", encoding="utf-8") as stream:
                 stream.write(line.rstrip("\n") + "\n")
 
         try:
             work(log)
-            status = "OK"
+            status = f"WARNINGS: {warnings}" if warnings else "OK"
         except Fault as fault:
             status = fault.message.strip()
         except (RuntimeFailure, OSError) as error:
@@ -175,11 +178,12 @@ class Tasks:
             status = f"internal error: {type(error).__name__}: {error}"
         status = " ".join(status.split("\n")) or "unknown error"
         with self._lock:
-            if name in self._aborted and status != "OK":
+            well = status in ("OK", f"WARNINGS: {warnings}")
+            if name in self._aborted and not well:
                 status = UNEXPECTED
             self._aborted.discard(name)
         if status != UNEXPECTED:
-            log("TASK OK" if status == "OK" else f"TASK ERROR: {status}")
+            log(f"TASK {status}" if well else f"TASK ERROR: {status}")
         with self._lock:
             task.endtime = int(time.time())
             task.status = status
