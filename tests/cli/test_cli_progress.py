@@ -69,9 +69,7 @@ def test_what_is_not_confirmed_is_not_begun(monkeypatch: pytest.MonkeyPatch, ans
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["words", "json"])
-def test_what_proxmox_warned_of_is_shown_though_it_went_well(
-    as_json: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_proxmox_warned_of_is_shown_though_it_went_well(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
     warned = "create container 404: Systemd 257 detected. You may need to enable nesting."
     proxmox = types.SimpleNamespace(warnings=(warned,), api_calls=types.SimpleNamespace(total=3), ssh_round_trips=0)
     applying.finish(engine.Result((), interrupted=False), proxmox, as_json=as_json)

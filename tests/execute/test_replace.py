@@ -216,6 +216,4 @@ def test_what_a_task_warned_of_is_kept_for_the_end_of_the_run(node) -> None:
     client = node.client()
     values = {"ostemplate": inventory()[0].ostemplate, "rootfs": "local:1", "pool": "zentoria", "unprivileged": True}
     client.write.create(SPARE, values)
-    assert client.warnings == (
-        f"create container {SPARE}: Systemd 257 detected. You may need to enable nesting.",
-    )
+    assert client.warnings == (f"create container {SPARE}: Systemd 257 detected. You may need to enable nesting.",)

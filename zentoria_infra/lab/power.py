@@ -70,7 +70,9 @@ def _start(layout: LabLayout, vmid: int) -> str:
             status = call(socket, "GET", f"{base}/tasks/{upid}/status")
             if isinstance(status, dict) and status.get("status") == "stopped":
                 ended = str(status.get("exitstatus"))
-                return "" if ended == "OK" or ended.startswith("WARNINGS") else f"container {vmid} does not start: {ended}"
+                return (
+                    "" if ended == "OK" or ended.startswith("WARNINGS") else f"container {vmid} does not start: {ended}"
+                )
             time.sleep(_POLL)
     except ApiFailure as failure:
         return "" if "already running" in failure.message else f"container {vmid} does not start: {failure.message}"

@@ -30,7 +30,9 @@ def names_of(inventory: Inventory, container: Container) -> tuple[str, ...]:
     A host name that has its domain with it is the whole name already, as Proxmox takes it (update_etc_hosts of
     PVE::LXC::Setup::Base).
     """
-    whole = container.hostname if "." in container.hostname else f"{container.hostname}.{inventory.site.dns.search_domain}"
+    whole = (
+        container.hostname if "." in container.hostname else f"{container.hostname}.{inventory.site.dns.search_domain}"
+    )
     return tuple(dict.fromkeys((whole, container.short_hostname, container.name)))
 
 
