@@ -150,9 +150,8 @@ def steps(what: Wanted, seen: Seen, *, new_secret: bool = False) -> tuple[Step, 
         new_secret: make the token anew, since its secret is lost.
     """
     found: list[Step] = []
-    for name in lineage(what.pool):
-        if name not in seen.pools:
-            found.append(Step("pool", "make", name, f"make pool {name}"))
+    missing = [name for name in lineage(what.pool) if name not in seen.pools]
+    found.extend(Step("pool", "make", name, f"make pool {name}") for name in missing)
     for name, privileges in what.roles:
         listed = " ".join(sorted(privileges))
         if name not in seen.roles:

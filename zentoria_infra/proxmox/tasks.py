@@ -140,7 +140,7 @@ def await_task(
 
 
 def _warnings(read: Reader, node: str, upid: str, exit_status: str) -> tuple[str, ...]:
-    """The lines of a task's log that begin with ``WARN:`` (PVE::RESTEnvironment); its exit status where there are none."""
+    """Lines of a task's log that begin with ``WARN:`` (PVE::RESTEnvironment); its exit status where there are none."""
     try:
         lines = log(read, upid, node=node)
     except ZentoriaError as error:
