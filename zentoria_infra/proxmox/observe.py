@@ -182,7 +182,7 @@ class Observer:
         found = [raw for raw in self._read("/pools") if raw.get("poolid") == poolid]
         if not found:
             return None
-        raw = next(iter(self._read("/pools", {"poolid": poolid})), {})
+        raw: Mapping[str, Any] = next(iter(self._read("/pools", {"poolid": poolid})), {})
         members = raw.get("members") or []
         return records.Pool(
             name=poolid,
