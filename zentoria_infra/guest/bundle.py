@@ -10,7 +10,7 @@ from importlib import resources
 
 MODULES = (
     "failure", "paths", "masking", "common", "run", "files", "unsynced", "packages", "units", "releases", "rollback",
-    "main",
+    "owned", "main",
 )  # fmt: skip
 """The agent's modules, each after those that it imports."""
 

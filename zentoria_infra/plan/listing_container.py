@@ -15,6 +15,8 @@ from zentoria_infra.plan.privileges import Need, change_needs, firewall_needs, s
 from zentoria_infra.plan.stage_types import AnyStage, Converge, Create, GoBack, Restart, Snapshot, Start
 
 _DISTURBS = {Effect.NONE: Disturbs.NONE, Effect.RESTART: Disturbs.CONTAINER, Effect.REPLACE: Disturbs.REPLACEMENT}
+_ORPHAN = "orphan:"
+"""What the ids of reports begin with that tell of a removal (``guest/agent/owned.py``)."""
 _VERBS = {"stop": Kind.STOP, "start": Kind.START, "restart": Kind.RESTART, "reload": Kind.RELOAD}
 _STATED = frozenset({"packages", "file", "directory", "link", "absent", "user", "volume", "release", "unit"})
 """What the ids of resources begin with that have a state of their own; the others are steps and checks."""
@@ -233,6 +235,8 @@ class ContainerListing:
         )
 
     def _resource(self, one: ResourceReport, needs: Iterable[Need]) -> Change:
+        if one.id.startswith(_ORPHAN):
+            return self._orphan(one, needs)
         action = _action(one)
         units = (*one.restarts, *one.reloads)
         disturbs = Disturbs.SERVICE if one.restarts or action is Kind.STOP else Disturbs.NONE
@@ -249,6 +253,21 @@ class ContainerListing:
             before=one.before,
             after=one.after,
             diff=one.diff,
+        )
+
+    def _orphan(self, one: ResourceReport, needs: Iterable[Need]) -> Change:
+        """Something that we made, and that nothing asks for any more."""
+        name = one.id.removeprefix(_ORPHAN)
+        unit = name.startswith("unit:")
+        return self._change(
+            f"inside/{one.id}",
+            Kind.DELETE,
+            name.replace(":", " ", 1),
+            one.detail,
+            needs=needs,
+            disturbs=Disturbs.SERVICE if unit else Disturbs.NONE,
+            units=(name.removeprefix("unit:"),) if unit else (),
+            origin=Origin.INTENT,  # it was asked for when it was made
         )
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
-from . import common, files, masking, packages, releases, rollback, units
+from . import common, files, masking, owned, packages, releases, rollback, units
 from .common import Failed, Outcome, Resource
 from .run import INCOMING, Run, Starts, Tell
 
@@ -81,16 +81,31 @@ def converge(request: dict[str, Any], tell: Tell, hold: Sequence[int] = ()) -> d
     names = [name.partition("=")[0] for one in resources if one["kind"] == "packages" for name in one["names"]]
     run = Run(request, tell, hold, packages.installed(names), Starts(resources), units.show)
     receive(needed(run), tell)
-    reports = []
+    kept = owned.Owned(resources, whole=all(one["kind"] != "rollback" for one in resources))
+    if run.apply:
+        kept.begin()
+    reports: list[dict[str, Any]] = []
     failed = ""
+    stopped = False
     for one in run.resources:
         if failed:
             reports.append({"id": one["id"], "outcome": "skipped"})
             continue
+        if not stopped and one["kind"] in ("unit", "release"):
+            stopped = True
+            reports += kept.stop_units(run)
+            failed = _failed(reports)
+            if failed:
+                reports.append({"id": one["id"], "outcome": "skipped"})
+                continue
         report = handle(run, one)
         reports.append(report)
-        if report["outcome"] == "failed":
-            failed = one["id"]
+        failed = _failed([report])
+    if not failed:
+        reports += [*(() if stopped else kept.stop_units(run)), *kept.remove(run)]
+        failed = _failed(reports)
+    if run.apply and not failed:
+        kept.end()
     _tell_readers(run, reports)
     for name in os.listdir(INCOMING) if not failed else ():  # the next run goes on with what was sent
         os.unlink(os.path.join(INCOMING, name))
@@ -103,6 +118,10 @@ def converge(request: dict[str, Any], tell: Tell, hold: Sequence[int] = ()) -> d
         "failed": failed,
         "seconds": round(time.monotonic() - begun, 3),
     }
+
+
+def _failed(reports: Sequence[dict[str, Any]]) -> str:
+    return next((str(one["id"]) for one in reports if one["outcome"] == "failed"), "")
 
 
 def _tell_readers(run: Run, reports: Sequence[dict[str, Any]]) -> None:

@@ -76,6 +76,13 @@ def keep(resource: Resource, kept: dict[str, str]) -> None:
     common.save_json(KEPT, {**common.load_json(KEPT), resource["id"]: kept})
 
 
+def forget(resource_id: str) -> None:
+    """A release that is gone."""
+    kept = common.load_json(KEPT)
+    if kept.pop(resource_id, None) is not None:
+        common.save_json(KEPT, kept)
+
+
 def _passed(resource: Resource) -> dict[str, str]:
     """The release that last passed its gate. The link alone does not say so: a run may have been killed before it."""
     kept = common.load_json(KEPT).get(resource["id"])

@@ -50,6 +50,11 @@ class Starts:
             self._kept[name] = self._wanted[name]
             common.save_json(KEPT, self._kept)
 
+    def drop(self, name: str) -> None:
+        """A unit is gone."""
+        if self._kept.pop(name, None):
+            common.save_json(KEPT, self._kept)
+
     def snapshot(self) -> dict[str, str]:
         """What is kept now, for :meth:`restore`."""
         return dict(self._kept)
