@@ -69,6 +69,8 @@ def _renamed(text: str, services: set[tuple[str, str]], number: int) -> str:
     """A container's file whose needs lead to its own stack; those of all containers go."""
     text = re.sub(r"^ *- \{service: all,.*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"needs:\n(?! *- )", "needs: []\n", text)
+    text = re.sub(r"\b(zentoria/(?:db|redis)/(?!exporter)[a-z0-9]+)_password\b", rf"\1-{number}_password", text)
+    text = re.sub(r"trusts: \[(\w+), (\w+)\]", rf"trusts: [\1-{number}, \2-{number}]", text)
 
     def own(match: re.Match[str]) -> str:
         found = (match[1], match[2])

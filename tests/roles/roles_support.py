@@ -54,8 +54,7 @@ class FixedMaterials:
         self._certificate = certificate or ServerCertificate("CHAIN\n", SecretStr(f"{CANARY}key\n"))
 
     def release(self, directory: str) -> FixedRelease:
-        assert directory == "backend"
-        return FixedRelease()
+        return FixedRelease(distribution=f"zentoria-{directory}")
 
     def file(self, url: str, sha256: str) -> str:
         self.files.append((url, sha256))

@@ -18,6 +18,7 @@ from zentoria_infra.guest import secrets
 from zentoria_infra.guest.state import GuestState, Packages, Step
 from zentoria_infra.inventory.flows import expand_needs
 from zentoria_infra.roles import databases, postgres_sql
+from zentoria_infra.roles.kit.clients import database_password
 from zentoria_infra.roles.kit.rendering import Templates
 
 HBA = "/etc/postgresql/17/main/pg_hba.conf"
@@ -70,14 +71,13 @@ def test_databases_and_owners() -> None:
     assert found["zentoria_vectors"].extensions == ("vector",)
     assert found["zentoria_core"].tenants == ("ai", "auth", "ocr")
     assert found["n8n"].users == ("backup", "n8n")
-    assert databases.databases(()) != ()  # they exist before anybody needs them
 
 
 def test_every_role_has_its_own_password_that_its_service_declares() -> None:
     ways = databases.accesses(inventory(), inventory().by_name("db"))
     for role in databases.roles(ways):
         declared = {path for service in inventory().by_name(role).services for path in service.secrets}
-        assert databases.password_path(role) in declared
+        assert database_password(role) in declared
 
 
 def test_the_pool_has_the_verifiers_of_the_server(guest: GuestState) -> None:

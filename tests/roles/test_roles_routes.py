@@ -10,11 +10,14 @@ from roles_support import FixedMaterials, context, files, inventory, state, text
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.state import Packages, Step
 from zentoria_infra.roles.nginx import server_names
-from zentoria_infra.roles.routes import ROUTES, routes, upstreams
+from zentoria_infra.roles.routes import locations, upstreams
 
 SITE = "/etc/nginx/zentoria/site.conf"
 TLS = "/etc/zentoria/tls"
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+FOUND = locations(inventory(), inventory().by_name("proxy").service("nginx"))
 
 
 def location(content: str, match: str) -> str:
@@ -31,8 +34,32 @@ def test_each_route_goes_where_the_inventory_says() -> None:
     assert found["n8n_main_http"] == "10.10.40.2:5678"
     assert found["logs_grafana_http"] == "10.10.40.6:3001"
     assert found["logs_prometheus_http"] == "10.10.40.6:9090"
-    for route in ROUTES:
-        assert f"proxy_pass http://{route.upstream}{'/' if route.strip else ''};" in location(content, route.match)
+    for one in FOUND:
+        wanted = f"proxy_pass http://{one.upstream}{'/' if one.route.strip else ''};"
+        assert wanted in location(content, one.match)
+
+
+def test_the_locations_are_those_of_the_architecture() -> None:
+    assert {one.match: one.upstream for one in FOUND} == {
+        "^~ /api/v1/auth/": "backend_api_http",
+        "~ ^/api/(?:.+/)?(?:stream|events)(?:/|$)": "backend_api_http",
+        "/api/": "backend_api_http",
+        "= /mcp": "backend_api_http",
+        "^~ /mcp/": "backend_api_http",
+        "= /ws": "backend_api_websocket",
+        "^~ /ws/": "backend_api_websocket",
+        "^~ /n8n/": "n8n_main_http",
+        "^~ /monitoring/prometheus/": "logs_prometheus_http",
+        "^~ /monitoring/": "logs_grafana_http",
+        "^~ /docs/": "docs_site_http",
+        "^~ /oauth/": "auth_api_http",
+        "/": "frontend_web_http",
+    }
+    content = text(state("proxy"), SITE)
+    redirected = set(re.findall(r"location = (\S+) \{\n        return 308", content))
+    assert redirected == {"/n8n", "/monitoring", "/monitoring/prometheus", "/docs"}
+    hidden = set(re.findall(r"location \^~ (\S+) \{\n        return 404", content))
+    assert hidden == {"/n8n/webhook", "/n8n/form"}
 
 
 def test_every_upstream_is_allowed_by_the_flows() -> None:
@@ -44,13 +71,15 @@ def test_every_upstream_is_allowed_by_the_flows() -> None:
         if flow.source == "proxy"
         for port in range(flow.first, flow.last + 1)
     }
-    for server in upstreams(inventory(), ROUTES).values():
+    for server in upstreams(FOUND).values():
         address, _, port = server.partition(":")
         assert (address, int(port)) in allowed
 
 
 def test_a_route_without_a_need_is_left_out() -> None:
-    assert [route.match for route in routes({"frontend.web"})] == ["/"]
+    proxy = inventory().by_name("proxy").service("nginx")
+    alone = proxy.model_copy(update={"needs": tuple(one for one in proxy.needs if one.service == "frontend.web")})
+    assert [one.match for one in locations(inventory(), alone)] == ["/"]
     needs = [{"service": "frontend.web", "start": False, "purpose": "Web UI"}]
     broken = {"containers": {"proxy": {"services": {"nginx": {"needs": needs}}}}}
     with pytest.raises(InventoryError):  # the flows that nobody needs any more
@@ -68,12 +97,13 @@ def test_the_upload_limit_is_the_one_of_the_site() -> None:
 
 def test_streams_are_not_buffered_and_only_websockets_upgrade() -> None:
     content = text(state("proxy"), SITE)
-    for route in ROUTES:
-        block = location(content, route.match)
-        assert ("proxy_buffering off;" in block) == route.stream
-        assert ("websocket.conf" in block) == route.upgrade
-        assert ("deny all;" in block) == route.private
-    assert {route.service for route in ROUTES if route.private} == {"n8n.main", "logs.grafana", "logs.prometheus"}
+    for one in FOUND:
+        block = location(content, one.match)
+        assert ("proxy_buffering off;" in block) == one.stream
+        assert ("websocket.conf" in block) == one.route.upgrade
+        assert ("deny all;" in block) == one.route.private
+    private = {one.upstream for one in FOUND if one.route.private}
+    assert private == {"n8n_main_http", "logs_grafana_http", "logs_prometheus_http"}
 
 
 def test_the_redirect_goes_to_the_port_that_users_type() -> None:

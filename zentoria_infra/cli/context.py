@@ -124,9 +124,10 @@ def inventory_of(context: typer.Context, root: Path | None, site: str | None) ->
         InventoryError: it has errors; all of them are in it.
     """
     from zentoria_infra.inventory.load import load
+    from zentoria_infra.roles.checks import check_roles
 
     name, overlay = layers_of(context, site)
-    return load(project_root(context, root), site=name, overlay_files=overlay)
+    return load(project_root(context, root), site=name, overlay_files=overlay, more=check_roles)
 
 
 def inventory_offline(context: typer.Context, root: Path | None, site: str | None) -> Inventory:
@@ -136,10 +137,11 @@ def inventory_offline(context: typer.Context, root: Path | None, site: str | Non
         InventoryError: it has errors; all of them are in it.
     """
     from zentoria_infra.inventory.load import load
+    from zentoria_infra.roles.checks import check_roles
 
     name, _, instance = site_name(context, site).partition(":")
     overlay = _of_a_lab(name, instance) if instance else ()
-    return load(project_root(context, root), site=name, overlay_files=overlay)
+    return load(project_root(context, root), site=name, overlay_files=overlay, more=check_roles)
 
 
 def layers_of(context: typer.Context, site: str | None) -> tuple[str, Sequence[Path]]:

@@ -30,6 +30,7 @@ def check(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
         yield from _ports(inventory, container)
         yield from _volumes(inventory, container)
         yield from _secrets(inventory, container)
+        yield from _trusts(inventory, container, broken)
     yield from _egress(inventory)
     yield from _order(inventory)
     yield from check_flows(inventory, broken)
@@ -211,6 +212,23 @@ def _secrets(inventory: Inventory, container: Container) -> Iterator[Problem]:
             if not any("read" in rule.capabilities and _covers(rule.path, secret) for rule in service.vault_policy):
                 at = inventory.position(container, f"services.{service.name}.secrets.{number}")
                 yield problem(at, f"the vault_policy of '{service.name}' does not let it read {secret}")
+
+
+def _trusts(inventory: Inventory, container: Container, broken: frozenset[str]) -> Iterator[Problem]:
+    """Containers whose word is taken and that do not call the service: theirs must not be believed."""
+    for service in container.services:
+        for number, name in enumerate(service.trusts):
+            at = inventory.position(container, f"services.{service.name}.trusts.{number}")
+            try:
+                other = inventory.by_name(name)
+            except KeyError:
+                if name not in broken:
+                    known = [one.name for one in inventory.containers]
+                    yield problem(at, f"there is no container '{name}'{nearest(name, known)}")
+                continue
+            calls = {f"{container.name}.{service.name}", container.name, ALL}
+            if not any(need.service in calls for one in other.services for need in one.needs):
+                yield problem(at, f"'{name}' is trusted, and does not need {container.name}.{service.name}")
 
 
 def _covers(pattern: str, path: str) -> bool:

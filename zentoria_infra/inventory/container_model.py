@@ -28,6 +28,7 @@ from zentoria_infra.inventory.values import (
 from zentoria_infra.inventory.values import (
     Protocol as TransportProtocol,
 )
+from zentoria_infra.inventory.wish_model import DatabaseWish, KeyPattern, Route, UrlPath
 
 AbsolutePath = Annotated[str, matching(r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$", "an absolute path")]
 SecretPath = Annotated[str, matching(r"^zentoria(/[a-z0-9_-]+)+$", "a secret path as zentoria/db/password")]
@@ -105,11 +106,26 @@ class Port(Model):
     protocol: TransportProtocol = "tcp"
     kind: PortKind
     also: tuple[PortKind, ...] = ()
+    metrics: UrlPath | None = None
+    """Where Prometheus finds metrics; default: ``/metrics`` on a port of that kind."""
+    routes: tuple[Route, ...] = ()
+    """Paths at the proxy that lead here."""
+
+    @model_validator(mode="after")
+    def _has_metrics(self) -> Port:
+        if self.metrics is not None and "metrics" not in self.kinds:
+            raise PydanticCustomError("rule_no_metrics", "'metrics' is a path: say 'also: [metrics]' beside it")
+        return self
 
     @property
     def kinds(self) -> frozenset[PortKind]:
         """Everything that is asked on it."""
         return frozenset((self.kind, *self.also))
+
+    @property
+    def metrics_path(self) -> str | None:
+        """Where metrics are; None on a port without."""
+        return (self.metrics or "/metrics") if "metrics" in self.kinds else None
 
 
 class Need(Model):
@@ -127,6 +143,12 @@ class Need(Model):
     exposes: tuple[PortKind, ...] = ()
     start: bool = True
     purpose: str = ""
+    database: DatabaseWish | None = None
+    """Of a database server: which database."""
+    keys: tuple[KeyPattern, ...] = ()
+    """Of Redis: keys besides those that begin with the container's name and a colon."""
+    access: Literal["use", "read"] = "use"
+    """``read``: it copies all that is there and changes nothing, as a backup does."""
 
     @model_validator(mode="before")
     @classmethod
@@ -137,6 +159,8 @@ class Need(Model):
     def _one_of(self) -> Need:
         if self.ports and self.exposes:
             raise PydanticCustomError("rule_need_ports", "a need has 'ports' or 'exposes', and not both")
+        if self.access == "read" and (self.database or self.keys):
+            raise PydanticCustomError("rule_need_read", "'access: read' reads all: leave 'database' and 'keys' out")
         return self
 
     @property
@@ -187,6 +211,8 @@ class Service(Model):
     """systemd unit; None: it has none of its own."""
     exposes: Annotated[tuple[Port, ...], Named, Field(json_schema_extra=NAMED)] = ()
     needs: tuple[Need, ...] = ()
+    trusts: tuple[Name, ...] = ()
+    """Containers whose word it takes for the address of the client that they serve (``X-Forwarded-For``)."""
     secrets: tuple[SecretPath, ...] = ()
     vault_policy: tuple[PolicyRule, ...] = ()
     egress: tuple[Egress, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ def load(
     site: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     overlay_files: Sequence[Path] = (),
+    more: Callable[[Inventory], Iterable[Problem]] | None = None,
 ) -> Inventory:
     """Read, overlay, validate and check the inventory below ``root``.
 
@@ -43,6 +44,8 @@ def load(
     Relative paths under keys that end in ``_file`` belong to the folder of the file that holds them (those of
     ``overrides`` to ``root``).
 
+    ``more`` finds further problems of an inventory that has none of its own kind: what roles want of it is above here.
+
     Raises:
         InvalidInventoryError: with every problem that was found.
     """
@@ -50,6 +53,8 @@ def load(
     inventory = loader.run(site, overrides or {}, overlay_files)
     if loader.problems or inventory is None:
         raise InvalidInventoryError(loader.problems)
+    if more is not None and (problems := list(more(inventory))):
+        raise InvalidInventoryError(problems)
     return inventory
 
 

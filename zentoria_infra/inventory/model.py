@@ -38,12 +38,13 @@ from zentoria_infra.inventory.order import start_order
 from zentoria_infra.inventory.problems import Position
 from zentoria_infra.inventory.site_model import DebSource, ProxmoxSite, Site, SshSite
 from zentoria_infra.inventory.values import Address, Model, PortRange
+from zentoria_infra.inventory.wish_model import DatabaseWish, Route
 
 __all__ = [
-    "ALL", "INTERNET", "AptComponent", "AptRepository", "Assertion", "Component", "Container", "DebSource", "Egress",
-    "Features", "Flow", "Health", "Inventory", "Maximum", "Need", "Network", "NpmComponent", "PolicyRule", "Port",
-    "PortRange", "ProxmoxSite", "PublicNic", "PypiComponent", "Resources", "Service", "Site", "SshSite", "Startup",
-    "UrlComponent", "Volume", "WorkspaceComponent", "Zone", "Zones",
+    "ALL", "INTERNET", "AptComponent", "AptRepository", "Assertion", "Component", "Container", "DatabaseWish",
+    "DebSource", "Egress", "Features", "Flow", "Health", "Inventory", "Maximum", "Need", "Network", "NpmComponent",
+    "PolicyRule", "Port", "PortRange", "ProxmoxSite", "PublicNic", "PypiComponent", "Resources", "Route", "Service",
+    "Site", "SshSite", "Startup", "UrlComponent", "Volume", "WorkspaceComponent", "Zone", "Zones",
 ]  # fmt: skip
 
 _Found = TypeVar("_Found")

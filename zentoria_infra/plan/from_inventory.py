@@ -6,7 +6,7 @@ from zentoria_infra.inventory.model import ALL, Container, Inventory
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
 from zentoria_infra.plan.values import GIB
-from zentoria_infra.roles.compile import unbuilt
+from zentoria_infra.roles.catalog import unbuilt
 
 _PATHS = {
     "cores": "resources.cores",

@@ -1,17 +1,16 @@
-"""What every guest has: names, time, package sources, limits of its journal, SSH or none, the node exporter."""
+"""What every guest has: names, time, package sources, limits of its journal, SSH or none."""
 
 from __future__ import annotations
 
 from zentoria_infra.guest.state import Resource, Step, Symlink, Unit
-from zentoria_infra.inventory.model import Container, Inventory, Service
-from zentoria_infra.roles.kit.fragment import Context, Fragment, absent, directory, drop_in, file, ids
+from zentoria_infra.inventory.model import Container, Inventory
+from zentoria_infra.roles.kit.fragment import Context, Fragment, absent, directory, drop_in, file
 
 APT_TIMERS = ("apt-daily.timer", "apt-daily-upgrade.timer")
 """Guests have no way to the internet, but for the time of a deployment: these would fail every day."""
 
 SSH_UNITS = ("ssh.service", "ssh.socket")
 SOURCES = "/etc/apt/sources.list.d/debian.sources"
-NODE_EXPORTER = "prometheus-node-exporter.service"
 
 
 def base(context: Context) -> Fragment:
@@ -34,37 +33,6 @@ def names_of(inventory: Inventory, container: Container) -> tuple[str, ...]:
         container.hostname if "." in container.hostname else f"{container.hostname}.{inventory.site.dns.search_domain}"
     )
     return tuple(dict.fromkeys((whole, container.short_hostname, container.name)))
-
-
-def node_exporter(context: Context, service: Service) -> Fragment:
-    """Metrics of the machine, at the container's address only."""
-    return exporter(context, service, NODE_EXPORTER, {})
-
-
-def exporter(
-    context: Context, service: Service, unit: str, variables: dict[str, str], *arguments: str, secret: bool = False
-) -> Fragment:
-    """One of Debian's ``prometheus-*-exporter`` packages; they read ``/etc/default/<name>`` and ``ARGS`` in it.
-
-    Args:
-        context: the container's.
-        service: the exporter; its first port is where it listens.
-        unit: the unit that Debian's package brings.
-        variables: its environment.
-        arguments: options besides the address to listen at.
-        secret: whether ``variables`` hold a password.
-    """
-    port = service.exposes[0].port.first
-    listen = f"--web.listen-address={context.address}:{port}"
-    text = context.render("base/environment", variables={**variables, "ARGS": " ".join((listen, *arguments))})
-    path = f"/etc/default/{unit.removesuffix('.service')}"
-    # systemd reads it as root before it becomes another user
-    settings = file(path, text).model_copy(update={"mode": "0600" if secret else "0644", "secret": secret})
-    files = (settings, drop_in(context, unit))
-    return Fragment(
-        packages=context.apt(service).packages,
-        main=(*files, Unit(id=f"unit:{unit}", name=unit, reads=ids(files)), *context.health(service)),
-    )
 
 
 def _packages_from(context: Context) -> tuple[Resource, ...]:

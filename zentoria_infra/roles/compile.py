@@ -8,28 +8,11 @@ from collections.abc import Mapping
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.state import GuestState, Packages, Resource, Volume
 from zentoria_infra.inventory.model import Container, Inventory
-from zentoria_infra.roles.backend import backend
-from zentoria_infra.roles.base import base, node_exporter
-from zentoria_infra.roles.kit.fragment import Context, Fragment, Role
+from zentoria_infra.roles import catalog
+from zentoria_infra.roles.base import base
+from zentoria_infra.roles.kit.fragment import Context, Fragment
 from zentoria_infra.roles.kit.materials import Materials
 from zentoria_infra.roles.kit.rendering import Templates
-from zentoria_infra.roles.nginx import nginx, nginx_exporter
-from zentoria_infra.roles.pgbouncer import pgbouncer
-from zentoria_infra.roles.postgresql import postgres_exporter, postgresql
-from zentoria_infra.roles.redis import redis, redis_exporter
-
-ROLES: Mapping[str, Role] = {
-    "backend": backend,
-    "nginx": nginx,
-    "nginx-exporter": nginx_exporter,
-    "node-exporter": node_exporter,
-    "pgbouncer": pgbouncer,
-    "postgres-exporter": postgres_exporter,
-    "postgresql": postgresql,
-    "redis": redis,
-    "redis-exporter": redis_exporter,
-}
-"""Roles by component. A service whose component has no role is not in the state."""
 
 
 def compile_guest(
@@ -72,8 +55,8 @@ def compile_with_places(
         ZentoriaError: the inventory cannot be used for a role, or materials cannot be made.
     """
     context = Context(inventory, container, materials, templates or Templates(inventory.root), nonce)
-    chosen = [(ROLES[service.component], service) for service in container.services if service.component in ROLES]
-    fragments = [base(context), *(role(context, service) for role, service in chosen)]
+    chosen = [service for service in container.services if catalog.is_built(service.component)]
+    fragments = [base(context), *(catalog.role(service.component).build(context, service) for service in chosen)]
     resources = merge(fragments, _volumes(container))
     repeated = [name for name, count in Counter(one.id for one in resources).items() if count > 1]
     if repeated:
@@ -85,16 +68,11 @@ def compile_with_places(
         )
     places = {"packages": inventory.where(container, "services")}
     places |= {f"volume:{one.path}": inventory.where(container, f"volumes.{one.name}") for one in container.volumes}
-    for (_, service), fragment in zip(chosen, fragments[1:], strict=True):
+    for service, fragment in zip(chosen, fragments[1:], strict=True):
         where = inventory.where(container, f"services.{service.name}")
         places |= {one.id: where for one in (*fragment.before, *fragment.users, *fragment.main)}
     state = GuestState(vmid=container.vmid, hostname=container.hostname, resources=resources)
     return state, {one.id: places.get(one.id, inventory.where(container)) for one in resources}
-
-
-def unbuilt(container: Container) -> tuple[str, ...]:
-    """Names of the container's services that have no role: they are not installed."""
-    return tuple(service.name for service in container.services if service.component not in ROLES)
 
 
 def merge(fragments: list[Fragment], volumes: tuple[Volume, ...]) -> tuple[Resource, ...]:

@@ -1,4 +1,4 @@
-"""Who needs which database, read from what the inventory's services need. Pure.
+"""Who has which database, as the needs of the inventory's services say. Pure.
 
 A container that needs the database container has one role in it, with the container's name and the password
 ``zentoria/db/<name>_password``. Its services share it.
@@ -7,25 +7,16 @@ A container that needs the database container has one role in it, with the conta
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from zentoria_infra.inventory.flows import expand_needs
-from zentoria_infra.inventory.model import Container, Inventory
+from zentoria_infra.errors import InventoryError
+from zentoria_infra.inventory.model import Container, Inventory, Service
+from zentoria_infra.inventory.problems import Problem, problem
+from zentoria_infra.roles.kit.clients import Consumer, consumers, database_password, reaches
 
-SHARED = "zentoria_core"
-"""The database of everybody who has none of its own."""
-
-OWN = {"n8n": "n8n", "embeddings": "zentoria_vectors"}
-"""Containers with a database of their own: n8n brings its own migrations, vectors have the extension."""
-
-SHARED_OWNER = "backend"
-"""Owns the shared database; each other role has a schema of its own in it, named as the role."""
-
-EXTENSIONS = {"zentoria_vectors": ("vector",)}
-"""Extensions by database. ``vector`` needs a superuser to be created."""
-
-READERS = frozenset({"backup"})
-"""Roles that read everything and own nothing (``pg_read_all_data``)."""
+SERVER, POOL = "postgresql", "pgbouncer"
+RESERVED = frozenset({"postgres", "template0", "template1"})
+"""Databases that every cluster has."""
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -38,6 +29,9 @@ class Access:
         address: the container's address.
         direct: it connects to PostgreSQL itself.
         pooled: it connects to PgBouncer.
+        tenant: it has a schema of its own in the database of another.
+        reads: it reads everything in it and owns nothing.
+        extensions: what it wants installed there.
     """
 
     role: str
@@ -45,6 +39,9 @@ class Access:
     address: str
     direct: bool
     pooled: bool
+    tenant: bool = False
+    reads: bool = False
+    extensions: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,59 +68,126 @@ class Database:
         return tuple(sorted({self.owner, *self.tenants, *self.readers}))
 
 
-def password_path(role: str) -> str:
-    """Where a role's password is."""
-    return f"zentoria/db/{role}_password"
-
-
 def accesses(inventory: Inventory, container: Container) -> tuple[Access, ...]:
     """Every way from a role to a database in ``container``, as the inventory's needs say; sorted.
 
-    A container that needs the port of PgBouncer is pooled, one that needs PostgreSQL's is direct; some are both.
+    A container that needs the port of PgBouncer is pooled, one that needs PostgreSQL's is direct; some are both. One
+    that only reads has a way to each database that somebody else wished for.
     """
-    pool = _ports(container, "pgbouncer")
-    straight = _ports(container, "postgresql")
-    wanted: dict[str, set[int]] = {}
-    for need in expand_needs(inventory):
-        if need.destination == container.name and need.protocol == "tcp":
-            wanted.setdefault(need.source, set()).update(range(need.first, need.last + 1))
-    found: list[Access] = []
-    for role, ports in wanted.items():
-        direct, pooled = bool(ports & straight), bool(ports & pool)
-        if direct or pooled:
-            address = str(inventory.by_name(role).address)
-            found.extend(Access(role, name, address, direct, pooled) for name in _names(role))
-    return tuple(sorted(found))
+    found: dict[tuple[str, str], Access] = {}
+    readers: list[tuple[Consumer, bool, bool]] = []
+    for one, direct, pooled in _clients(inventory, container):
+        if one.need.access == "read":
+            readers.append((one, direct, pooled))
+        elif one.need.database is not None:
+            wish, name = one.need.database, one.container.name
+            way = Access(
+                name, wish.name, str(one.container.address), direct, pooled, wish.tenant, False, wish.extensions
+            )
+            found[name, wish.name] = _both(found.get((name, wish.name)), way)
+    names = {way.database for way in found.values()}
+    for one, direct, pooled in readers:
+        for name in names:
+            key = (one.container.name, name)
+            if key not in found or found[key].reads:
+                way = Access(one.container.name, name, str(one.container.address), direct, pooled, reads=True)
+                found[key] = _both(found.get(key), way)
+    return tuple(sorted(found.values()))
 
 
 def databases(ways: Iterable[Access]) -> tuple[Database, ...]:
-    """The databases that exist, sorted by name. They exist even when nobody needs them yet."""
-    roles = {way.role for way in ways}
-    owners = {SHARED: SHARED_OWNER, **{name: role for role, name in OWN.items()}}
-    readers = tuple(sorted(roles & READERS))
-    shared = tuple(sorted(roles - READERS - set(OWN) - {SHARED_OWNER}))
-    return tuple(
-        Database(name, owner, shared if name == SHARED else (), readers, EXTENSIONS.get(name, ()))
-        for name, owner in sorted(owners.items())
-    )
+    """The databases that are wished for, sorted by name.
+
+    Raises:
+        InventoryError: one of them belongs to nobody.
+    """
+    by_name: dict[str, list[Access]] = {}
+    for way in ways:
+        by_name.setdefault(way.database, []).append(way)
+    found = []
+    for name, every in sorted(by_name.items()):
+        owners = sorted(way.role for way in every if not way.tenant and not way.reads)
+        if len(owners) != 1:
+            raise InventoryError(
+                "make the databases",
+                on=name,
+                got=f"{' and '.join(owners) or 'nobody'} would own it",
+                todo="let one container need it without 'tenant: true', and all others with it",
+            )
+        found.append(
+            Database(
+                name,
+                owners[0],
+                tuple(sorted(way.role for way in every if way.tenant)),
+                tuple(sorted(way.role for way in every if way.reads)),
+                tuple(sorted({extension for way in every for extension in way.extensions})),
+            )
+        )
+    return tuple(found)
 
 
 def roles(ways: Iterable[Access]) -> tuple[str, ...]:
-    """Roles that log in, and owners of databases, sorted."""
-    return tuple(sorted({SHARED_OWNER, *OWN, *(way.role for way in ways)}))
+    """Roles that log in, sorted."""
+    return tuple(sorted({way.role for way in ways}))
 
 
-def _names(role: str) -> tuple[str, ...]:
-    if role in READERS:
-        return tuple(sorted({SHARED, *OWN.values()}))
-    return (OWN.get(role, SHARED),)
+def readers(ways: Iterable[Access]) -> frozenset[str]:
+    """Roles that read everything and own nothing (``pg_read_all_data``)."""
+    ways = tuple(ways)
+    return frozenset(way.role for way in ways if way.reads) - {way.role for way in ways if not way.reads}
 
 
-def _ports(container: Container, component: str) -> set[int]:
-    return {
-        number
-        for service in container.services
-        if service.component == component
-        for port in service.exposes
-        for number in port.port.numbers
-    }
+def check(inventory: Inventory, container: Container, service: Service) -> Iterator[Problem]:
+    """Needs of the server that do not say which database, and databases with no owner or several."""
+    owners: dict[str, Consumer] = {}
+    tenants: list[Consumer] = []
+    for one, _, _ in _clients(inventory, container):
+        wish = one.need.database
+        if wish is None:
+            if one.need.access == "use":
+                text = "it says no database: 'database: {name: ...}', or 'access: read' to read all of them"
+                yield problem(one.position(inventory), text)
+            continue
+        if wish.name in RESERVED:
+            yield problem(one.position(inventory, "database.name"), f"'{wish.name}' is PostgreSQL's own database")
+        if wish.tenant:
+            tenants.append(one)
+            continue
+        other = owners.setdefault(wish.name, one)
+        if other.container is not one.container:
+            there = other.position(inventory, "database")
+            text = f"database '{wish.name}' has an owner already, in {there}: say 'tenant: true' for a schema in it"
+            yield problem(one.position(inventory, "database"), text)
+    for one in tenants:
+        wish = one.need.database
+        if wish is not None and wish.name not in owners:
+            text = f"nobody owns database '{wish.name}': one container must need it without 'tenant: true'"
+            yield problem(one.position(inventory, "database.name"), text)
+
+
+def grants(inventory: Inventory, container: Container, service: Service) -> Iterator[tuple[Consumer, str]]:
+    """The password of each role that logs in, with a need that it is for."""
+    for one, _, _ in _clients(inventory, container):
+        yield one, database_password(one.container.name)
+
+
+def _clients(inventory: Inventory, container: Container) -> Iterator[tuple[Consumer, bool, bool]]:
+    """Consumers of a database container: whether they reach the server, and whether the pool."""
+    of = {name: [one for one in container.services if one.component == name] for name in (SERVER, POOL)}
+    for one in consumers(inventory, container):
+        direct, pooled = (any(reaches(one, container, service) for service in of[name]) for name in (SERVER, POOL))
+        if direct or pooled:
+            yield one, direct, pooled
+
+
+def _both(one: Access | None, other: Access) -> Access:
+    """Two needs of one container for one database are one way."""
+    if one is None:
+        return other
+    return dataclasses.replace(
+        one,
+        direct=one.direct or other.direct,
+        pooled=one.pooled or other.pooled,
+        tenant=one.tenant and other.tenant,
+        extensions=tuple(dict.fromkeys((*one.extensions, *other.extensions))),
+    )

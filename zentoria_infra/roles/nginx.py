@@ -7,54 +7,35 @@ import ipaddress
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.state import Resource, Step, Unit
 from zentoria_infra.inventory.model import Service
-from zentoria_infra.roles.base import exporter, names_of
-from zentoria_infra.roles.kit.fragment import Context, Fragment, directory, drop_in, file, ids, secret_file
-from zentoria_infra.roles.routes import CLOSED, SLASHES, routes, upstreams
+from zentoria_infra.roles.base import names_of
+from zentoria_infra.roles.kit.debian_server import exporter
+from zentoria_infra.roles.kit.fragment import Context, Fragment, directory, file, secret_file
+from zentoria_infra.roles.kit.nginx_server import STATUS_PORT, UNIT, nginx_server
+from zentoria_infra.roles.kit.role import Role
+from zentoria_infra.roles.routes import check, closed, locations, slashes, upstreams
 
-UNIT = "nginx.service"
 TLS = "/etc/zentoria/tls"
 WEBROOT = "/var/lib/zentoria/acme"
 LINEAGE = "zentoria"
 """Certbot's name for the certificate, so that its folder does not depend on host names."""
-STATUS_PORT = 8081
-"""``stub_status`` on loopback, for the exporter."""
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8")
 """RFC 1918, and the machine itself."""
 
 
 def nginx(context: Context, service: Service) -> Fragment:
-    """The proxy. A configuration that NGINX does not take stops here, and the running one stays."""
+    """The proxy."""
     acme = context.inventory.site.certificate.mode == "acme"
-    sites = [file("/etc/nginx/nginx.conf", _main(context, service)), file(*_site(context, service))]
-    sites += [
-        file(f"/etc/nginx/zentoria/{name}.conf", context.render(f"nginx/{name}.conf"))
-        for name in ("forwarded", "headers", "unavailable", "websocket")
-    ]
     certificates = _certificate(context)
-    late = drop_in(context, UNIT)
-    reads = (*ids(sites), *ids(one for one in certificates if one.id.startswith(f"file:{TLS}")))
-    return Fragment(
-        packages=(*context.apt(service).packages, *(("certbot",) if acme else ())),
-        main=(
-            directory("/etc/zentoria"),
-            directory(TLS, mode="0700"),
-            directory(WEBROOT),
-            *certificates,
-            *sites,
-            late,
-            # without this, a reload would be asked for that NGINX refuses
-            Step(id="nginx:configuration is valid", check=("nginx", "-t", "-q"), apply=("nginx", "-t")),
-            Unit(id=f"unit:{UNIT}", name=UNIT, reads=reads, on_change="reload"),
-            *context.health(service),
-            *(_acme(context) if acme else ()),
-        ),
+    return nginx_server(
+        context,
+        service,
+        _site(context, service),
+        parts=("forwarded", "headers", "unavailable", "websocket"),
+        first=(directory("/etc/zentoria"), directory(TLS, mode="0700"), directory(WEBROOT), *certificates),
+        reads=[one.id for one in certificates if one.id.startswith(f"file:{TLS}")],
+        packages=("certbot",) if acme else (),
+        last=_acme(context) if acme else (),
     )
-
-
-def nginx_exporter(context: Context, service: Service) -> Fragment:
-    """Metrics of the proxy."""
-    scrape = f"--nginx.scrape-uri=http://127.0.0.1:{STATUS_PORT}/stub_status"
-    return exporter(context, service, "prometheus-nginx-exporter.service", {}, scrape)
 
 
 def server_names(context: Context) -> tuple[str, ...]:
@@ -66,36 +47,16 @@ def server_names(context: Context) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.lower() for name in names))
 
 
-def _main(context: Context, service: Service) -> str:
-    status = any(other.component == "nginx-exporter" for other in context.container.services)
-    return context.render(
-        "nginx/nginx.conf",
-        workers=context.container.resources.cores,
-        status_port=STATUS_PORT if status else 0,
-        upload_max=context.inventory.site.upload_max,
-    )
-
-
-def _site(context: Context, service: Service) -> tuple[str, str]:
+def _site(context: Context, service: Service) -> str:
     inventory = context.inventory
-    chosen = routes({need.service for need in service.needs})
-    try:
-        servers = upstreams(inventory, chosen)
-    except KeyError as missing:
-        raise InventoryError(
-            "make the routes of the proxy",
-            on=inventory.where(context.container, f"services.{service.name}.needs"),
-            got=f"it needs a service or port that the inventory does not have: {missing}",
-            todo="take the need away, or give the container the service",
-        ) from None
-    paths = {route.match.split()[-1] for route in chosen}
-    text = context.render(
+    found = locations(inventory, service)
+    return context.render(
         "nginx/site.conf",
         names=server_names(context),
-        upstreams=servers,
-        routes=chosen,
-        slashes=[path for path in SLASHES if f"{path}/" in paths],
-        closed=[path for path in CLOSED if "/n8n/" in paths],
+        upstreams=upstreams(found),
+        locations=found,
+        slashes=slashes(found),
+        closed=closed(found),
         private=PRIVATE,
         http=service.port("http").first,
         https=service.port("https").first,
@@ -104,7 +65,6 @@ def _site(context: Context, service: Service) -> tuple[str, str]:
         webroot=WEBROOT,
         tls=f"{TLS}/active" if inventory.site.certificate.mode == "acme" else TLS,
     )
-    return "/etc/nginx/zentoria/site.conf", text
 
 
 def _certificate(context: Context) -> tuple[Resource, ...]:
@@ -171,3 +131,9 @@ def _is_public(name: str) -> bool:
     except ValueError:
         return "." in name and not name.endswith((".internal", ".local", ".arpa", ".lan", ".test"))
     return False
+
+
+ROLE = Role("nginx", nginx, unit=UNIT, ports=("http", "https"), checks=check)
+EXPORTER_ROLE = exporter(
+    "nginx-exporter", arguments=(f"--nginx.scrape-uri=http://127.0.0.1:{STATUS_PORT}/stub_status",)
+)

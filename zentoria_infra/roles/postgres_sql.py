@@ -6,9 +6,13 @@ is in the process list. The SQL is in ``templates/postgresql``: ``<what>.check.s
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from zentoria_infra.guest.state import Step
-from zentoria_infra.roles.databases import READERS, Database
-from zentoria_infra.roles.kit.rendering import Templates
+from zentoria_infra.roles.databases import Database
+
+if TYPE_CHECKING:
+    from zentoria_infra.roles.kit.rendering import Templates
 
 
 def psql(database: str = "postgres") -> tuple[str, ...]:
@@ -16,9 +20,12 @@ def psql(database: str = "postgres") -> tuple[str, ...]:
     return ("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database)
 
 
-def login_step(render: Templates, role: str, verifier: str) -> Step:
-    """A role that logs in with a password of which the server gets the SCRAM verifier only."""
-    return _step(render, "login", role, secret=True, role=role, verifier=verifier, reads_all=role in READERS)
+def login_step(render: Templates, role: str, verifier: str, *, reads_all: bool) -> Step:
+    """A role that logs in with a password of which the server gets the SCRAM verifier only.
+
+    ``reads_all`` lets it read every database and write none.
+    """
+    return _step(render, "login", role, secret=True, role=role, verifier=verifier, reads_all=reads_all)
 
 
 def monitor_step(render: Templates, role: str) -> Step:

@@ -8,8 +8,11 @@ from zentoria_infra.guest.state import File, Health, Resource, Step, Unit
 from zentoria_infra.inventory.component_model import AptRepository
 from zentoria_infra.inventory.model import Service
 from zentoria_infra.roles import databases, postgres_sql
-from zentoria_infra.roles.base import exporter
+from zentoria_infra.roles.kit import clients
+from zentoria_infra.roles.kit.data_owner import data_owner
+from zentoria_infra.roles.kit.debian_server import exporter
 from zentoria_infra.roles.kit.fragment import Context, Fragment, directory, file, ids
+from zentoria_infra.roles.kit.role import Role
 
 CLUSTER = "main"
 HOME = "/var/lib/postgresql"
@@ -55,7 +58,7 @@ def postgresql(context: Context, service: Service) -> Fragment:
         ),
         packages=component.packages,
         main=(
-            _owner(),
+            data_owner("postgresql", HOME, "postgres"),
             *_cluster(context, version, port),
             *files,
             Unit(id="unit:postgresql.service", name="postgresql.service"),
@@ -68,31 +71,17 @@ def postgresql(context: Context, service: Service) -> Fragment:
     )
 
 
-def postgres_exporter(context: Context, service: Service) -> Fragment:
-    """Metrics of the server, through its socket: no password."""
-    source = "user=prometheus host=/run/postgresql dbname=postgres"
-    return exporter(context, service, "prometheus-postgres-exporter.service", {"DATA_SOURCE_NAME": source})
-
-
 def _content(context: Context, ways: tuple[databases.Access, ...]) -> tuple[Resource, ...]:
     render = context.render
     found: list[Resource] = []
+    readers = databases.readers(ways)
     for role in databases.roles(ways):
-        verifier = secrets.role_verifier(context.secret(databases.password_path(role)), role)
-        found.append(postgres_sql.login_step(render, role, verifier))
+        verifier = secrets.role_verifier(context.secret(clients.database_password(role)), role)
+        found.append(postgres_sql.login_step(render, role, verifier, reads_all=role in readers))
     found += [postgres_sql.monitor_step(render, MONITOR), postgres_sql.closed_step(render)]
     for database in databases.databases(ways):
         found += [postgres_sql.database_step(render, database), postgres_sql.inside_step(render, database)]
     return tuple(found)
-
-
-def _owner() -> Step:
-    """The volume outlives the container: in a new one ``postgres`` may be another number."""
-    look = ("find", HOME, "-mindepth", "1", "-maxdepth", "2", "-name", "lost+found", "-prune", "-o", "!", "-user",
-            "postgres", "-print", "-quit")  # fmt: skip
-    change = ("find", HOME, "-mindepth", "1", "-name", "lost+found", "-prune", "-o", "-exec", "chown", "-h",
-              "postgres:postgres", "{}", "+")  # fmt: skip
-    return Step(id="postgresql:owner of the data", check=look, expect="", apply=change, timeout=600)
 
 
 def _cluster(context: Context, version: str, port: int) -> tuple[Resource, ...]:
@@ -143,3 +132,21 @@ def _repository(context: Context, repository: AptRepository) -> tuple[Resource, 
         File(id=f"file:{key}", path=key, blob=blob),
         file("/etc/apt/sources.list.d/postgresql.sources", context.render("base/sources.deb822", sources=[source])),
     )
+
+
+def _source(context: Context, service: Service) -> dict[str, str]:
+    """Through its socket: no password."""
+    return {"DATA_SOURCE_NAME": f"user={MONITOR} host=/run/postgresql dbname=postgres"}
+
+
+ROLE = Role(
+    "postgresql",
+    postgresql,
+    unit="postgresql.service",
+    ports=("postgres",),
+    volumes=(HOME,),
+    grants=databases.grants,
+    takes=frozenset({"database"}),
+    checks=databases.check,
+)
+EXPORTER_ROLE = exporter("postgres-exporter", variables=_source)

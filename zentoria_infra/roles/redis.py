@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from zentoria_infra.guest import secrets
-from zentoria_infra.guest.state import Step, Unit
-from zentoria_infra.inventory.flows import expand_needs
 from zentoria_infra.inventory.model import Container, Inventory, Service
-from zentoria_infra.roles.base import exporter
-from zentoria_infra.roles.kit.fragment import Context, Fragment, drop_in, file, ids, secret_file
+from zentoria_infra.inventory.problems import Problem, problem
+from zentoria_infra.roles.kit.clients import Consumer, consumers, reaches, redis_password
+from zentoria_infra.roles.kit.data_owner import data_owner
+from zentoria_infra.roles.kit.debian_server import debian_server, exporter
+from zentoria_infra.roles.kit.fragment import Context, Fragment, file, secret_file
+from zentoria_infra.roles.kit.role import Call, Role
 
 UNIT = "redis-server.service"
 HOME = "/var/lib/redis"
 ADMIN = "admin"
 EXPORTER = "exporter"
 
-EXTRA_KEYS = {"n8n": ("bull:*",)}
-"""Keys besides those that begin with the service's name: Bull, n8n's queue, has a prefix of its own."""
+ADMIN_PATH = "zentoria/redis/password"
+"""Where the password of :data:`ADMIN` is: for maintenance, nobody's service has it."""
 
 SERVICE_RULES = "+@all -@admin -@dangerous +info"
 """Everything but what looks at or changes the server and other users' data. ``INFO`` is what clients ask first."""
@@ -27,45 +31,26 @@ EXPORTER_RULES = (
     "-@all +ping +info +config|get +slowlog|get +slowlog|len +latency|latest +latency|histogram +client|setname"
 )
 
-READERS = frozenset({"backup"})
 
-
-def password_path(user: str) -> str:
-    """Where a user's password is."""
-    return f"zentoria/redis/{user}_password"
-
-
-def users(inventory: Inventory, container: Container) -> tuple[str, ...]:
-    """Containers whose services need Redis in ``container``, sorted; each is a user of that name."""
-    ports = {
-        number
-        for service in container.services
-        if service.component == "redis"
-        for port in service.exposes
-        for number in port.port.numbers
-    }
-    return tuple(
-        sorted(
-            {
-                need.source
-                for need in expand_needs(inventory)
-                if need.destination == container.name and ports & set(range(need.first, need.last + 1))
-            }
-        )
-    )
+def users(inventory: Inventory, container: Container) -> dict[str, tuple[Consumer, ...]]:
+    """Needs of Redis in ``container`` by the container that has them, sorted; each is a user of that name."""
+    found: dict[str, list[Consumer]] = {}
+    servers = [service for service in container.services if service.component == "redis"]
+    for one in consumers(inventory, container):
+        if any(reaches(one, container, server) for server in servers):
+            found.setdefault(one.container.name, []).append(one)
+    return {name: tuple(found[name]) for name in sorted(found)}
 
 
 def redis(context: Context, service: Service) -> Fragment:
     """The server. It reads its users at the start only, so a change of them restarts it."""
-    exported = any(other.component == "redis-exporter" for other in context.container.services)
     lines = ["user default off resetpass resetkeys resetchannels -@all"]
-    # the one of the architecture's layout: for maintenance, nobody's service has it
-    lines.append(_user(ADMIN, secrets.redis_hash(context.secret("zentoria/redis/password")), "~* &* +@all"))
-    if exported:
-        lines.append(_user(EXPORTER, secrets.redis_hash(context.secret(password_path(EXPORTER))), EXPORTER_RULES))
+    lines.append(_user(context, ADMIN, ADMIN_PATH, "~* &* +@all"))
+    if _exported(context.container):
+        lines.append(_user(context, EXPORTER, redis_password(EXPORTER), EXPORTER_RULES))
     lines += [
-        _user(user, secrets.redis_hash(context.secret(password_path(user))), _rules(user))
-        for user in users(context.inventory, context.container)
+        _user(context, user, redis_password(user), _rules(user, needs))
+        for user, needs in users(context.inventory, context.container).items()
     ]
     settings = context.render(
         "redis/redis.conf",
@@ -77,41 +62,84 @@ def redis(context: Context, service: Service) -> Fragment:
     files = (
         file("/etc/redis/redis.conf", settings, mode="0640", group="redis"),
         secret_file("/etc/redis/users.acl", "".join(f"{line}\n" for line in lines), owner="redis", group="redis"),
-        drop_in(context, UNIT),
     )
-    return Fragment(
-        packages=context.apt(service).packages,
-        main=(_owner(), *files, Unit(id=f"unit:{UNIT}", name=UNIT, reads=ids(files)), *context.health(service)),
-    )
+    return debian_server(context, service, UNIT, files, first=(data_owner("redis", HOME, "redis"),))
 
 
-def redis_exporter(context: Context, service: Service) -> Fragment:
-    """Metrics of the server, as a user that sees no key."""
-    server = next(other for other in context.container.services if other.component == "redis")
-    variables = {
-        "REDIS_ADDR": f"redis://127.0.0.1:{server.port('redis').first}",
-        "REDIS_USER": EXPORTER,
-        "REDIS_PASSWORD": context.secret(password_path(EXPORTER)).get_secret_value(),
-    }
-    return exporter(context, service, "prometheus-redis-exporter.service", variables, secret=True)
+def _user(context: Context, name: str, path: str, rules: str) -> str:
+    return f"user {name} on {secrets.redis_hash(context.secret(path))} {rules}"
 
 
-def _user(name: str, password: str, rules: str) -> str:
-    return f"user {name} on {password} {rules}"
+def _patterns(user: str, needs: tuple[Consumer, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((f"{user}:*", *(pattern for one in needs for pattern in one.need.keys))))
 
 
-def _rules(user: str) -> str:
-    if user in READERS:
+def _rules(user: str, needs: tuple[Consumer, ...]) -> str:
+    if all(one.need.access == "read" for one in needs):
         return f"resetkeys resetchannels {READER_RULES}"
-    patterns = (f"{user}:*", *EXTRA_KEYS.get(user, ()))
-    keys = " ".join(f"~{pattern}" for pattern in patterns)
+    keys = " ".join(f"~{pattern}" for pattern in _patterns(user, needs))
     return f"{keys} resetchannels &{user}:* {SERVICE_RULES}"
 
 
-def _owner() -> Step:
-    """The volume outlives the container: in a new one ``redis`` may be another number."""
-    look = ("find", HOME, "-mindepth", "1", "-maxdepth", "2", "-name", "lost+found", "-prune", "-o", "!", "-user",
-            "redis", "-print", "-quit")  # fmt: skip
-    change = ("find", HOME, "-mindepth", "1", "-name", "lost+found", "-prune", "-o", "-exec", "chown", "-h",
-              "redis:redis", "{}", "+")  # fmt: skip
-    return Step(id="redis:owner of the data", check=look, expect="", apply=change, timeout=600)
+def _exported(container: Container) -> bool:
+    return any(other.component == "redis-exporter" for other in container.services)
+
+
+def _secrets(inventory: Inventory, container: Container, service: Service) -> tuple[str, ...]:
+    return (ADMIN_PATH, redis_password(EXPORTER)) if _exported(container) else (ADMIN_PATH,)
+
+
+def _grants(inventory: Inventory, container: Container, service: Service) -> Iterator[tuple[Consumer, str]]:
+    for user, needs in users(inventory, container).items():
+        yield from ((one, redis_password(user)) for one in needs)
+
+
+def _checks(inventory: Inventory, container: Container, service: Service) -> Iterator[Problem]:
+    """Keys that two users would have: what one writes, the other could read and delete. Names that are taken."""
+    by_user = users(inventory, container)
+    for user, needs in by_user.items():
+        for one in needs:
+            if user in (ADMIN, EXPORTER, "default"):
+                yield problem(
+                    one.position(inventory), f"'{user}' is a user of Redis' own: no container may be called so"
+                )
+            for number, pattern in enumerate(one.need.keys):
+                for other, theirs in by_user.items():
+                    if other != user and any(_overlap(pattern, taken) for taken in _patterns(other, theirs)):
+                        text = f"keys '{pattern}' of '{user}' would be those of '{other}' too"
+                        yield problem(one.position(inventory, f"keys.{number}"), text)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two patterns, with no wildcard but at the end, have a key in common."""
+    a, b = one.removesuffix("*"), other.removesuffix("*")
+    return (a == b) or (one != a and b.startswith(a)) or (other != b and a.startswith(b))
+
+
+def _variables(context: Context, service: Service) -> dict[str, str]:
+    """As a user that sees no key."""
+    return {
+        "REDIS_ADDR": f"redis://127.0.0.1:{context.target(service, 'redis', 'redis').port}",
+        "REDIS_USER": EXPORTER,
+        "REDIS_PASSWORD": context.secret(redis_password(EXPORTER)).get_secret_value(),
+    }
+
+
+def _exporter_secrets(inventory: Inventory, container: Container, service: Service) -> tuple[str, ...]:
+    return (redis_password(EXPORTER),)
+
+
+ROLE = Role(
+    "redis",
+    redis,
+    unit=UNIT,
+    ports=("redis",),
+    volumes=(HOME,),
+    secrets=_secrets,
+    grants=_grants,
+    takes=frozenset({"keys"}),
+    checks=_checks,
+)
+EXPORTER_ROLE = exporter(
+    "redis-exporter", variables=_variables, secrets=_exporter_secrets, calls=(Call("redis", "redis"),)
+)

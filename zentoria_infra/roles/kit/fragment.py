@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -12,8 +13,12 @@ from zentoria_infra.guest import secrets
 from zentoria_infra.guest.state import Absent, Directory, File, Health, Resource, User
 from zentoria_infra.inventory.component_model import AptComponent
 from zentoria_infra.inventory.model import Container, Inventory, Service
+from zentoria_infra.roles import catalog
+from zentoria_infra.roles.kit import clients
 from zentoria_infra.roles.kit.materials import Materials
-from zentoria_infra.roles.kit.rendering import Templates
+
+if TYPE_CHECKING:
+    from zentoria_infra.roles.kit.rendering import Templates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +78,18 @@ class Context:
             todo=f"set components.{service.component} in the site's file to 'kind: apt' with its packages",
         )
 
+    def target(self, service: Service, component: str, port: str) -> clients.Target:
+        """Where a service of this container reaches the service of a component that it needs: at the port so named.
+
+        Raises:
+            InventoryError: it does not say that it needs one, or there is no such port.
+        """
+        return clients.target(self.inventory, self.container, service, component, port)
+
+    def builds(self, service: Service) -> bool:
+        """Whether a service, of any container, is installed: what has no role yet is not there to be asked."""
+        return catalog.is_built(service.component)
+
     def secret(self, path: str) -> SecretStr:
         """A password, made at its first use."""
         return self.materials.secrets.get_or_create(path, secrets.new_password)
@@ -87,9 +104,6 @@ class Context:
             return (Health(id=name, tcp=(self.address, check.port), timeout=check.timeout),)
         url = f"{check.scheme}://{self.address}:{check.port}{check.path}"
         return (Health(id=name, url=url, timeout=check.timeout),)
-
-
-Role = Callable[[Context, Service], Fragment]
 
 
 def file(path: str, text: str, *, mode: str = "0644", owner: str = "root", group: str = "root") -> File:

@@ -1,0 +1,157 @@
+"""What roles share, by made-up components: a service of ours, a program from an archive, pages."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from roles_support import FixedMaterials, context, files, state, text, units
+
+from zentoria_infra.errors import InventoryError
+from zentoria_infra.guest.state import Release, Step, Symlink
+from zentoria_infra.inventory.model import Service
+from zentoria_infra.roles import catalog
+from zentoria_infra.roles.kit.archive_service import archive_service, unpacked
+from zentoria_infra.roles.kit.fragment import Context, Fragment, file
+from zentoria_infra.roles.kit.python_service import python_service
+from zentoria_infra.roles.kit.role import Role
+from zentoria_infra.roles.kit.static_site import static_site
+
+# A second service of ours, as a role's module would have it.
+VOICE = python_service(
+    "voice",
+    title="speech to text",
+    sockets={"http": "http", "stream": "stream"},
+    variables=lambda context, service: {"ZENTORIA_MODEL": "small"},
+    secrets={"model_key": "zentoria/api_keys/voice"},
+)
+
+ARCHIVE = {"kind": "url", "url": "https://example.org/qdrant-1.tar.gz", "sha256": "c" * 64}
+QDRANT = archive_service(
+    "qdrant",
+    title="Qdrant",
+    command=lambda context, service: ("qdrant", "--config-path", "/etc/qdrant/config.yaml"),
+    files=lambda context, service: (file("/etc/qdrant/config.yaml", "a: 1\n"),),
+    volumes=("/var/lib/qdrant",),
+    strip=1,
+)
+
+
+def _pages(context: Context, service: Service) -> Fragment:
+    return static_site(context, service, "/srv/docs", file("/srv/docs/index.html", "<p>Here\n"))
+
+
+DOCS = Role("docs", _pages, unit="nginx.service", ports=("http",))
+
+
+@pytest.fixture(autouse=True)
+def built(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("voice", "qdrant", "docs"):
+        monkeypatch.setitem(catalog.PLACES, name, f"{__name__}:{name.upper()}")
+
+
+def source(container: str, service: str, wanted: dict[str, Any]) -> dict[str, Any]:
+    return {"containers": {container: {"services": {service: {"source": wanted}}}}}
+
+
+def test_a_second_service_of_ours_is_a_dozen_lines() -> None:
+    guest = state("voice", overrides=source("voice", "api", {"kind": "workspace", "directory": "voice"}))
+    release = next(one for one in guest.resources if isinstance(one, Release))
+    assert (release.root, release.distribution) == ("/opt/zentoria/voice", "zentoria-voice")
+    assert release.preflight == ("zentoria-voice", "check", "--wait", "20")
+    assert release.health_url == "http://10.10.41.3:9300/health"
+    assert set(units(guest)) >= {"zentoria-voice.service", "zentoria-voice.socket", "zentoria-voice-stream.socket"}
+    environment = text(guest, "/etc/zentoria/voice/environment")
+    for line in ('ZENTORIA_STREAM_PORT="9301"', 'ZENTORIA_MODEL="small"',
+                 'ZENTORIA_MODEL_KEY_FILE="/etc/zentoria/voice/model_key"', 'ZENTORIA_TRUSTED_PROXIES=""'):  # fmt: skip
+        assert line in environment.splitlines()
+    assert "DATABASE" not in environment
+    unit = text(guest, "/etc/systemd/system/zentoria-voice.service")
+    assert "ExecStart=/opt/zentoria/voice/current/bin/zentoria-voice serve" in unit
+    assert "Description=Zentoria's speech to text" in unit
+    assert "backend" not in unit + text(guest, "/etc/systemd/system/zentoria-voice.socket")
+
+
+def test_what_it_uses_it_must_need() -> None:
+    user = python_service("voice", title="speech to text", uses=("redis",))
+    made = context("voice")
+    with pytest.raises(InventoryError, match="component 'redis', and none of its needs leads to one") as caught:
+        user.build(made, made.container.service("api"))
+    assert "413-voice.yaml:" in str(caught.value)
+
+
+def test_an_archive_is_unpacked_beside_the_old_one_and_linked() -> None:
+    materials = FixedMaterials()
+    overrides = source("embeddings", "qdrant", ARCHIVE)
+    guest = state("embeddings", overrides=overrides, materials=materials)
+    assert materials.files == [(ARCHIVE["url"], ARCHIVE["sha256"])]
+    ids = [one.id for one in guest.resources]
+    wanted = [f"file:/opt/zentoria/qdrant/archives/{'c' * 12}.tar.gz", f"qdrant:unpack {'c' * 12}",
+              "link:/opt/zentoria/qdrant/current", "unit:qdrant.service", "health:qdrant"]  # fmt: skip
+    assert sorted(wanted, key=ids.index) == wanted
+    unit = units(guest)["qdrant.service"]
+    assert {"link:/opt/zentoria/qdrant/current", "file:/etc/qdrant/config.yaml"} <= set(unit.reads)
+    content = text(guest, "/etc/systemd/system/qdrant.service")
+    assert "ExecStart=/opt/zentoria/qdrant/current/qdrant --config-path /etc/qdrant/config.yaml\n" in content
+    assert "ReadWritePaths=/var/lib/qdrant\n" in content
+
+
+def test_the_step_unpacks_also_after_a_run_that_was_killed(tmp_path: Path) -> None:
+    import subprocess
+
+    made = context("embeddings", overrides=source("embeddings", "qdrant", ARCHIVE))
+    found = unpacked(made, made.container.service("qdrant"), strip=1)
+    step = next(one for one in found.resources if isinstance(one, Step))
+    link = next(one for one in found.resources if isinstance(one, Symlink))
+
+    def here(argv: tuple[str, ...]) -> list[str]:
+        return [part.replace("/opt/zentoria/qdrant", str(tmp_path)) for part in argv]
+
+    inside = tmp_path / "make/qdrant-1/qdrant"
+    inside.parent.mkdir(parents=True)
+    inside.write_text("program\n")
+    (tmp_path / "archives").mkdir()
+    with tarfile.open(tmp_path / f"archives/{'c' * 12}.tar.gz", "w:gz") as archive:
+        archive.add(inside.parent, "qdrant-1")
+    left = tmp_path / f"releases/{'c' * 12}.part/half"
+    left.parent.mkdir(parents=True)
+    left.write_text("left by a run that was killed\n")
+    assert subprocess.run(here(step.check), check=False).returncode != 0
+    subprocess.run(here(step.apply), check=True)
+    assert subprocess.run(here(step.check), check=False).returncode == 0
+    current = Path(here((link.target,))[0])
+    assert [one.name for one in current.iterdir()] == ["qdrant"]
+    assert not left.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"kind": "apt", "packages": ["qdrant"]}, "comes from 'apt', and its role takes an archive"),
+        (ARCHIVE | {"url": "https://example.org/qdrant.exe"}, "qdrant.exe is no archive"),
+    ],
+)
+def test_another_source_is_refused_with_its_place(wanted: dict[str, Any], said: str) -> None:
+    with pytest.raises(InventoryError) as caught:
+        state("embeddings", overrides=source("embeddings", "qdrant", wanted))
+    assert said in str(caught.value)
+
+
+def test_pages_are_served_at_the_address_of_the_container_alone() -> None:
+    guest = state("docs", overrides=source("docs", "site", {"kind": "apt", "packages": ["nginx"]}))
+    content = text(guest, "/etc/nginx/zentoria/site.conf")
+    assert "    listen 10.10.41.8:8080;\n" in content
+    assert "    root /srv/docs;\n" in content
+    assert "/srv/docs/index.html" in files(guest)
+    ids = [one.id for one in guest.resources]
+    assert ids.index("nginx:configuration is valid") < ids.index("unit:nginx.service")
+    assert units(guest)["nginx.service"].on_change == "reload"
+
+
+def test_a_role_can_ask_whether_another_service_is_built() -> None:
+    made = context("redis")
+    by_name = made.inventory.by_name
+    assert made.builds(by_name("db").service("postgresql"))
+    assert not made.builds(by_name("logs").service("loki"))

@@ -1,0 +1,40 @@
+"""Which component is built by which role. Importing it imports no role: one is read when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zentoria_infra.inventory.model import Container
+    from zentoria_infra.roles.kit.role import Role
+
+PLACES: dict[str, str] = {
+    "backend": "zentoria_infra.roles.backend:ROLE",
+    "nginx": "zentoria_infra.roles.nginx:ROLE",
+    "nginx-exporter": "zentoria_infra.roles.nginx:EXPORTER_ROLE",
+    "node-exporter": "zentoria_infra.roles.node_exporter:ROLE",
+    "pgbouncer": "zentoria_infra.roles.pgbouncer:ROLE",
+    "postgres-exporter": "zentoria_infra.roles.postgresql:EXPORTER_ROLE",
+    "postgresql": "zentoria_infra.roles.postgresql:ROLE",
+    "redis": "zentoria_infra.roles.redis:ROLE",
+    "redis-exporter": "zentoria_infra.roles.redis:EXPORTER_ROLE",
+}
+"""``module:name`` by component. A service whose component is not here is not installed."""
+
+
+def is_built(component: str) -> bool:
+    """Whether a component has a role."""
+    return component in PLACES
+
+
+def role(component: str) -> Role:
+    """The role that builds a component. Raises KeyError: it has none."""
+    module, _, name = PLACES[component].partition(":")
+    found: Role = getattr(importlib.import_module(module), name)
+    return found
+
+
+def unbuilt(container: Container) -> tuple[str, ...]:
+    """Names of the container's services that have no role: they are not installed."""
+    return tuple(service.name for service in container.services if not is_built(service.component))

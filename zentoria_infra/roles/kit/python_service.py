@@ -1,0 +1,236 @@
+"""One of our own Python services: release with a gate, settings, secrets, sockets that systemd holds, unit.
+
+A service ``voice`` is ``services/voice``, with the console script ``zentoria-voice``: ``serve`` runs it, ``check --wait
+SECONDS`` says by its exit code whether it could serve with the settings that are there, 78 means that these are wrong.
+It reads ``ZENTORIA_*`` from its environment, takes its sockets from systemd and says ``READY=1``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from zentoria_infra.errors import InventoryError
+from zentoria_infra.guest.state import File, Release, Resource, Unit, User
+from zentoria_infra.inventory.component_model import WorkspaceComponent
+from zentoria_infra.inventory.model import Container, Inventory, Service
+from zentoria_infra.roles.kit import clients
+from zentoria_infra.roles.kit.fragment import Context, Fragment, directory, file, ids, secret_file
+from zentoria_infra.roles.kit.role import Call, Role
+
+CHECK_SECONDS = 20
+GATE_SECONDS = 45
+
+Client = Literal["database", "redis"]
+"""What a service may use: a database through the pool, and Redis."""
+_CALLS: Mapping[Client, Call] = {"database": Call("pgbouncer", "pool"), "redis": Call("redis", "redis")}
+_PASSWORDS: Mapping[Client, Callable[[str], str]] = {
+    "database": clients.database_password,
+    "redis": clients.redis_password,
+}
+Variables = Callable[[Context, Service], Mapping[str, object]]
+
+
+def _none(context: Context, service: Service) -> Mapping[str, object]:
+    return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Maker:
+    component: str
+    title: str
+    sockets: Mapping[str, str]
+    uses: tuple[Client, ...]
+    variables: Variables
+    secrets: Mapping[str, str]
+    health: str
+    user: str
+
+    @property
+    def root(self) -> str:
+        return f"/opt/zentoria/{self.component}"
+
+    @property
+    def settings(self) -> str:
+        return f"/etc/zentoria/{self.component}"
+
+    @property
+    def program(self) -> str:
+        return f"zentoria-{self.component}"
+
+    @property
+    def unit(self) -> str:
+        return f"{self.program}.service"
+
+    @property
+    def socket_units(self) -> dict[str, str]:
+        """Names of socket units by the port's name in the inventory; the HTTP port's has the service's own name."""
+        return {
+            port: f"{self.program}.socket" if port == "http" else f"{self.program}-{descriptor}.socket"
+            for port, descriptor in self.sockets.items()
+        }
+
+    def role(self) -> Role:
+        return Role(
+            self.component,
+            self.build,
+            sources=frozenset({"workspace"}),
+            unit=self.unit,
+            ports=tuple(self.sockets),
+            calls=tuple(_CALLS[one] for one in self.uses),
+            secrets=self.asked,
+            metrics_path="/metrics",
+        )
+
+    def build(self, context: Context, service: Service) -> Fragment:
+        unit = context.render(
+            "python_service/unit.service",
+            title=self.title,
+            program=self.program,
+            root=self.root,
+            settings=self.settings,
+            user=self.user,
+            sockets=self.socket_units.values(),
+        )
+        files = (
+            file(f"{self.settings}/environment", self.environment(context, service), mode="0640", group=self.user),
+            *self.passwords(context),
+            file(f"/etc/systemd/system/{self.unit}", unit),
+        )
+        return Fragment(
+            packages=("python3-venv",),
+            users=(User(id=f"user:{self.user}", name=self.user),),
+            main=(
+                directory("/etc/zentoria"),
+                directory(self.settings, mode="0750", group=self.user),
+                *files,
+                *self.listening(context, service),
+                self.release(context, service),
+                Unit(id=f"unit:{self.unit}", name=self.unit, reads=ids(files)),
+                *context.health(service),
+            ),
+        )
+
+    def asked(self, inventory: Inventory, container: Container, service: Service) -> tuple[str, ...]:
+        return tuple(self.paths(container).values())
+
+    def paths(self, container: Container) -> dict[str, str]:
+        """Paths of secrets by the names of their files."""
+        own = {f"{one}_password": _PASSWORDS[one](container.name) for one in self.uses}
+        return {**own, **self.secrets}
+
+    def environment(self, context: Context, service: Service) -> str:
+        inventory = context.inventory
+        variables: dict[str, object] = {"ZENTORIA_BIND_HOST": context.address}
+        for port in self.sockets:
+            variables[f"ZENTORIA_{port.upper()}_PORT"] = service.port(port).first
+        addresses = {container.name: str(container.address) for container in inventory.containers}
+        callers = [addresses[name] for name in service.trusts if name in addresses]
+        variables["ZENTORIA_TRUSTED_PROXIES"] = ",".join(callers)
+        for one in self.uses:
+            variables |= self.connection(context, service, one)
+        variables |= {f"ZENTORIA_{name.upper()}_FILE": f"{self.settings}/{name}" for name in self.secrets}
+        variables |= self.variables(context, service)
+        variables["ZENTORIA_MAX_BODY_BYTES"] = inventory.site.upload_max_bytes
+        return context.render("base/environment", variables=variables)
+
+    def connection(self, context: Context, service: Service, client: Client) -> dict[str, object]:
+        call, prefix = _CALLS[client], f"ZENTORIA_{client.upper()}"
+        found = context.target(service, call.component, call.port)
+        variables: dict[str, object] = {f"{prefix}_HOST": found.host, f"{prefix}_PORT": found.port}
+        if client == "database":
+            name = clients.database_of(context.inventory, service, call.component)
+            if name is None:
+                raise InventoryError(
+                    f"make the state of {context.container.name}",
+                    on=context.inventory.where(context.container, f"services.{service.name}.needs"),
+                    got=f"'{service.name}' needs a database and does not say which",
+                    todo="say it at its need: database: {name: ...}",
+                )
+            variables[f"{prefix}_NAME"] = name
+        variables[f"{prefix}_USER"] = context.container.name
+        variables[f"{prefix}_PASSWORD_FILE"] = f"{self.settings}/{client}_password"
+        return variables
+
+    def passwords(self, context: Context) -> tuple[File, ...]:
+        """The service's user owns them, and not root: the gate's check runs as that user, before the unit does."""
+        return tuple(
+            secret_file(
+                f"{self.settings}/{name}",
+                f"{context.secret(path).get_secret_value()}\n",
+                owner=self.user,
+                group=self.user,
+            )
+            for name, path in self.paths(context.container).items()
+        )
+
+    def listening(self, context: Context, service: Service) -> tuple[Resource, ...]:
+        found: list[Resource] = []
+        for port, unit in self.socket_units.items():
+            text = context.render(
+                "python_service/unit.socket",
+                title=self.title,
+                descriptor=self.sockets[port],
+                service=self.unit,
+                address=context.address,
+                port=service.port(port).first,
+            )
+            socket = file(f"/etc/systemd/system/{unit}", text)
+            found += [socket, Unit(id=f"unit:{unit}", name=unit, reads=(socket.id,))]
+        return tuple(found)
+
+    def release(self, context: Context, service: Service) -> Release:
+        component = context.inventory.component(service)
+        if not isinstance(component, WorkspaceComponent):
+            raise InventoryError(
+                f"make the state of {context.container.name}",
+                on=context.inventory.where(context.container, f"services.{service.name}.source"),
+                got=f"component '{service.component}' does not come from this project's services folder",
+                todo=f"set its source to {{kind: workspace, directory: {service.component}}}",
+            )
+        files = context.materials.release(component.directory)
+        port = service.port("http").first
+        path = service.health.path if service.health and service.health.path else self.health
+        return Release(
+            id=f"release:{service.name}",
+            root=self.root,
+            version=files.version,
+            wheels=files.wheels,
+            distribution=files.distribution,
+            requirements=files.requirements,
+            units=(self.unit,),
+            preflight=(self.program, "check", "--wait", str(CHECK_SECONDS)),
+            user=self.user,
+            environment_file=f"{self.settings}/environment",
+            health_url=f"http://{context.address}:{port}{path}",
+            health_timeout=GATE_SECONDS,
+            nonce=context.nonce,
+        )
+
+
+def python_service(
+    component: str,
+    *,
+    title: str,
+    sockets: Mapping[str, str] | None = None,
+    uses: tuple[Client, ...] = (),
+    variables: Variables = _none,
+    secrets: Mapping[str, str] | None = None,
+    health: str = "/health",
+    user: str = "zentoria",
+) -> Role:
+    """The role of one of our own services.
+
+    Args:
+        component: its name, as ``voice``.
+        title: what it is, as ``speech to text``.
+        sockets: names that it knows its sockets by, by the ports' names in the inventory; one of them is ``http``.
+            Default: ``http`` alone.
+        uses: what it is given address, name and password of, as ``ZENTORIA_DATABASE_HOST`` and so on.
+        variables: further variables of its environment.
+        secrets: paths of further secrets by the names of their files; ``ZENTORIA_<NAME>_FILE`` says where each is.
+        health: the path of its gate, where the inventory says none.
+        user: the system user.
+    """
+    return _Maker(component, title, sockets or {"http": "http"}, uses, variables, secrets or {}, health, user).role()
