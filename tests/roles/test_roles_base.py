@@ -32,8 +32,8 @@ def test_proxmox_is_told_to_leave_hosts_alone_before_they_are_written() -> None:
 
 def test_time_zone() -> None:
     guest = state("docs")
-    link = next(one for one in guest.resources if isinstance(one, Symlink))
-    assert (link.path, link.target) == ("/etc/localtime", "/usr/share/zoneinfo/Etc/UTC")
+    links = {one.path: one.target for one in guest.resources if isinstance(one, Symlink)}
+    assert links["/etc/localtime"] == "/usr/share/zoneinfo/Etc/UTC"
     assert text(guest, "/etc/timezone") == "Etc/UTC\n"
 
 
@@ -125,3 +125,19 @@ def test_a_running_guest_takes_its_name() -> None:
     (step,) = (one for one in state("redis", overrides=FQDN).resources if one.id == "hostname")
     assert isinstance(step, Step)
     assert (step.check, step.expect, step.apply) == (("hostname",), "cache", ("hostname", "cache"))
+
+
+def test_the_network_is_there_when_the_containers_own_address_is() -> None:
+    """Whoever gives it; and before packages are installed, since these start services that wait for it."""
+    guest = state("db")
+    unit = text(guest, "/etc/systemd/system/zentoria-address.service")
+    assert "address show to 10.10.40.4 |" in unit
+    assert "Before=network-online.target\n" in unit
+    links = {one.path.removeprefix("/etc/systemd/system/"): one.target for one in guest.resources
+             if isinstance(one, Symlink) and one.path.startswith("/etc/systemd")}  # fmt: skip
+    assert links == {
+        "network-online.target.wants/zentoria-address.service": "/etc/systemd/system/zentoria-address.service",
+        "systemd-networkd-wait-online.service": "/dev/null",
+    }
+    ids = [one.id for one in guest.resources]
+    assert max(ids.index(f"link:/etc/systemd/system/{path}") for path in links) < ids.index("packages")

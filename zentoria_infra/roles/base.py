@@ -9,6 +9,9 @@ from zentoria_infra.roles.kit.fragment import Context, Fragment, absent, directo
 APT_TIMERS = ("apt-daily.timer", "apt-daily-upgrade.timer")
 """Guests have no way to the internet, but for the time of a deployment: these would fail every day."""
 
+ADDRESS_UNIT = "zentoria-address.service"
+NETWORKD_WAITS = "systemd-networkd-wait-online.service"
+
 SSH_UNITS = ("ssh.service", "ssh.socket")
 SOURCES = "/etc/apt/sources.list.d/debian.sources"
 
@@ -17,7 +20,7 @@ def base(context: Context) -> Fragment:
     """The base of all containers."""
     ssh = _ssh(context)
     return Fragment(
-        before=_packages_from(context),
+        before=(*_packages_from(context), *_network(context)),
         packages=("tzdata", *ssh.packages),
         main=(*_names(context), *_time(context), *_journal(context), *_no_timers(), *ssh.main),
     )
@@ -42,6 +45,25 @@ def _packages_from(context: Context) -> tuple[Resource, ...]:
         text = context.render("base/sources.deb822", sources=site.package_sources)
         found += [file(SOURCES, text), absent("/etc/apt/sources.list")]
     return tuple(found)
+
+
+def _network(context: Context) -> tuple[Resource, ...]:
+    """What ``network-online.target`` means: the container's own address is there, whoever gives it.
+
+    Proxmox configures a container by systemd-networkd's settings or by ifupdown's. What waits for the first of them is
+    turned on in both cases, and then holds up each start for two minutes. Links, and no units: before packages are
+    installed, since these start services.
+    """
+    unit = "/etc/systemd/system/{}"
+    text = context.render("base/address.service", address=context.address)
+    links = {
+        unit.format(f"network-online.target.wants/{ADDRESS_UNIT}"): unit.format(ADDRESS_UNIT),
+        unit.format(NETWORKD_WAITS): "/dev/null",
+    }
+    return (
+        file(unit.format(ADDRESS_UNIT), text),
+        *(Symlink(id=f"link:{path}", path=path, target=target) for path, target in links.items()),
+    )
 
 
 def _names(context: Context) -> tuple[Resource, ...]:

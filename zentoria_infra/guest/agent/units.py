@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from . import common
+from . import common, network
 from .common import SAME, Failed, Outcome, Resource
 
 if TYPE_CHECKING:
@@ -34,12 +34,18 @@ def show(names: Sequence[str]) -> dict[str, dict[str, str]]:
 
 
 def wait_for_systemd(seconds: float = 60) -> None:
-    """Wait until systemd answers: a container that has just started takes a moment."""
+    """Wait until systemd answers and has started what it starts: a new container takes a moment."""
     until = time.monotonic() + seconds
     while not os.path.exists("/run/dbus/system_bus_socket") and not os.environ.get("ZENTORIA_AGENT_PATH"):
         if time.monotonic() > until:
             raise Failed(f"systemd does not answer after {seconds:.0f} seconds")
         time.sleep(0.1)
+    while network.waits_in_vain():
+        network.let_go()
+        _, state = common.run(["systemctl", "is-system-running"])
+        if state.strip() not in ("initializing", "starting") or time.monotonic() > until:
+            return
+        time.sleep(0.3)
     common.run(["systemctl", "is-system-running", "--wait"], timeout=seconds)
 
 
