@@ -43,13 +43,15 @@ class World:
 
     Args:
         folder: for the files.
+        facts: about the node.
+        suffix: of its name, for a second one at a time.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.name = f"zt-f{os.getpid() % 1_000_000}"
+    def __init__(self, folder: Path, facts: Facts = FACTS, suffix: str = "") -> None:
+        self.name = f"zt-f{os.getpid() % 1_000_000}{suffix}"
         self.pve = folder
         self.network = Network(self.name)
-        self.enforcer = Enforcer(self.name, Reader(folder, "pve"), FACTS, folder / "state.json")
+        self.enforcer = Enforcer(self.name, Reader(folder, "pve"), facts, folder / "state.json")
         self._holders: dict[int, subprocess.Popen[bytes]] = {}
         for part in ("firewall", "lxc", "nodes/pve"):
             (folder / part).mkdir(parents=True, exist_ok=True)

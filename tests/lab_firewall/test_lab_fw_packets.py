@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import re
 import socket
 import subprocess
@@ -10,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lab_fw_world import FACTS, GATEWAY, World, filtered, ip, why_not
+from lab_fw_world import FACTS, GATEWAY, WAIT, World, datagrams, filtered, ip, why_not
 
 from zentoria_infra.lab import netns
 from zentoria_infra.lab.api.firewall import macros
@@ -271,6 +273,55 @@ def test_what_a_closed_port_and_a_rejection_look_like(
     world.write(host="[OPTIONS]\nnf_conntrack_allow_invalid: 1\n")
     world.conntrack("-F")
     assert {port: world.tcp(CLIENT, ip(SERVER), port) for port in default} == invalid_allowed
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A lab whose node's own firewall is before its proxy too."""
+    world = World(tmp_path_factory.mktemp("strict"), dataclasses.replace(FACTS, proxy=None), "s")
+    world.up()
+    try:
+        assert world.enforcer.start() == ""
+        world.guest(CLIENT)
+        yield world
+    finally:
+        world.down()
+
+
+TO_THE_NODE = (("tcp", 3128), ("udp", 53), ("tcp", 53))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "host", "opened"),
+    [
+        ("", "", set()),
+        (f"[RULES]\nIN ACCEPT -source {ip(CLIENT)} -dest {GATEWAY} -p tcp -dport 3128\n", "", {("tcp", 3128)}),
+        ("", f"[RULES]\nIN ACCEPT -source 10.10.32.0/20 -dest {GATEWAY} -p udp -dport 53\n", {("udp", 53)}),
+        ("[RULES]\nIN ACCEPT -i vmbr40\n", "", set(TO_THE_NODE)),
+        ("[RULES]\nIN ACCEPT -i vmbr40\n", "[RULES]\nIN DROP -p tcp\n", {("udp", 53)}),
+        ("", "[OPTIONS]\nenable: 0\n", set(TO_THE_NODE)),
+    ],
+    ids=["no rule", "the datacenter's", "the node's", "for a device", "the node's goes first", "the node's is off"],
+)
+def test_a_strict_node_gives_guests_only_what_a_rule_of_its_own_lets_in(
+    strict: World, cluster: str, host: str, opened: set[tuple[str, int]]
+) -> None:
+    """Measured on Proxmox VE 8.4 (notes on its behaviour, 49): PVEFW-HOST-IN is before the bridge's own address."""
+    world = strict
+    world.write(f"{ON}{cluster}", host)
+    with (
+        world.listen(None, 3128, GATEWAY),
+        world.listen(None, 53, GATEWAY),
+        world.run(None, datagrams) as receiver,
+        world.run(CLIENT, datagrams) as sender,
+    ):
+        receiver.bind((GATEWAY, 53))
+        receiver.settimeout(WAIT)
+        found = {("tcp", port) for port in (3128, 53) if world.tcp(CLIENT, GATEWAY, port) == "open"}
+        sender.sendto(b"?", (GATEWAY, 53))
+        with contextlib.suppress(TimeoutError):
+            found |= {("udp", 53)} if receiver.recv(16) else set()
+    assert found == opened
 
 
 def test_the_node_is_closed_but_for_what_stands_for_the_internet(world: World) -> None:

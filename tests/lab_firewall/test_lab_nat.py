@@ -99,9 +99,7 @@ def test_without_a_bridge_of_its_own_a_guest_needs_no_zone(world: World) -> None
 
 
 def test_the_outside_goes_without_a_trace_and_can_come_again(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.name = f"{world.name}b"
-    world.network = type(world.network)(world.name)
+    world = World(tmp_path, suffix="b")
     world.up()
     try:
         before = state(world)

@@ -64,12 +64,20 @@ def up(
             metavar="HOST[:PORT]", help="A host that guests may reach besides this machine's package sources."
         ),
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict-node",
+            help="The node's own firewall stands before its proxy and name server too, as on Proxmox: guests reach "
+            "them only by rules of the node or the datacenter. It stays so until the lab is reset.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Start the lab. A second time changes nothing."""
     wanted = Wanted(
         guests=guests.value, auto_ports=ports is PortsChoice.AUTO, api=api_port, ssh=ssh_port, https=https_port,
-        http=http_port, allow=tuple(allow or ()),
+        http=http_port, allow=tuple(allow or ()), strict=strict,
     )  # fmt: skip
     outcome = control.up(name, wanted, output.note)
     lab = outcome.lab

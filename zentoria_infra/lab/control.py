@@ -41,6 +41,7 @@ class Wanted:
     https: int | None = None
     http: int | None = None
     allow: tuple[str, ...] = ()
+    strict: bool = False
 
     def ports(self, base: Ports) -> Ports:
         """These ports, with ``base`` for those that are not given."""
@@ -88,7 +89,7 @@ def up(name: str, wanted: Wanted, say: Say) -> Outcome:
 def _same(known: Lab, wanted: Wanted) -> None:
     asked = wanted.ports(known.ports)
     other = wanted.guests not in ("auto", known.guests) or asked != known.ports
-    if other or not set(wanted.allow) <= set(known.allow):
+    if other or not set(wanted.allow) <= set(known.allow) or (wanted.strict and not known.strict):
         raise LabError(
             f"change lab '{known.name}'", got="it runs with other settings",
             todo=f"zentoria lab down --name {known.name}, then up again",
@@ -102,7 +103,7 @@ def _choose(name: str, known: Lab | None, wanted: Wanted) -> tuple[Lab, list[str
     if wanted.auto_ports and not (known and all(ports.is_free(port) for port in asked.named().values())):
         asked = wanted.ports(ports.free_ports())
     allow = tuple(sorted({*(known.allow if known else ()), *wanted.allow}))
-    return Lab(name, guests, asked, allow), notes
+    return Lab(name, guests, asked, allow, wanted.strict or (known is not None and known.strict)), notes
 
 
 def _guests(known: Lab | None, asked: Literal["auto", "lxc", "none"]) -> tuple[Guests, list[str]]:

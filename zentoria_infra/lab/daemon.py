@@ -182,7 +182,8 @@ class Daemon:
         if not isinstance(self._runtime, LxcRuntime):
             return []
         layout = self._layout
-        facts = Facts(str(ipaddress.ip_interface(network.BRIDGES["vmbr0"]).network), network.OUTSIDE, _PROXY)
+        local = str(ipaddress.ip_interface(network.BRIDGES["vmbr0"]).network)
+        facts = Facts(local, network.OUTSIDE, None if self._lab.strict else _PROXY)
         enforcer = Enforcer(layout.netns, Reader(layout.pve, NODE), facts, marks.firewall(layout))
         why_not = await _in_thread(enforcer.start)
         self._open.callback(enforcer.stop)

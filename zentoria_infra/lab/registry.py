@@ -34,12 +34,16 @@ class Ports:
 
 @dataclasses.dataclass(frozen=True)
 class Lab:
-    """One lab: its name, what is inside its guests, its ports, and hosts that its proxy lets through besides."""
+    """One lab: its name, what is inside its guests, its ports, and hosts that its proxy lets through besides.
+
+    ``strict`` puts the node's own firewall before what guests ask of the node, as it is on Proxmox.
+    """
 
     name: str
     guests: Guests
     ports: Ports
     allow: tuple[str, ...] = ()
+    strict: bool = False
 
     @property
     def layout(self) -> LabLayout:
@@ -89,7 +93,7 @@ def find(name: str) -> Lab | None:
         ports = Ports(**{key: int(value) for key, value in values["ports"].items()})
         if values["guests"] not in ("lxc", "none"):
             raise ValueError(f"guests are {values['guests']!r}")
-        return Lab(name, values["guests"], ports, tuple(values.get("allow", ())))
+        return Lab(name, values["guests"], ports, tuple(values.get("allow", ())), bool(values.get("strict", False)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -19,7 +19,8 @@ class Facts:
     Args:
         local_network: the network that the node manages itself from.
         outside: an address of the node that stands for users on the internet; empty for none.
-        proxy: address and port of the node behind which the rest of the internet is; None for none.
+        proxy: address and port of the node behind which the rest of the internet is, and which is always reached; None
+            where the node's own rules decide that as well, as on Proxmox.
     """
 
     local_network: str
