@@ -125,7 +125,7 @@ def test_shapes_that_mean_the_same_are_no_change() -> None:
             Via.MOVE,
         ),
         ({"rootfs": "local:404/vm-404-disk-0.raw,size=4G"}, "rootfs", "8G", Effect.NONE, Via.RESIZE),
-        ({"mp0": None}, "mp0", "local:20,mp=/var/lib/postgresql,backup=1", Effect.NONE, Via.CONFIG),
+        ({"mp0": None}, "mp0", "local:20,mp=/var/lib/postgresql,backup=1", Effect.RESTART, Via.CONFIG),
         (
             {"mp0": "local:404/vm-404-disk-1.raw,mp=/data,size=20G"},
             "mp0",
@@ -167,6 +167,29 @@ def test_a_volume_that_could_not_be_added_hot_waits_for_the_restart() -> None:
         ({"net1": "name=eth1,bridge=vmbr9"}, {}, {"net1"}),
         ({"mp0": None}, {"mp0": "local:404/vm-404-disk-1.raw,mp=/var/lib/postgresql,backup=1,size=20G"}, {"mp0"}),
         ({"rootfs": "zfs:subvol-404-disk-0,size=8G"}, {"rootfs": "local:404/vm-404-disk-0.raw,size=8G"}, {"rootfs"}),
+        # the inventory does not say, so it is somebody else's, and our restart would put it in force
+        ({"tty": "3"}, {}, {"tty"}),
+        ({"tty": "3"}, {"tty": "4"}, {"tty"}),
+        ({"cmode": None}, {"cmode": "shell"}, {"cmode"}),
+        ({"timezone": "host", "arch": "i386"}, {"arch": "amd64"}, {"timezone", "arch"}),
+        *(
+            ({key: f"{SAME[key]},{more}"}, {key: SAME[key]}, {key})
+            for key, more in (
+                ("mp0", "keepattrs=1"),
+                ("mp0", "idmap=u:123:456:1"),
+                ("mp0", "mountoptions=noexec"),
+                ("mp0", "ro=1"),
+                ("mp0", "quota=1"),
+                ("mp0", "acl=0"),
+                ("mp0", "shared=1"),
+                ("mp0", "replicate=0"),
+                ("mp0", "new=x"),
+                ("rootfs", "mountoptions=noatime"),
+                ("rootfs", "ro=1"),
+                ("rootfs", "idmap=u:123:456:1"),
+                ("net0", "host-managed=1"),
+            )
+        ),
     ],
 )
 def test_what_waits_and_is_not_wanted_is_taken_back(pending, holds, changed) -> None:
@@ -177,7 +200,7 @@ def test_what_waits_and_is_not_wanted_is_taken_back(pending, holds, changed) -> 
         (key, Via.REVERT, holds.get(key, "")) for key in changed
     }
     (stage,) = build_stages(make_plan((DB,), World({404: observed}, guests={404: CLEAN})), [DB])
-    assert stage.says() == f"take back {', '.join(changed)}"
+    assert stage.says() == f"take back {', '.join(one.key for one in plan.attributes)}"
 
 
 @pytest.mark.parametrize(
@@ -185,13 +208,61 @@ def test_what_waits_and_is_not_wanted_is_taken_back(pending, holds, changed) -> 
     [
         ({"nameserver": "9.9.9.9"}, {"nameserver": "1.1.1.1"}),  # neither is wanted
         ({"nameserver": "10.10.47.254"}, {"nameserver": "1.1.1.1"}),  # what waits is wanted
-        ({"tty": "3"}, {}),  # the inventory does not say
-        ({"nameserver": "9.9.9.9", "tty": "3"}, {"nameserver": "10.10.47.254"}),  # one goes, the other stays
+        ({"nameserver": "10.10.47.254", "tty": "3"}, {"nameserver": "1.1.1.1"}),  # one stays, the other goes
     ],
 )
 def test_what_still_waits_takes_a_restart(pending, holds) -> None:
     plan = plan_of(dataclasses.replace(seen(**pending), pending=frozenset(pending), in_force=holds))
     assert (plan.action, plan.restart) == (Action.RESTART, True)
+
+
+@pytest.mark.parametrize("key", ["env", "entrypoint"])
+def test_what_may_hold_a_secret_is_taken_back_and_not_shown(key) -> None:
+    observed = dataclasses.replace(seen(**{key: "PASSWORD=hunter2"}), pending=frozenset({key}))
+    plan = make_plan((DB,), World({404: observed}, guests={404: CLEAN}))
+    (one,) = plan.containers[0].attributes
+    assert (one.key, one.via, one.before, one.after) == (key, Via.REVERT, "(not shown)", "")
+    assert plan.containers[0].restart is False
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_what_somebody_else_left_waiting_is_taken_back_before_anything_else(running) -> None:
+    changed = seen("running" if running else "stopped", entrypoint="/sbin/init --foo", nameserver="1.1.1.1")
+    observed = dataclasses.replace(changed, pending=frozenset({"entrypoint"}), digest="d1")
+    stages = build_stages(make_plan((DB,), World({404: observed}, guests={404: CLEAN})), [DB])
+    start = "restart" if running else "start"
+    assert [one.says() for one in stages] == ["take back entrypoint", "set nameserver", start, "converge"]
+    assert [one.digest for one in stages[:2]] == ["d1", ""]
+
+
+@pytest.mark.parametrize("key", ["dev0", "hookscript"])
+def test_what_only_root_may_take_back_stands_in_the_way_of_a_restart_and_of_nothing_else(key) -> None:
+    waiting = {key: "local:snippets/x" if key == "hookscript" else "/dev/fuse"}
+    quiet = dataclasses.replace(seen(memory="512", **waiting), pending=frozenset({key}))
+    plan = make_plan((DB,), World({404: quiet}, guests={404: CLEAN}))
+    assert (plan.containers[0].action, plan.containers[0].restart, plan.problems) == (Action.CHANGE, False, ())
+    for status in ("running", "stopped"):
+        loud = dataclasses.replace(seen(status, nameserver="1.1.1.1", **waiting), pending=frozenset({key}))
+        plan = make_plan((DB,), World({404: loud}, guests={404: CLEAN}))
+        with pytest.raises(RefusedError, match=f"pct set 404 --revert {key}"):
+            require_possible(plan)
+
+
+@pytest.mark.parametrize(
+    ("key", "more", "after"),
+    [
+        ("mp0", "ro=1", SAME["mp0"]), ("mp0", "mountoptions=noexec;nosuid", SAME["mp0"]), ("mp0", "acl=1", SAME["mp0"]),
+        ("mp0", "idmap=u:1:2:3", SAME["mp0"]), ("rootfs", "mountoptions=noatime", SAME["rootfs"]),
+    ],
+)  # fmt: skip
+def test_an_option_of_a_volume_by_hand_is_undone(key, more, after) -> None:
+    (change,) = attribute_changes(DB, seen(**{key: f"{SAME[key]},{more}"}))
+    assert (change.key, change.after, change.effect, change.hides) == (key, after, Effect.RESTART, "")
+
+
+@pytest.mark.parametrize("more", ["ro=0", "quota=0", "shared=off", "replicate=1", "keepattrs=0"])
+def test_an_option_of_a_volume_that_says_what_holds_anyway_is_no_change(more) -> None:
+    assert list(attribute_changes(DB, seen(mp0=f"{SAME['mp0']},{more}", rootfs=f"{SAME['rootfs']},ro=0"))) == []
 
 
 def test_a_volume_that_goes_at_the_next_restart_is_not_destroyed_by_a_replacement() -> None:
@@ -269,7 +340,13 @@ def test_what_is_not_ours_is_refused(observed, world, words) -> None:
         (seen(memory="512"), CLEAN, Action.CHANGE, ["set memory"]),
         (seen(tags=None), CLEAN, Action.CHANGE, ["set tags"]),
         (seen(nameserver="1.1.1.1"), CLEAN, Action.RESTART, ["set nameserver", "restart", "converge"]),
-        (dataclasses.replace(seen(), pending=frozenset({"tty"})), CLEAN, Action.RESTART, ["restart", "converge"]),
+        (dataclasses.replace(seen(), pending=frozenset({"tty"})), CLEAN, Action.CHANGE, ["take back tty"]),
+        (
+            dataclasses.replace(seen(), pending=frozenset({"nameserver"}), in_force={"nameserver": "1.1.1.1"}),
+            CLEAN,
+            Action.RESTART,
+            ["restart", "converge"],
+        ),
         (
             seen(unprivileged=None),
             CLEAN,

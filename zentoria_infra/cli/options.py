@@ -22,7 +22,8 @@ AllowOption = Annotated[
     typer.Option(
         "--allow",
         help="Go beyond a limit: `replace` lets containers be destroyed and made again, `restarts` lets more of them "
-        "restart at once than the site's `limits.restarts` (30 %).",
+        "restart at once than the site's `limits.restarts` (30 %), `data` lets data volumes be taken away, mounted at "
+        "another path or hidden by others.",
     ),
 ]
 OnlyOption = Annotated[

@@ -50,7 +50,7 @@ def basis(
     before = applied.parse(content)
     if before is None:
         return Basis(places, pool, unread=unread)
-    now = _now(deployment, {one.vmid for one in plan}, inside, looked)
+    now = _now(deployment, plan, {one.vmid for one in plan}, inside, looked)
     return Basis(places, pool, Origins(before, now), unread)
 
 
@@ -81,7 +81,7 @@ def after(deployment: Deployment, plan: Plan, result: Result | None, content: by
     bad = {one.stage.vmid for one in result.ended if one.status not in WELL} if result else set()
     good = {one.vmid for one in plan if one.action not in (Action.REFUSE, Action.WAIT)} - bad
     without = bool(deployment.inside.missing)
-    now = _now(deployment, good, deployment.inside, set() if without else good)
+    now = _now(deployment, plan, good, deployment.inside, set() if without else good)
     if without:  # who goes inside knows more, and it stays
         now = {
             vmid: {**{key: one for key, one in before.containers.get(vmid, {}).items() if _is_inside(key)}, **values}
@@ -125,7 +125,7 @@ def after_removal(content: bytes | None, result: Result) -> bytes:
 
 
 def _now(
-    deployment: Deployment, vmids: Collection[int], inside: GuestsInside, looked: Collection[int]
+    deployment: Deployment, plan: Plan, vmids: Collection[int], inside: GuestsInside, looked: Collection[int]
 ) -> dict[int, Digests]:
     """Digests of what some containers shall be, and of what all share; with the inside of those of ``looked``."""
     key = inside.key
@@ -133,7 +133,9 @@ def _now(
     found: dict[int, Digests] = {}
     if firewall is not None:
         found[_SHARED] = applied.digests(applied.shared_values(firewall), _SHARED, key)
-    for one in deployment.desired:
+    planned = {one.vmid: one.desired for one in plan}
+    for wanted in deployment.desired:
+        one = planned.get(wanted.vmid) or wanted  # its volumes at the mount points that they have
         if one.vmid in vmids:
             guest = firewall.guest(one.vmid) if firewall is not None else None
             state = inside.state(one.vmid) if one.vmid in looked else None

@@ -14,7 +14,6 @@ from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan import ownership, parking
 from zentoria_infra.plan.change import Via
 from zentoria_infra.plan.desired import DesiredContainer
-from zentoria_infra.plan.diff import volume_text
 from zentoria_infra.plan.firewall import is_opening
 from zentoria_infra.plan.stage_types import (
     AnyStage,
@@ -43,6 +42,7 @@ from zentoria_infra.plan.stage_types import (
     SwitchOn,
 )
 from zentoria_infra.plan.values import format_properties, truth
+from zentoria_infra.plan.volume_changes import volume_text
 from zentoria_infra.proxmox.client import Proxmox
 from zentoria_infra.proxmox.errors import ModifiedError
 from zentoria_infra.proxmox.records import ContainerConfig
@@ -108,10 +108,10 @@ class Performer:
                 # snapshot is taken without one.
                 raise changed_since(desired)
         match stage:
-            case Create(without=without):
-                self._create(desired, without)
-            case MakeParking(parking=vmid):
-                self._parking.make(desired, vmid)
+            case Create(desired=made, without=without):
+                self._create(made, without)
+            case MakeParking(desired=replaced, parking=vmid):
+                self._parking.make(replaced, vmid)
             case ParkFirewall(steps=steps, parking=vmid):
                 self._parking.require(desired, vmid)
                 self._firewall.carry_out(steps, say)

@@ -101,7 +101,12 @@ def parking_parameters(desired: DesiredContainer) -> dict[str, str | int | bool]
         "onboot": False,
         # It never runs, and Proxmox warns of a system with systemd without it (the create ends "WARNINGS: 1").
         "features": "nesting=1",
-        "description": parking.description(desired.hostname, desired.site_id, desired.vmid),
+        "description": parking.description(
+            desired.hostname,
+            desired.site_id,
+            desired.vmid,
+            {volume.name: volume.key for volume in desired.volumes if volume.name},
+        ),
     }
     if desired.pool:
         parameters["pool"] = desired.pool

@@ -14,6 +14,7 @@ from zentoria_infra.plan.change import AttributeChange, Effect, Via
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import attribute_changes
 from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
+from zentoria_infra.plan.volumes import bound_to
 from zentoria_infra.proxmox.observe import Observer
 from zentoria_infra.proxmox.records import Guest
 from zentoria_infra.proxmox.volumes import vmids_of
@@ -78,7 +79,7 @@ def observe(
     taken = frozenset(vmid for vmid, is_free in free.items() if not is_free)
     making = [one for one in missing if one.vmid not in taken]
     parked = _parked(observer, desired, guests)
-    differing = {one.vmid: _differing(one, containers[one.vmid]) for one in there}
+    differing = {one.vmid: _differing(one, containers[one.vmid], parked.get(one.vmid)) for one in there}
     to_replace = {vmid for vmid, found in differing.items() if any(one.effect is Effect.REPLACE for one in found)}
     to_move = {vmid for vmid, found in differing.items() if any(one.via is Via.MOVE for one in found)}
     replaced = [one for one in there if one.vmid in replace or one.vmid in to_replace]
@@ -191,8 +192,12 @@ def is_ours(desired: DesiredContainer, observed: ObservedContainer) -> bool:
     return observed.kind == "lxc" and ownership.owner(text, desired.site_id, desired.vmid) is ownership.Owner.OURS
 
 
-def _differing(desired: DesiredContainer, observed: ObservedContainer) -> tuple[AttributeChange, ...]:
-    return tuple(attribute_changes(desired, observed)) if observed.kind == "lxc" else ()
+def _differing(
+    desired: DesiredContainer, observed: ObservedContainer, parked: ObservedContainer | None
+) -> tuple[AttributeChange, ...]:
+    if observed.kind != "lxc":
+        return ()
+    return tuple(attribute_changes(bound_to(desired, observed, parked), observed))
 
 
 def _problems(observer: Observer, making: Sequence[DesiredContainer]) -> Iterable[str]:

@@ -199,8 +199,10 @@ def _volumes(inventory: Inventory, container: Container) -> Iterator[Problem]:
         other = paths.setdefault(volume.path.rstrip("/"), volume.name)
         if other != volume.name:
             yield problem(at, f"path {volume.path} is used twice; also by volume '{other}'")
-        if ".." in volume.path.split("/") or "//" in volume.path:
-            yield problem(at, f"path {volume.path} must be written without '..' and '//'")
+        if {".", ".."} & set(volume.path.split("/")) or "//" in volume.path:
+            yield problem(at, f"path {volume.path} must be written without '.', '..' and '//'")
+        if not volume.path.strip("/"):
+            yield problem(at, "path / is the root file system's: a volume there would hide all of it")
 
 
 def _secrets(inventory: Inventory, container: Container) -> Iterator[Problem]:

@@ -16,9 +16,9 @@ from zentoria_infra.firewall.config import Configuration, Datacenter, Guest, Rul
 from zentoria_infra.firewall.identity import identity
 from zentoria_infra.guest.state import GuestState, Release, Resource
 from zentoria_infra.plan.desired import DesiredContainer
-from zentoria_infra.plan.diff import volume_text
 from zentoria_infra.plan.document_model import Origin
 from zentoria_infra.plan.values import format_properties, format_tags
+from zentoria_infra.plan.volume_changes import volume_text
 
 NAME = "applied"
 """The document's name in the site's state."""

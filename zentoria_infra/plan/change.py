@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from zentoria_infra.firewall.changes import Changes
 from zentoria_infra.firewall.steps import Step
 from zentoria_infra.guest.state import GuestReport
+from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.parking import Parking
 
 NO_CHANGES = Changes()
@@ -65,6 +66,7 @@ class AttributeChange:
         after: what shall be there; empty to remove it.
         value: what is sent to Proxmox for it; ``after`` where the two are the same.
         where: file:line:column of the inventory that says so.
+        hides: the data that it takes out of sight, in words; empty for none. Somebody must allow that.
     """
 
     key: str
@@ -74,6 +76,7 @@ class AttributeChange:
     via: Via = Via.CONFIG
     value: str = ""
     where: str = ""
+    hides: str = ""
 
     @property
     def sent(self) -> str:
@@ -140,6 +143,13 @@ class ContainerPlan:
     """Close them again."""
     through: tuple[LostFlow, ...] = ()
     """What goes through while they are open."""
+    desired: DesiredContainer | None = None
+    """As it shall be, with its volumes at the mount points that they have; None where nothing is made or changed."""
+
+    @property
+    def hides(self) -> tuple[str, ...]:
+        """The data that goes out of sight, in words."""
+        return tuple(one.hides for one in self.attributes if one.hides)
 
     @property
     def changes(self) -> bool:

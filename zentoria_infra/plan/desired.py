@@ -16,6 +16,7 @@ class DesiredVolume:
         size: bytes, a multiple of one GiB.
         path: where it is mounted; empty for ``rootfs``.
         backup: whether vzdump takes it along.
+        name: in the inventory; empty for ``rootfs``.
     """
 
     key: str
@@ -23,6 +24,7 @@ class DesiredVolume:
     size: int
     path: str = ""
     backup: bool = True
+    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,7 @@ class DesiredContainer:
         options: plain configuration values by Proxmox's key, without volumes, nets and features.
         nets: ``net0``... as parsed property strings.
         features: feature flags that are on.
-        where: file:line:column by key, for plans and errors.
+        where: file:line:column by key, and by ``volume:NAME``; for plans and errors.
     """
 
     vmid: int

@@ -6,29 +6,28 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 
-from zentoria_infra.plan import ownership, parking
+from zentoria_infra.plan import ownership, parking, volumes
 from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, Effect, Plan, Via
-from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
+from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.held_volumes import without_held
+from zentoria_infra.plan.masking import MASK, is_harmless
 from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
 from zentoria_infra.plan.values import (
-    GIB,
     format_properties,
     format_tags,
     parse_properties,
-    parse_size,
     parse_tags,
     truth,
     untrue,
 )
+from zentoria_infra.plan.volume_changes import volume_changes
 
 DEFAULTS: Mapping[str, str] = {"onboot": "0", "protection": "0", "swap": "512", "memory": "512", "cpulimit": "0"}
 """What Proxmox takes for an option that is not there (schema defaults of /nodes/{node}/lxc/{vmid}/config)."""
 
 _NET = re.compile(r"net\d+")
-_UNALLOCATED = re.compile(r"[^:]+:\d+(\.\d+)?")
-"""A volume as it is asked for, ``storage:GiB``: Proxmox keeps it so when adding it to a running container failed."""
-_MOUNT = re.compile(r"mp\d+")
+_ROOT_ONLY = re.compile(r"dev\d+|hookscript")
+"""Options that only root@pam may set or take back (PVE::LXC::check_ct_modify_config_perm)."""
 _NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _FLAGS = frozenset({"onboot", "protection"})
 _NET_FLAGS = ("firewall", "link_down")
@@ -48,6 +47,7 @@ def make_plan(desired: tuple[DesiredContainer, ...], world: World, *, replace: f
     Returns:
         A plan in the order of VMIDs. Problems of the node count only when something must be created.
     """
+    desired = tuple(volumes.bound(one, world) for one in desired)
     containers = tuple(
         plan_container(one, world.containers.get(one.vmid), world, replace=one.vmid in replace)
         for one in sorted(desired, key=lambda container: container.vmid)
@@ -64,6 +64,7 @@ def plan_container(
     desired: DesiredContainer, observed: ObservedContainer | None, world: World, *, replace: bool = False
 ) -> ContainerPlan:
     """Decide what happens to one container. ``replace``: it is replaced in any case."""
+    desired = volumes.bound(desired, world)
     if observed is None:
         if desired.vmid in world.taken:
             return _refuse(desired, "the VMID exists, but our token may not see it: it is not in our pool")
@@ -94,7 +95,9 @@ def _existing(desired: DesiredContainer, observed: ObservedContainer, world: Wor
     if worst is Effect.REPLACE or replace:
         return _replacement(desired, observed, world, attributes)
     back = parked.back if parked else ()
-    pending = observed.pending - {a.key for a in attributes if a.via is Via.REVERT}
+    # What waits and is as the inventory wants it; the rest is taken back, or was told before (:func:`_stuck`).
+    pending = {key for key in observed.pending if not _ROOT_ONLY.fullmatch(key)}
+    pending = pending - {a.key for a in attributes if a.via is Via.REVERT}
     waiting = observed.running and (worst is Effect.RESTART or bool(pending) or bool(back))
     inside = check.report is not None and bool(check.report.changes or check.report.failed)
     blind = check.report is None and not world.no_inside
@@ -131,6 +134,7 @@ def _existing(desired: DesiredContainer, observed: ObservedContainer, world: Wor
         converge=not world.no_inside and (stopped or waiting or inside or blind),
         digest=observed.digest,
         parking=parked,
+        desired=desired,
     )
 
 
@@ -186,11 +190,19 @@ def _with_parked(observed: ObservedContainer, world: World) -> ObservedContainer
 
 
 def _stuck(plan: ContainerPlan, world: World) -> Iterator[str]:
-    """What keeps data volumes from being moved, in words."""
+    """What keeps data volumes from being moved or mounted, and a container from a start, in words."""
     title = f"container {plan.vmid} ({plan.name})"
     observed, parked = world.containers.get(plan.vmid), world.parked.get(plan.vmid)
+    if plan.desired is not None:
+        yield from volumes.misplaced(plan.desired)
     if observed is None:
         return
+    if plan.restart or (plan.start and plan.action is not Action.REPLACE):
+        for key in sorted(key for key in observed.pending if _ROOT_ONLY.fullmatch(key)):
+            yield (
+                f"{title} cannot be {'restarted' if plan.restart else 'started'}: a change of {key} that is not "
+                f"Zentoria's waits for that, and only root@pam may take it back: `pct set {plan.vmid} --revert {key}`"
+            )
     if plan.action is Action.REPLACE:
         held = parking.data_volumes({**observed.config, **observed.in_force})
         for key in sorted(held.keys() - parking.data_volumes(observed.config).keys()):
@@ -227,27 +239,57 @@ def attribute_changes(desired: DesiredContainer, observed: ObservedContainer) ->
 
     Shapes that mean the same to Proxmox are no difference. Neither is a disk that is larger than the inventory
     says: Proxmox cannot shrink one, and more room does no harm. A change that waits for a restart, of a value that
-    holds until then as the inventory wants it, is taken back.
+    holds until then as the inventory wants it, is taken back; so is one of a value that the inventory does not set,
+    for it is somebody else's, and any restart would put it in force.
+
+    Args:
+        desired: with its volumes at their mount points (:func:`zentoria_infra.plan.volumes.bound`).
+        observed: what is there.
     """
-    changes = tuple(_differences(desired, observed.config))
+    changes = (*_differences(desired, observed.config), *_going(desired, observed))
     holds = {key: value for key, value in observed.config.items() if key not in observed.pending}
     wrong = {one.key for one in _differences(desired, {**holds, **observed.in_force})} if observed.pending else set()
     taken_back = set[str]()
+    names = ownership.volumes(observed.config.get("description", ""))
+    hidden = volumes.out_of_sight(desired, {**holds, **observed.in_force}, names)
     for one in changes:
         # What goes through `pct` is let in over SSH for setting features, and for nothing else.
         if one.key not in observed.pending or one.key in wrong or one.via is Via.PCT:
-            yield one
+            yield dataclasses.replace(one, hides=hidden.get(one.key, "")) if one.via is Via.CONFIG else one
         elif one.key not in taken_back:
             taken_back.add(one.key)
-            before, after = observed.config.get(one.key, ""), observed.in_force.get(one.key, "")
-            yield _change(desired, one.key, before, after, via=Via.REVERT)
+            yield _taken_back(desired, observed, one.key)
+    for key in sorted(observed.pending - {one.key for one in changes}):
+        if not _is_set(desired, key) and not _ROOT_ONLY.fullmatch(key):
+            yield _taken_back(desired, observed, key)
+
+
+def _taken_back(desired: DesiredContainer, observed: ObservedContainer, key: str) -> AttributeChange:
+    before, after = observed.config.get(key, ""), observed.in_force.get(key, "")
+    if not is_harmless(key):  # as ``env``: there may be a password in it
+        before, after = MASK if before else "", MASK if after else ""
+    return _change(desired, key, before, after, via=Via.REVERT)
+
+
+def _is_set(desired: DesiredContainer, key: str) -> bool:
+    """Whether the inventory says what an option shall be, or that there shall be none."""
+    ours = key in desired.options or key in ("features", "tags", "unprivileged", "rootfs")
+    return ours or _NET.fullmatch(key) is not None or volumes.MOUNT.fullmatch(key) is not None
+
+
+def _going(desired: DesiredContainer, observed: ObservedContainer) -> Iterator[AttributeChange]:
+    """Mount points that go at the next restart, and that the inventory does not have either: it is our restart."""
+    ours = {volume.key for volume in desired.volumes}
+    for key in sorted(observed.in_force.keys() - observed.config.keys() - ours):
+        if volumes.MOUNT.fullmatch(key):
+            yield _change(desired, key, observed.in_force[key], "", Effect.RESTART)
 
 
 def _differences(desired: DesiredContainer, there: Mapping[str, str]) -> Iterator[AttributeChange]:
     if truth(there.get("unprivileged", "0")) != desired.unprivileged:
         after = "1" if desired.unprivileged else "0"
         yield _change(desired, "unprivileged", there.get("unprivileged", "0"), after, Effect.REPLACE)
-    yield from _volumes(desired, there)
+    yield from volume_changes(desired, there)
     for key, value in desired.options.items():
         seen = there.get(key, DEFAULTS.get(key, ""))
         if _plain(key, seen) != _plain(key, value):
@@ -273,47 +315,6 @@ def _features(desired: DesiredContainer, there: Mapping[str, str]) -> Iterator[A
     via = Via.CONFIG if (seen ^ desired.features) <= {"nesting"} else Via.PCT
     after = ",".join(f"{name}=1" for name in sorted(desired.features))
     yield _change(desired, "features", there.get("features", ""), after, Effect.RESTART, via)
-
-
-def _volumes(desired: DesiredContainer, there: Mapping[str, str]) -> Iterator[AttributeChange]:
-    for volume in (desired.rootfs, *desired.volumes):
-        seen = there.get(volume.key, "")
-        if not seen:
-            yield _change(desired, volume.key, "", volume_text(volume))
-            continue
-        parsed = parse_properties(seen, "volume")
-        if _UNALLOCATED.fullmatch(parsed.get("volume", "")):
-            continue  # it could not be added while the container ran: it is pending, and the restart makes it
-        storage = parsed.get("volume", "").partition(":")[0]
-        if storage != volume.storage:
-            if volume.key == "rootfs":
-                yield _change(desired, volume.key, seen, volume_text(volume), Effect.REPLACE)
-            else:
-                there_then = format_properties({**parsed, "volume": volume.storage}, "volume")
-                yield _change(desired, volume.key, seen, there_then, Effect.RESTART, Via.MOVE, volume.storage)
-            continue
-        size = parse_size(parsed.get("size", "0"))
-        if size < volume.size:
-            grown = f"{volume.size // GIB}G"
-            yield _change(desired, volume.key, parsed.get("size", "?"), grown, via=Via.RESIZE, value=grown)
-        mounted = parsed.get("mp", "").rstrip("/"), truth(parsed.get("backup", "0"))
-        if volume.path and mounted != (volume.path.rstrip("/"), volume.backup):
-            parsed |= {"mp": volume.path, "backup": str(int(volume.backup))}
-            text = format_properties(parsed, "volume")
-            yield _change(desired, volume.key, seen, text, Effect.RESTART)
-    ours = {volume.key for volume in desired.volumes}
-    for key, seen in there.items():
-        if _MOUNT.fullmatch(key) and key not in ours:
-            # Proxmox keeps the volume as unusedN: nothing on it is lost.
-            yield _change(desired, key, seen, "", Effect.RESTART)
-
-
-def volume_text(volume: DesiredVolume) -> str:
-    """The value that allocates a volume: ``storage:GiB`` with its mount point."""
-    values = {"volume": f"{volume.storage}:{volume.size // GIB}"}
-    if volume.path:
-        values |= {"mp": volume.path, "backup": "1" if volume.backup else "0"}
-    return format_properties(values, "volume")
 
 
 def _plain(key: str, value: str) -> object:
@@ -386,4 +387,5 @@ def _plan(
         converge=converge,
         protected=protected,
         parking=parked,
+        desired=None if action in (Action.REFUSE, Action.WAIT) else desired,
     )

@@ -101,6 +101,8 @@ class Change(_Model):
     """The attributes that force a replacement."""
     unknown: str = ""
     """Why it cannot be known what this will change; empty where it is known."""
+    hides: str = ""
+    """The data that goes out of sight by it, in words: not done unless allowed with ``--allow data``."""
 
 
 class Unknown(_Model):

@@ -126,7 +126,7 @@ class _Text:
             f" ({container.reason})" if container.reason else ""
         )
         names = [(change.id.split("/")[1], change) for change in changes]
-        yield from (f"    {_attribute(change)}" for name, change in names if name == "config")
+        yield from (f"    {line}" for name, change in names if name == "config" for line in _attribute(change))
         if container.action in _FRESH:
             reasons = list(container.firewall.reasons) if self._everything else []
         else:
@@ -146,10 +146,12 @@ class _Text:
         return [*reasons[: _MOST_REASONS - 1], f"and {more} more (`zentoria plan --all`)"]
 
 
-def _attribute(change: Change) -> str:
+def _attribute(change: Change) -> Iterator[str]:
     where = f"  [{change.where}]" if change.where else ""
     effect = _EFFECTS.get(change.disturbs, "")
-    return f"{change.what}: {change.before or '(none)'} → {change.after or '(none)'}{effect}{where}"
+    yield f"{change.what}: {change.before or '(none)'} → {change.after or '(none)'}{effect}{where}"
+    if change.hides:
+        yield f"  ! data out of sight, needs `--allow data`: {change.hides}"
 
 
 def _inside(change: Change) -> Iterator[str]:

@@ -6,6 +6,7 @@ from zentoria_infra.inventory.model import ALL, Container, Inventory
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
 from zentoria_infra.plan.values import GIB
+from zentoria_infra.plan.volumes import placed
 from zentoria_infra.roles.catalog import unbuilt
 
 _PATHS = {
@@ -29,22 +30,20 @@ _PATHS = {
 
 
 def desired_containers(inventory: Inventory) -> tuple[DesiredContainer, ...]:
-    """All containers of an inventory, in its start order."""
+    """All containers of an inventory, in its start order; their volumes as in new ones (:mod:`.volumes` binds them)."""
     return tuple(_desired(inventory, c, number) for number, c in enumerate(inventory.container_order()))
 
 
 def _desired(inventory: Inventory, container: Container, order: int) -> DesiredContainer:
     site = inventory.site
     volumes = tuple(
-        DesiredVolume(f"mp{number}", site.storages.volumes, volume.size * GIB, volume.path, volume.backup)
-        for number, volume in enumerate(container.volumes)
+        DesiredVolume("", site.storages.volumes, volume.size * GIB, volume.path, volume.backup, volume.name)
+        for volume in container.volumes
     )
     where = {key: inventory.where(container, path) for key, path in _PATHS.items()}
-    where |= {
-        f"mp{number}": inventory.where(container, f"volumes.{v.name}") for number, v in enumerate(container.volumes)
-    }
+    where |= {f"volume:{v.name}": inventory.where(container, f"volumes.{v.name}") for v in container.volumes}
     where |= {key: inventory.where(site, "dns") for key in ("nameserver", "searchdomain")}
-    return DesiredContainer(
+    found = DesiredContainer(
         vmid=container.vmid,
         name=container.name,
         hostname=container.hostname,
@@ -64,6 +63,7 @@ def _desired(inventory: Inventory, container: Container, order: int) -> DesiredC
         order=order,
         where={**where, "": inventory.where(container)},
     )
+    return placed(found, {}, {})
 
 
 def _needs(inventory: Inventory, container: Container) -> frozenset[int]:

@@ -20,6 +20,8 @@ class Allow(enum.StrEnum):
     """Restart more containers at once than the limit."""
     REPLACE = "replace"
     """Destroy containers and make them again."""
+    DATA = "data"
+    """Take data out of sight: volumes that are taken away, mounted elsewhere or hidden."""
 
 
 def require_possible(
@@ -63,6 +65,7 @@ def lost(plan: Plan) -> Iterator[str]:
     for one in replaced(plan):
         kept = f", the data on {', '.join(one.parking.back)} is kept" if one.parking and one.parking.back else ""
         yield f"{one.name} ({one.vmid}) is destroyed and made again; its root file system will be lost{kept}"
+    yield from (f"{one.name} ({one.vmid}), data out of sight: {text}" for one in plan for text in one.hides)
     if names := [one.name for one in restarted(plan)]:
         yield f"{', '.join(names)} will be restarted"
     if plan.cut:
@@ -107,6 +110,9 @@ def _over(plan: Plan, allow: Collection[Allow], restarts: int, of: int | None) -
     if Allow.REPLACE not in allow and (found := replaced(plan)):
         options.append(Allow.REPLACE)
         reasons += (f"container {c.vmid} ({c.name}) would be destroyed and made again: {c.reason}" for c in found)
+    if Allow.DATA not in allow and (hides := [(c, text) for c in plan for text in c.hides]):
+        options.append(Allow.DATA)
+        reasons += (f"container {c.vmid} ({c.name}), data out of sight: {text}" for c, text in hides)
     there = of or sum(c.action not in (Action.CREATE, Action.REFUSE, Action.WAIT) for c in plan)
     disturbed = {c.vmid: c for c in (*restarted(plan), *replaced(plan))}
     if Allow.RESTARTS not in allow and len(disturbed) > 1 and len(disturbed) * 100 > there * restarts:

@@ -172,6 +172,7 @@ class ContainerListing:
             after=one.after,
             diff="\n".join(lines) if several else "",
             blames=(one.key,) if one.effect is Effect.REPLACE else (),
+            hides=one.hides,
         )
         if one.via is Via.RESIZE:
             return change.model_copy(update={"id": f"{change.id}/size", "reason": f"{one.key} is too small"})

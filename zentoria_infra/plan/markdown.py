@@ -55,6 +55,8 @@ def markdown(document: PlanDocument, *, limit: int = LIMIT, title: str = "Zentor
     page = _Page(limit)
     page.must(f"## {plain(title)}: {_headline(document)}\n\n{_totals(document)}")
     page.rows("Problems", "", document.problems, lambda one: f"- {plain(one)}", 6)
+    hidden = [one for one in document.listing if one.hides]
+    page.rows("Data out of sight, needs --allow data", "", hidden, _hides, 4)
     worst = sorted((c for c in document.listing if c.disturbs is not Disturbs.NONE), key=_badness)
     table = "| container | change | disturbs | why |\n|---|---|---|---|\n"
     page.rows("Disturbances", table, worst, _disturbance, 3)
@@ -261,6 +263,10 @@ def _name(vmid: int, container: str, *, table: bool = False) -> str:
     return f"{vmid} {plain(container, table=table)}" if vmid else plain(container, table=table)
 
 
+def _hides(change: Change) -> str:
+    return f"- **{_name(change.vmid, change.container)}**: {plain(change.hides)}"
+
+
 def _unknown(one: Unknown) -> str:
     return f"- {_name(one.vmid, one.container)}, {plain(one.what)}: {plain(one.why)}"
 
@@ -283,6 +289,8 @@ def _line(change: Change, *, name: bool = False) -> str:
             words.append(f"{code(change.before)} → {code(change.after)}")
     if not _says_no_more(change):
         words.append(f"— {plain(change.reason)}")
+    if change.hides:
+        words.append(f"· **data out of sight**: {plain(change.hides)}")
     if change.unknown:
         words.append(f"**unknown**: {plain(change.unknown)}")
     if change.disturbs is not Disturbs.NONE:

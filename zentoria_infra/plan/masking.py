@@ -42,6 +42,11 @@ _IN_URL = re.compile(r"(://)[^/\s@]+(@)")
 _LONG = re.compile(r"[A-Za-z0-9+_=-]{32,}|^[A-Za-z0-9+/=]{40,}$", re.MULTILINE)
 
 
+def is_harmless(key: str) -> bool:
+    """Whether an option of a container has no free text, and so no secret."""
+    return _HARMLESS.fullmatch(key) is not None
+
+
 def without_secrets(world: World, descriptions: Mapping[int, str]) -> World:
     """The world with everything masked that may hold a secret. Doing it twice changes nothing more.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Mapping
 
 from zentoria_infra.plan.values import parse_tags
 
@@ -16,6 +17,10 @@ TAG = "zentoria"
 """Every container that Zentoria makes carries this tag."""
 
 _MARK = re.compile(r"^zentoria-id: (?P<id>[a-z0-9-]+/\d+)\s*$", re.MULTILINE)
+
+
+_VOLUMES = re.compile(r"^zentoria-volumes:(?P<all>(?: [a-z][a-z0-9-]*=mp\d+)+)\s*$", re.MULTILINE)
+"""Which mount point is which volume, as ``zentoria-volumes: data=mp0 archive=mp1``."""
 
 
 class Owner(enum.Enum):
@@ -37,6 +42,27 @@ def description(hostname: str, purpose: str, site_id: str, vmid: int) -> str:
     return f"{head}\n\nManaged by Zentoria: changes made by hand are undone.\n\nzentoria-id: {mark(site_id, vmid)}"
 
 
+def with_volumes(text: str, keys: Mapping[str, str]) -> str:
+    """A description that says which mount point is which volume, before whose it is.
+
+    Args:
+        text: from :func:`description`, with or without such a line.
+        keys: of mount points, by the names of volumes.
+    """
+    bare = "".join(line for line in text.splitlines(keepends=True) if not _VOLUMES.fullmatch(line))
+    head, id_mark, tail = bare.rpartition("zentoria-id: ")
+    if not keys or not id_mark:
+        return bare
+    said = " ".join(f"{name}={keys[name]}" for name in sorted(keys))
+    return f"{head}zentoria-volumes: {said}\n{id_mark}{tail}"
+
+
+def volumes(description_text: str) -> dict[str, str]:
+    """The mount points of a description by the names of volumes; the last such line counts."""
+    found = _VOLUMES.findall(description_text)
+    return dict(part.split("=", 1) for part in found[-1].split()) if found else {}
+
+
 def owner(description_text: str, site_id: str, vmid: int) -> Owner:
     """Tell whose a container is by its description."""
     found = _MARK.search(description_text)
@@ -44,8 +70,8 @@ def owner(description_text: str, site_id: str, vmid: int) -> Owner:
 
 
 def marks(description_text: str) -> tuple[str, ...]:
-    """The lines of a description that say whose it is."""
-    return tuple(found[0].rstrip() for found in _MARK.finditer(description_text))
+    """The lines of a description that say whose it is, and which of its mount points is which volume."""
+    return tuple(found[0].rstrip() for mark in (_VOLUMES, _MARK) for found in mark.finditer(description_text))
 
 
 def why_foreign(description_text: str, tags: str, site_id: str, vmid: int) -> str:

@@ -62,12 +62,21 @@ def holds_for(name: str) -> int:
     return int(found[1]) if found else 0
 
 
-def description(name: str, site_id: str, vmid: int) -> str:
-    """Text of a parking container's description."""
+def description(name: str, site_id: str, vmid: int, keys: Mapping[str, str]) -> str:
+    """Text of a parking container's description.
+
+    Args:
+        name: of the container that is replaced.
+        site_id: of its site.
+        vmid: of it.
+        keys: of its mount points by the names of its volumes: it is by them that they are known when they come back.
+    """
+    said = "".join(f" {volume}={keys[volume]}" for volume in sorted(keys))
+    volumes = f"zentoria-volumes:{said}\n" if said else ""
     return (
         f"Holds the data volumes of container {vmid} ({name}) while Zentoria replaces it. "
         "Do not destroy it: `zentoria up` brings them back, and removes it then.\n\n"
-        f"zentoria-parking: {site_id}/{vmid}"
+        f"{volumes}zentoria-parking: {site_id}/{vmid}"
     )
 
 

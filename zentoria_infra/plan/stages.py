@@ -34,6 +34,7 @@ from zentoria_infra.plan.stage_types import (
     SwitchOn,
 )
 from zentoria_infra.plan.values import format_tags, truth
+from zentoria_infra.plan.volumes import MOUNT
 
 _OBJECTS = "datacenter:firewall"
 _SWITCH = "datacenter:switch"
@@ -55,7 +56,9 @@ def build_stages(plan: Plan, desired: Iterable[DesiredContainer]) -> tuple[AnySt
             stage
             for container in plan
             if container.changes
-            for stage in _container_stages(container, by_vmid[container.vmid], by_vmid, converging, shared)
+            for stage in _container_stages(
+                container, container.desired or by_vmid[container.vmid], by_vmid, converging, shared
+            )
         ),
     ]
     return (*stages, *_losses(plan, stages))
@@ -129,7 +132,18 @@ def _container_stages(
     fresh = plan.action in (Action.CREATE, Action.REPLACE)
     moving = tuple(one for one in attributes if one.via is Via.MOVE)
     # With the container stopped for it, what waits for a restart takes effect at the start that follows.
-    stopped = not fresh and plan.restart and bool(back or moving)
+    # So it is for mount points: Proxmox would mount a new one at once over what the services have open, and leave
+    # what another one loses until the restart.
+    mounted = any(MOUNT.fullmatch(one.key) and one.via is Via.CONFIG for one in attributes)
+    stopped = not fresh and plan.restart and bool(back or moving or mounted)
+    # Each change makes a new digest, so only the first one goes with that of the look.
+    digest = plan.digest if plan.action is not Action.REPLACE and not back and not moving else ""
+    taken_back = tuple(one for one in attributes if one.via is Via.REVERT)
+    if taken_back and not fresh:
+        # First of all: what is written to a container that does not run puts in force all that waits. So does a start.
+        stages.append(Configure(*head("take-back"), taken_back, plan.digest))
+        digest = ""
+        attributes = tuple(one for one in attributes if one.via is not Via.REVERT)
     if plan.action is Action.REPLACE:
         if parking:
             if not parking.exists:
@@ -165,8 +179,6 @@ def _container_stages(
     for change in moving:
         moved = MoveStorage(*head(f"move-{change.key}"), change)
         stages.append(moved)
-    # Each change makes a new digest, so only the first one goes with that of the look.
-    digest = plan.digest if plan.action is not Action.REPLACE and not back and not moving else ""
     configure = tuple(a for a in attributes if a.via in (Via.CONFIG, Via.REVERT))
     for name, changes in _calls(configure, protected=desired.protect):
         stages.append(Configure(*head(name), changes, digest))

@@ -20,7 +20,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from zentoria_infra.errors import ExitCode, ZentoriaError
 from zentoria_infra.firewall.config import Configuration, Guest
 from zentoria_infra.guest.state import GuestReport
-from zentoria_infra.plan import masking
+from zentoria_infra.plan import masking, volumes
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
 
@@ -154,7 +154,8 @@ def state_of(
         site: the site's id.
         recipes: by VMID, the hash of what the inventory wants inside.
     """
-    shown = masking.without_secrets(world, {one.vmid: one.options.get("description", "") for one in desired})
+    bound = (volumes.bound(one, world) for one in desired)
+    shown = masking.without_secrets(world, {one.vmid: one.options.get("description", "") for one in bound})
     return StateDocument(
         site=site,
         containers=tuple(_container(one) for _, one in sorted(shown.containers.items())),

@@ -1,0 +1,129 @@
+"""Volumes of the inventory against the lab's API: what is on one stays where it is, and foreign changes never hold."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from test_deployment import NoInside
+
+from zentoria_infra.errors import ExitCode, RefusedError
+from zentoria_infra.execute.deployment import Deployment
+from zentoria_infra.inventory.load import load
+from zentoria_infra.plan.change import Plan
+from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
+from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.limits import Allow, require_possible
+from zentoria_infra.plan.values import GIB
+from zentoria_infra.plan.volumes import mount_points, placed
+
+ROOT = Path(__file__).resolve().parents[2]
+VMID = 410
+CONFIG = f"/nodes/pve/lxc/{VMID}/config"
+DATA = {"data": "/var/lib/redis", "inner": "/srv/inner"}
+
+
+def redis(layout: dict[str, str]) -> DesiredContainer:
+    (found,) = (one for one in desired_containers(load(ROOT, site="lab")) if one.vmid == VMID)
+    volumes = tuple(DesiredVolume("", "local", GIB, path, name=name) for name, path in layout.items())
+    return placed(dataclasses.replace(found, volumes=volumes), {}, {})
+
+
+def up(node, layout: dict[str, str], *allow: Allow, replace: bool = False, **more: object) -> Plan:
+    """What `up` does with an inventory that has these volumes."""
+    found = Deployment(node.client(), [dataclasses.replace(redis(layout), **more)], NoInside())
+    plan, stages = found.plan(replace={VMID} if replace else ())
+    require_possible(plan, allow)
+    result = found.run(stages)
+    assert result.exit_code is ExitCode.OK, [str(one.error) for one in result.failed]
+    return plan
+
+
+def config(node) -> dict[str, str]:
+    return {key: str(value) for key, value in node.root("GET", CONFIG).items() if key != "digest"}
+
+
+def contents(node) -> dict[str, bytes]:
+    """What is on the volumes, by path."""
+    there = mount_points(config(node)).values()
+    return {one.path: node.runtime._volume(one.volume).read_bytes()[:20].rstrip(b"\0") for one in there}
+
+
+@pytest.fixture
+def full(node):
+    """A node with the container, and its paths' names on its volumes."""
+    up(node, DATA)
+    for one in mount_points(config(node)).values():
+        with node.runtime._volume(one.volume).open("r+b") as volume:
+            volume.write(one.path.encode())
+    return node
+
+
+WHOLE = {path: path.encode() for path in DATA.values()}
+
+
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("noted", [True, False])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"inner": DATA["inner"], "data": DATA["data"]},
+        {"extra": "/srv/extra", **DATA},
+        {"b": "/srv/b", "inner": DATA["inner"], "a": "/a", "data": DATA["data"]},
+        {"other": DATA["data"], "inner": DATA["inner"]},
+    ],
+)
+def test_an_order_or_a_new_volume_takes_nothing_away(full, layout, noted, replace) -> None:
+    if not noted:  # made before the notes had names
+        notes = config(full)["description"]
+        full.root("PUT", CONFIG, description="\n".join(t for t in notes.split("\n") if "-volumes:" not in t))
+    up(full, layout, *([Allow.REPLACE] if replace else []), replace=replace)
+    assert contents(full) == {**dict.fromkeys(layout.values(), b""), **WHOLE}
+    assert up(full, layout).empty
+
+
+@pytest.mark.parametrize(
+    ("layout", "there", "unused"),
+    [
+        ({"data": DATA["data"]}, {DATA["data"]: DATA["data"]}, [DATA["inner"]]),
+        ({}, {}, [DATA["data"], DATA["inner"]]),
+        (
+            {"data": DATA["inner"], "inner": DATA["data"]},
+            {DATA["inner"]: DATA["data"], DATA["data"]: DATA["inner"]},
+            [],
+        ),
+        ({"data": "/new", "inner": DATA["inner"]}, {"/new": DATA["data"], DATA["inner"]: DATA["inner"]}, []),
+    ],
+)
+def test_what_takes_data_out_of_sight_must_be_allowed_and_loses_nothing(full, layout, there, unused) -> None:
+    before = config(full)
+    with pytest.raises(RefusedError, match="--allow data"):
+        up(full, layout)
+    assert config(full) == before
+    up(full, layout, Allow.DATA)
+    assert contents(full) == {path: data.encode() for path, data in there.items()}
+    now = config(full)
+    left = [full.runtime._volume(now[key]).read_bytes() for key in sorted(now) if key.startswith("unused")]
+    assert sorted(data[:20].rstrip(b"\0").decode() for data in left) == sorted(unused)
+    assert full.runtime.status(VMID).running
+    assert up(full, layout).empty
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"entrypoint": "/sbin/init --foo"}, {"env": "FOO=bar"}, {"tty": "3"}, {"mp0": ",keepattrs=1"}, {"mp1": ",ro=1"},
+     {"rootfs": ",mountoptions=noatime"}],
+)  # fmt: skip
+@pytest.mark.parametrize("besides", [{}, {"searchdomain": "elsewhere"}])
+def test_what_somebody_else_left_waiting_never_comes_into_force(full, change, besides) -> None:
+    before = config(full)
+    ((key, value),) = change.items()
+    full.root("PUT", CONFIG, **{key: before[key] + value if value.startswith(",") else value})
+    desired = redis(DATA)
+    plan = up(full, DATA, options={**desired.options, **besides})
+    (one,) = plan.containers
+    assert one.restart is bool(besides)
+    assert config(full) == before | besides
+    assert not any("pending" in line or "delete" in line for line in full.root("GET", f"/nodes/pve/lxc/{VMID}/pending"))
+    assert up(full, DATA, options={**desired.options, **besides}).empty
