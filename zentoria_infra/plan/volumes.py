@@ -210,8 +210,9 @@ def out_of_sight(desired: DesiredContainer, there: Mapping[str, str], names: Map
             )
         if volume.key in seen and seen[volume.key].path == _bare(volume.path):
             continue
-        for outer in seen.values():
-            if outer.key != volume.key and _inside(volume.path, outer.path) and outer.path:
+        staying = (one for one in seen.values() if one.key in wanted and one.path == _bare(wanted[one.key].path))
+        for outer in staying:
+            if outer.path and _inside(volume.path, outer.path):
                 found.setdefault(volume.key, []).append(
                     f"volume {_said(volume)} hides what {outer} has at {volume.path}"
                 )
