@@ -17,7 +17,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from zentoria_infra.lab import (
     certificates,
     credentials,
     marks,
+    name_server,
     netns,
     power,
     registry,
@@ -209,10 +210,24 @@ class Daemon:
         _LOG.info("the guests' proxy lets through %s", ", ".join(allow.hosts) or "nothing")
         if not allow.hosts:
             self._report.say("this machine has no package sources: guests can install nothing")
+        await self._start_names(allow.hosts)
         for port, inside in ((self._lab.ports.https, 443), (self._lab.ports.http, 80)):
             forward = PortForward(port, self._layout.netns, (PROXY_ADDRESS, inside), network.OUTSIDE)
             await forward.start()
             self._open.push_async_callback(forward.stop)
+
+    async def _start_names(self, hosts: Sequence[str]) -> None:
+        names = name_server.NameServer(hosts)
+        try:
+            await names.start(*name_server.sockets_in(self._layout.netns, _PROXY[0]))
+        except OSError as error:
+            raise LabError(
+                "start the guests' name server",
+                on=f"{_PROXY[0]}:53",
+                got=str(error),
+                todo="another program holds it in the lab's namespace: `zentoria lab down`, then `zentoria lab up`",
+            ) from error
+        self._open.push_async_callback(names.stop)
 
     async def _start_sshd(self) -> None:
         layout = self._layout
