@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from lab_fw_world import World, filtered, why_not
+from lab_fw_world import ip as guest_ip
 
 from zentoria_infra.lab import netns
 from zentoria_infra.lab.lxc.outside import FAR, Outside
@@ -90,6 +92,18 @@ def test_what_goes_out_is_still_the_firewalls_business(world: World) -> None:
     assert world.tcp(GUEST, FAR, 80) == "timeout"
     world.write(vm405=filtered(OUT))
     assert world.tcp(GUEST, FAR, 80) == "open"
+
+
+def test_an_open_connection_is_cut_in_both_zones_at_once(world: World) -> None:
+    """Measured on Proxmox: without a zone named, ``conntrack -D`` takes what is in any."""
+    world.write(ON, vm405=filtered(OUT))
+    nat(world, PLAIN, ZONE)
+    with world.run(GUEST, socket.socket) as client:
+        client.settimeout(2)
+        client.connect((FAR, 80))
+        cut = world.conntrack("-D", "-s", guest_ip(GUEST), "-d", FAR, "-p", "tcp", "--dport", "80")
+        assert "2 flow entries have been deleted" in cut.stderr
+    assert world.conntrack("-L", "-d", FAR).stdout == ""
 
 
 def test_without_a_bridge_of_its_own_a_guest_needs_no_zone(world: World) -> None:

@@ -144,7 +144,8 @@ class FirewallPerformer:
             raise OpeningError(
                 f"reach the package sources of container {vmid}",
                 got=f"none of {names} takes a connection from inside it, with the firewall open for them",
-                todo="check the site's `proxy`, `dns` and `package_sources`, and that the node routes to them",
+                todo="check the site's `proxy`, `dns` and `package_sources`, and that the node lets containers out: "
+                "`zentoria bootstrap --dry-run` looks at its NAT and says what it lacks",
             )
 
     def close_sources(self, vmid: int, steps: Sequence[Step], through: Sequence[LostFlow], say: Say) -> None:
