@@ -25,12 +25,14 @@ from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.lab import credentials
+from zentoria_infra.lab.api.losses import Lost
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.proof import proven_firewall
 from zentoria_infra.proxmox import ApiToken, Endpoint, Password, Proxmox, Secret
 from zentoria_infra.proxmox.access import Access, Grant
 from zentoria_infra.proxmox.connection import Connection
 from zentoria_infra.proxmox.endpoints import ENDPOINTS, Used
+from zentoria_infra.proxmox.errors import LostAnswerError
 
 ROOT = Path(__file__).resolve().parents[2]
 RIGHTS = Path(__file__).resolve().parents[3] / "shared" / "proxmox" / "rights.md"
@@ -289,6 +291,117 @@ def test_a_vnet_is_in_its_own_zone_and_a_template_may_have_its_own_storage(node:
     assert places["/sdn/zones/lan/vmbr40"] == "ZentoriaNetwork"
     assert {places[f"/storage/{name}"] for name in ("fast", "big")} == {"ZentoriaStorage"}
     assert places["/storage/local"] == "ZentoriaTemplate"
+
+
+def test_a_site_from_nothing_is_so_many_writes(bare: Any, admin: Access, inventory: Inventory) -> None:
+    bare.server.node.losses.lose(())
+    run(admin, inventory)
+    assert bare.server.node.losses.seen == WRITES
+
+
+WRITES = 18
+"""POST and PUT of a bootstrap of the test's site: pool, roles, user, token and rights."""
+
+
+def quick(node: Any) -> Connection:
+    """As root with a password; it does not wait before it asks again."""
+    endpoint = Endpoint("127.0.0.1", "pve", node.server.port, ca_file=node.ca)
+    return Connection(endpoint, Password("root@pam", Secret("testpass")), sleep=lambda _: None)
+
+
+def whole(node: Any, inventory: Inventory) -> dict[str, Any]:
+    """What is there; the token works, and has all rights."""
+    with closing(client(node, inventory)) as proxmox:
+        held = proxmox.observe.permissions()
+    what = bootstrap.wanted(inventory)
+    privileges = dict(what.roles)
+    assert all(held.allows(path, name) for path, role, _ in what.places for name in privileges[role])
+    return state_of(node)
+
+
+@pytest.mark.parametrize("kind", Lost)
+@pytest.mark.parametrize(("burst", "step"), [(1, 1), (6, 7)])
+def test_each_answer_can_get_lost(bare: Any, inventory: Inventory, burst: int, step: int, kind: Lost) -> None:
+    """One write of each, or six in a row, before or after they were carried out."""
+    losses, files, what = bare.server.node.losses, SiteFiles(inventory.site), bootstrap.wanted(inventory)
+    before = state_of(bare)
+    with closing(quick(bare)) as connection:
+        access = Access(connection)
+        for first in range(1, WRITES + 1, step):
+            losses.lose(range(first, first + burst), kind)
+            run(access, inventory)
+            assert losses.lost >= 1, first
+            whole(bare, inventory)
+            losses.lose(())
+            assert run(access, inventory) == [], first
+            assert not files.has_begun(what.full_token)
+            todo = bootstrap.removal(what, bootstrap.look(access, what), files.made())
+            bootstrap.carry_out(access, what, todo, files)
+            files.forget_token()
+            assert state_of(bare) == before, first
+            assert files.made() == ()
+
+
+@pytest.mark.parametrize("kind", Lost)
+def test_one_answer_in_three_gets_lost(bare: Any, inventory: Inventory, kind: Lost) -> None:
+    losses, files, what = bare.server.node.losses, SiteFiles(inventory.site), bootstrap.wanted(inventory)
+    with closing(quick(bare)) as connection:
+        access = Access(connection)
+        for seed in range(2):
+            losses.lose_share(1 / 3, seed, kind)
+            run(access, inventory)
+            assert losses.lost > 2
+            losses.lose(())
+            whole(bare, inventory)
+            assert run(access, inventory) == []
+            todo = bootstrap.removal(what, bootstrap.look(access, what), files.made())
+            bootstrap.carry_out(access, what, todo, files)
+
+
+@pytest.mark.parametrize("kind", Lost)
+def test_a_run_that_gives_up_is_completed_by_the_next(
+    bare: Any, inventory: Inventory, command: Command, kind: Lost
+) -> None:
+    """All answers get lost from one on; the next run goes on, and makes a token anew whose secret nobody has."""
+    before = state_of(bare)
+    losses, files = bare.server.node.losses, SiteFiles(inventory.site)
+    for first in (3, TOKEN, WRITES):
+        with closing(quick(bare)) as connection:
+            losses.lose(range(first, 10_000), kind)
+            if kind is Lost.BEFORE or first <= TOKEN:
+                with pytest.raises(LostAnswerError):
+                    run(Access(connection), inventory)
+            else:
+                run(Access(connection), inventory)  # each was carried out, as a look says
+            losses.lose(())
+        assert command().exit_code == 0, first
+        whole(bare, inventory)
+        assert "Nothing to do" in command().stderr
+        assert command("--remove", "--yes").exit_code == 0
+        assert state_of(bare) == before, first
+        assert (files.made(), files.has_token, files.record.exists()) == ((), False, False)
+
+
+TOKEN = 8
+"""Which of the writes makes the token."""
+
+
+def test_a_token_that_somebody_else_made_meanwhile_is_not_removed(
+    bare: Any, inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = bootstrap.wanted(inventory)
+    with closing(quick(bare)) as connection:
+        access = Access(connection)
+        todo = bootstrap.steps(what, bootstrap.look(access, what))
+
+        def meanwhile(user: str, token: str, comment: str) -> Secret:
+            bare.root("POST", f"/access/users/{user}/token/{token}", comment="mine")
+            raise LostAnswerError("make a token", got="the connection broke")
+
+        monkeypatch.setattr(access, "_create_token", meanwhile)
+        with pytest.raises(LostAnswerError):
+            bootstrap.carry_out(access, what, todo, SiteFiles(inventory.site))
+        assert [one.comment for one in access.tokens("stack@pve")] == ["mine"]
 
 
 PASSWORD = "testpass"

@@ -86,7 +86,9 @@ def bootstrap_(
             todo = bootstrap.removal(what, seen, files.made())
             _require_empty(connection, inventory, todo)
         else:
-            todo = bootstrap.steps(what, seen, new_secret=new_secret)
+            # Of a run that was lost in the middle: nobody has that secret.
+            lost = files.has_begun(what.full_token) and not files.has_token
+            todo = bootstrap.steps(what, seen, new_secret=new_secret or lost)
         if not as_json:
             output.lines(f"  {_MARKS[step.verb]} {step.says}" for step in todo)
         if remove and todo and not dry:

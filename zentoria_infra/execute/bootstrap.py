@@ -19,6 +19,7 @@ from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.privileges import ZONE
 from zentoria_infra.proxmox.access import Access, Grant, UserInfo
 from zentoria_infra.proxmox.endpoints import ENDPOINTS, Used
+from zentoria_infra.proxmox.errors import LostAnswerError
 
 ROLE = "Zentoria"
 STORAGE = f"{ROLE}Storage"
@@ -193,12 +194,29 @@ def _differs(before: frozenset[str], after: frozenset[str]) -> str:
 def carry_out(access: Access, what: Wanted, todo: Iterable[Step], files: SiteFiles) -> None:
     """Carry out steps, and remember what was made. Ended in the middle, the next run goes on.
 
+    Where an answer was lost for good, a look tells whether the step was carried out.
+
     Raises:
         ZentoriaError: a step did not work.
     """
     for step in todo:
-        _one(access, what, step, files)
+        if (step.kind, step.verb) == ("token", "make"):
+            files.begin_token(step.name)
+        try:
+            _one(access, what, step, files)
+        except LostAnswerError:
+            if not _is_done(access, what, step):
+                raise
         files.remember(step)
+
+
+def _is_done(access: Access, what: Wanted, step: Step) -> bool:
+    """Whether a step is none any more. A token whose secret was not told is not what was wanted."""
+    if (step.kind, step.verb) == ("token", "make"):
+        return False
+    seen = look(access, what)
+    open_ = removal(what, seen, [step]) if step.verb in ("remove", "take") else steps(what, seen)
+    return all((one.kind, one.name, one.grant) != (step.kind, step.name, step.grant) for one in open_)
 
 
 def _one(access: Access, what: Wanted, step: Step, files: SiteFiles) -> None:

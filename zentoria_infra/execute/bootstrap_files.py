@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zentoria_infra.errors import RefusedError
@@ -66,12 +67,28 @@ class SiteFiles:
         Raises:
             RefusedError: the record cannot be read.
         """
+        return self._read()[0]
+
+    def has_begun(self, token: str) -> bool:
+        """Whether making a token was begun and not ended: it may be there, and its secret was never told.
+
+        Raises:
+            RefusedError: the record cannot be read.
+        """
+        return self._read()[1] == token
+
+    def begin_token(self, token: str) -> None:
+        """Note that a token is about to be made."""
+        self._write(self.made(), token)
+
+    def _read(self) -> tuple[tuple[Step, ...], str]:
         content = private_file.read(self.record) if self.record.exists() else None
         if content is None:
-            return ()
+            return (), ""
         try:
-            return tuple(_from_json(one) for one in json.loads(content)["made"])
-        except (ValueError, KeyError, TypeError) as error:
+            raw = json.loads(content)
+            return tuple(_from_json(one) for one in raw["made"]), str(raw.get("begun", ""))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RefusedError(
                 "read what bootstrap made",
                 on=str(self.record),
@@ -79,20 +96,22 @@ class SiteFiles:
                 todo="remove by hand what is named Zentoria under Datacenter > Permissions, then that file",
             ) from None
 
+    def _write(self, made: Sequence[Step], begun: str) -> None:
+        with private_file.locked(self.folder):
+            if made or begun:
+                record = {"made": [_to_json(one) for one in made], **({"begun": begun} if begun else {})}
+                private_file.write(self.record, json.dumps(record, indent=1).encode())
+            else:
+                self.record.unlink(missing_ok=True)
+
     def remember(self, step: Step) -> None:
         """Note a step that was carried out."""
-        before = self.made()
+        before, begun = self._read()
         key = (step.kind, step.name, step.grant)
         kept = [one for one in before if (one.kind, one.name, one.grant) != key or step.verb == "change"]
         if step.verb in ("make", "give"):
             kept.append(step)
-        with private_file.locked(self.folder):
-            if kept:
-                private_file.write(
-                    self.record, json.dumps({"made": [_to_json(one) for one in kept]}, indent=1).encode()
-                )
-            else:
-                self.record.unlink(missing_ok=True)
+        self._write(kept, "" if step.kind == "token" else begun)
 
     def forget_token(self) -> None:
         """Remove the token's secret."""

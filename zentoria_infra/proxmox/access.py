@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from zentoria_infra.errors import ApiError
 from zentoria_infra.proxmox import records
 from zentoria_infra.proxmox.connection import Connection, Repeat
+from zentoria_infra.proxmox.errors import AnswerTimeoutError, LostAnswerError, TransientError
 from zentoria_infra.proxmox.secret import Secret
 
 _EXISTS = re.compile(r"already exists", re.IGNORECASE)
 _GONE = re.compile(r"does not exist|no such (?:user|token|role|pool)", re.IGNORECASE)
+_TOKEN_ATTEMPTS = 12
+"""As many as any other call of a session with a ticket (RetryPolicy.lost)."""
 _NOT_THERE = 501
 """What a server without SDN answers (Method not implemented)."""
 
@@ -95,19 +98,16 @@ class Access:
         """A user; None when there is none that we may see."""
         for raw in self._read("/access/users", {"full": True}):
             if raw.get("userid") == name:
-                tokens = self._read("/access/users/{userid}/token", userid=name)
-                return UserInfo(
-                    name,
-                    records.truth(raw.get("enable", 1)),
-                    records.text(raw.get("comment")),
-                    tuple(
-                        TokenInfo(
-                            str(one["tokenid"]), records.truth(one.get("privsep", 1)), records.text(one.get("comment"))
-                        )
-                        for one in tokens
-                    ),
-                )
+                enabled, comment = records.truth(raw.get("enable", 1)), records.text(raw.get("comment"))
+                return UserInfo(name, enabled, comment, self.tokens(name))
         return None
+
+    def tokens(self, user: str) -> tuple[TokenInfo, ...]:
+        """The tokens of a user."""
+        return tuple(
+            TokenInfo(str(one["tokenid"]), records.truth(one.get("privsep", 1)), records.text(one.get("comment")))
+            for one in self._read("/access/users/{userid}/token", userid=user)
+        )
 
     def grants(self) -> tuple[Grant, ...]:
         """The access control list, as far as we may see it."""
@@ -167,7 +167,30 @@ class Access:
         self._drop("/access/users/{userid}", f"remove user {name}", userid=name)
 
     def create_token(self, user: str, token: str, comment: str) -> Secret:
-        """Make a token with privilege separation; returns its secret, which the server tells this once."""
+        """Make a token with privilege separation; returns its secret, which the server tells this once.
+
+        When the answer gets lost, the token may be there, and nobody knows its secret: such a one is removed, and made
+        anew. There must be no token of that name before.
+
+        Raises:
+            ApiError: somebody else made a token of that name meanwhile.
+            UnreachableError: too many answers got lost.
+        """
+        for _ in range(_TOKEN_ATTEMPTS):
+            try:
+                return self._create_token(user, token, comment)
+            except (LostAnswerError, TransientError) as error:
+                lost = error
+            there = next((one for one in self.tokens(user) if one.name == token), None)
+            if there is not None and there.comment != comment:
+                break
+            if there is not None:
+                self.delete_token(user, token)
+            if isinstance(lost, AnswerTimeoutError | TransientError):  # it was waited for long enough
+                break
+        raise lost
+
+    def _create_token(self, user: str, token: str, comment: str) -> Secret:
         answer = self._call(
             "POST",
             "/access/users/{userid}/token/{tokenid}",

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from zentoria_infra.lab.api import routing
 from zentoria_infra.lab.api.faults import Fault, internal
+from zentoria_infra.lab.api.losses import Lost
 from zentoria_infra.lab.api.node import Node
 from zentoria_infra.lab.api.rights import ROOT
 from zentoria_infra.lab.api.routing import Route, Router
@@ -66,8 +67,23 @@ class Frontend:
         except _Bare as bare:
             return _plain(bare.status, bare.reason)
         path = "/" + "/".join(parts)
-        loop = asyncio.get_running_loop()
         headers = _credentials(request)
+        lost = self._node.losses.next(method, ticket=bool(headers[1]))
+        if lost is Lost.BEFORE:
+            return _hang_up(request)
+        answer = await self._answered(method, path, parts, given, headers, style)
+        return _hang_up(request) if lost is Lost.AFTER else answer
+
+    async def _answered(
+        self,
+        method: str,
+        path: str,
+        parts: list[str],
+        given: Mapping[str, object],
+        headers: tuple[str, str, str],
+        style: str,
+    ) -> web.StreamResponse:
+        loop = asyncio.get_running_loop()
         try:
             reply = await loop.run_in_executor(self._pool, self._answer, method, path, parts, given, headers)
             return _json(200, "OK", reply, style)
@@ -97,6 +113,13 @@ class Frontend:
         if route is not None and route.permission is routing.world:
             return ""
         return self._node.access.authenticate(method, *headers)
+
+
+def _hang_up(request: web.BaseRequest) -> web.StreamResponse:
+    """Close the connection; what is given back reaches nobody."""
+    if isinstance(request.transport, asyncio.WriteTransport):
+        request.transport.abort()
+    return web.Response()
 
 
 def _split_path(request: web.BaseRequest) -> tuple[str, list[str]]:

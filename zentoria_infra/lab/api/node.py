@@ -11,6 +11,7 @@ from zentoria_infra.lab.api.firewall.store import FirewallFiles
 from zentoria_infra.lab.api.guests import Guests
 from zentoria_infra.lab.api.interfaces import Interfaces
 from zentoria_infra.lab.api.locks import Locks
+from zentoria_infra.lab.api.losses import Losses
 from zentoria_infra.lab.api.storages import Storages
 from zentoria_infra.lab.api.tasks import Tasks
 from zentoria_infra.lab.layout import LabLayout
@@ -56,6 +57,7 @@ class Node:
         self.release = release
         self.started = time.time()
         self.fingerprint = ""
+        self.losses = Losses()
         self.locks = Locks(lock_timeout)
         self.access = Access(layout.pve, release.major, self.locks)
         self.guests = Guests(layout.pve, name)
