@@ -109,8 +109,8 @@ def test_outside_a_project_it_says_where_to_go(tmp_path: Path) -> None:
 def test_a_token_that_others_may_read_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / ".config/zentoria/home"
     folder.mkdir(parents=True)
-    (folder / "pve-token").write_text("canary-secret")
-    (folder / "pve-token").chmod(0o644)
+    (folder / "token").write_text("canary-secret")
+    (folder / "token").chmod(0o644)
     run = zentoria("--site", "home", "plan", HOME=str(tmp_path))
     assert run.returncode == 4
     assert "others may read it" in run.stderr

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,10 +18,12 @@ from typer.testing import CliRunner
 
 from zentoria_infra.cli import bootstrap_cmd, main
 from zentoria_infra.errors import ExitCode, PermissionDeniedError, ZentoriaError
-from zentoria_infra.execute import bootstrap
+from zentoria_infra.execute import bootstrap, bootstrap_ssh
 from zentoria_infra.execute.bootstrap_files import SiteFiles
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.rights import missing_rights, missing_to_look
+from zentoria_infra.execute.run_lock import LockedError
+from zentoria_infra.execute.site_state import local_state
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
@@ -28,6 +31,7 @@ from zentoria_infra.lab import credentials
 from zentoria_infra.lab.api.losses import Lost
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.proof import proven_firewall
+from zentoria_infra.plan.stage_types import Create
 from zentoria_infra.proxmox import ApiToken, Endpoint, Password, Proxmox, Secret
 from zentoria_infra.proxmox.access import Access, Grant
 from zentoria_infra.proxmox.connection import Connection
@@ -293,6 +297,49 @@ def test_a_vnet_is_in_its_own_zone_and_a_template_may_have_its_own_storage(node:
     assert places["/storage/local"] == "ZentoriaTemplate"
 
 
+def test_a_pool_in_a_pool_is_made_with_the_one_around_it(bare: Any, admin: Access, tmp_path: Path) -> None:
+    inventory = _site(bare, tmp_path, proxmox={"pool": "home/stack", "token_id": "stack@pve!up", **_where(bare)})
+    before = state_of(bare)
+    assert run(admin, inventory)[:2] == ["make pool home", "make pool home/stack"]
+    assert run(admin, inventory) == []
+    what, files = bootstrap.wanted(inventory), SiteFiles(inventory.site)
+    bootstrap.carry_out(admin, what, bootstrap.removal(what, bootstrap.look(admin, what), files.made()), files)
+    assert state_of(bare) == before
+
+
+@pytest.mark.parametrize(
+    ("node", "objects", "role"),
+    [("8.4", "guest", None), ("9.2", "guest", "ZentoriaPrivileged"), ("9.2", "datacenter", None)],
+    indirect=["node"],
+)
+def test_a_privileged_container_needs_sys_modify_where_the_inventory_asks_for_it_on_9(
+    bare: Any, inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objects: str, role: str | None
+) -> None:
+    """What bootstrap --dry-run says is what plan would miss, and with it the container can be made."""
+    db = {"containers": {"db": {"unprivileged": False}}}
+    inventory = _site(bare, tmp_path, firewall={"objects": objects}, **db)
+    monkeypatch.setattr(bootstrap_cmd, "inventory_of", lambda context, root, site: inventory)
+    arguments = ["bootstrap", "--no-ssh", "--secret-stdin"]
+    dry = CliRunner().invoke(main.app, [*arguments, "--dry-run"], input="testpass\n")
+    assert ("make role ZentoriaPrivileged: Sys.Modify" in dry.stdout) is (role is not None)
+    assert "db (404) is privileged" in dry.stderr
+    assert CliRunner().invoke(main.app, arguments, input="testpass\n").exit_code == 0
+    (desired,) = (one for one in desired_containers(inventory) if one.name == "db")
+    with closing(client(bare, inventory)) as proxmox:
+        deployment = Deployment(proxmox, [desired], NoInside())
+        plan, stages = deployment.plan()
+        assert not plan.problems
+        create = next(stage for stage in stages if isinstance(stage, Create))
+        assert deployment.run([dataclasses.replace(create, after=())]).exit_code is ExitCode.OK
+        if role:
+            for who in ("users", "tokens"):
+                name = "stack@pve" if who == "users" else "stack@pve!up"
+                bare.root("PUT", "/access/acl", path="/", roles=role, delete=1, **{who: name})
+            bare.root("DELETE", "/nodes/pve/lxc/404")
+            plan, _ = Deployment(proxmox, [desired], NoInside()).plan()
+            assert any("lacks Sys.Modify on /, to create 404 (db)" in line for line in plan.problems)
+
+
 def test_a_site_from_nothing_is_so_many_writes(bare: Any, admin: Access, inventory: Inventory) -> None:
     bare.server.node.losses.lose(())
     run(admin, inventory)
@@ -493,3 +540,79 @@ def test_a_right_that_somebody_denies_is_told(bare: Any, command: Command) -> No
     bare.root("PUT", "/access/acl", path="/storage/local", roles="NoAccess", users="stack@pve")
     refused = command()
     assert "it still lacks Datastore.AllocateSpace on /storage/local" in str(refused.exception)
+
+
+@pytest.fixture
+def ssh_site(bare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Inventory]:
+    """Makes sites whose SSH leads to a port where nobody listens."""
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def make(**ssh: Any) -> Inventory:
+        pin = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJjLq2a2c1Zb1kZkYV3pGv1Kf8mBq3nq4bq8Xy0aZ7wd"
+        proxmox = {"pool": "stack", "token_id": "stack@pve!up", **_where(bare)}
+        proxmox["ssh"] = {"host": "127.0.0.1", "port": 1, "host_key": pin, **ssh}
+        inventory = _site(bare, tmp_path, proxmox=proxmox)
+        monkeypatch.setattr(bootstrap_cmd, "inventory_of", lambda context, root, site: inventory)
+        return inventory
+
+    return make
+
+
+@pytest.mark.parametrize("dry", [True, False])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "open folder of keys", "folder of another's", "no root key", "root key is public", "own key is none",
+        "relative root key from elsewhere", "no agent", "no way to the node",
+    ],
+)  # fmt: skip
+def test_what_is_wrong_here_or_with_ssh_is_told_before_anything_is_made(
+    bare: Any, ssh_site: Callable[..., Inventory], tmp_path: Path, what: str, dry: bool
+) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir(mode=0o700)
+    bootstrap_ssh.ensure_key(keys / "root", "root")
+    arguments, words = ["--root-key", "keys/root"], "Unable to connect"
+    ssh_site(**({} if what != "own key is none" else {"key_file": str(keys / "root.pub")}))
+    if what == "open folder of keys":
+        ssh_site(key_file=str(keys / "zentoria"))
+        keys.chmod(0o755)
+        words = "its mode is 0755"
+    elif what == "folder of another's":
+        (tmp_path / "home").mkdir(mode=0o700)
+        os.chown(tmp_path / "home", 12345, -1)
+        words = "it belongs to user 12345"
+    elif what == "no root key":
+        arguments, words = ["--root-key", str(keys / "missing")], "No such file"
+    elif what == "root key is public":
+        arguments, words = ["--root-key", str(keys / "root.pub")], "it is no private key"
+    elif what == "own key is none":
+        words = "name a key without a passphrase"
+    elif what == "relative root key from elsewhere":
+        os.chdir(keys)
+        words = "No such file"
+    elif what == "no agent":
+        arguments, words = [], "the SSH agent has no key"
+    before = state_of(bare)
+    told = CliRunner().invoke(
+        main.app, ["bootstrap", "--secret-stdin", *arguments, *(["--dry-run"] if dry else [])], input="testpass\n"
+    )
+    assert isinstance(told.exception, ZentoriaError), told.output
+    assert words in str(told.exception)
+    assert state_of(bare) == before
+    assert not (tmp_path / "home" / "token").exists()
+
+
+def test_removal_waits_for_nobody_who_is_at_work(bare: Any, command: Command, inventory: Inventory) -> None:
+    assert command().exit_code == 0
+    state, run_id = local_state(inventory.site), "a" * 12
+    state.begin(run_id, {"who": "ada@desk", "command": "zentoria down"}, lease=60)
+    before = state_of(bare)
+    refused = command("--remove", "--yes")
+    assert isinstance(refused.exception, LockedError)
+    assert "ada@desk with `zentoria down`" in str(refused.exception)
+    assert state_of(bare) == before
+    state.end(run_id, {})
+    assert command("--remove", "--yes").exit_code == 0

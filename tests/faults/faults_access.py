@@ -166,7 +166,7 @@ def _users() -> Iterator[Exerciser]:
     separate: Step = lambda case: access(case).separate_token(user(case), TOKEN)  # noqa: E731 - a Step
     remove: Step = lambda case: access(case).delete_token(user(case), TOKEN)  # noqa: E731 - a Step
     yield Exerciser(
-        "POST", each, new, has_user, new_token_again, lambda case: count_token(case, 1), lost=Lost.TOLD, names=user
+        "POST", each, new, has_user, new_token_again, lambda case: count_token(case, 1), lost=Lost.FOUND, names=user
     )
     yield Exerciser("PUT", each, separate, has_token, check=separated, names=user)
     yield Exerciser("DELETE", each, remove, has_token, check=lambda case: count_token(case, 0), names=user)

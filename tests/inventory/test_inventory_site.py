@@ -8,6 +8,7 @@ import pytest
 from inventory_project import copy_project, problems, replace
 
 from zentoria_infra.errors import InventoryError
+from zentoria_infra.execute.bootstrap_files import SiteFiles
 from zentoria_infra.inventory.load import load
 
 FINGERPRINT = ":".join(["ab"] * 32)
@@ -44,11 +45,23 @@ def test_layers_in_their_order(root: Path, tmp_path: Path) -> None:
 def test_paths_belong_to_their_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     replace(root, "inventory/site.yaml", "  pool: zentoria", "  ca_file: keys/ca.pem\n  pool: zentoria")
+    replace(root, "inventory/site.yaml", "    user: root", "    user: root\n    key_file: ~/keys/zentoria")
     site = load(root, overrides={"secrets_file": "s.json"}).site
     assert site.proxmox.ca_file == root / "inventory/keys/ca.pem"
-    assert site.proxmox.ssh.key_file == Path("/home/somebody/.ssh/id_ed25519")
+    assert site.proxmox.ssh.key_file == Path("/home/somebody/keys/zentoria")
     assert site.secrets_path == root / "s.json"
     assert load(root).site.secrets_path == Path("/home/somebody/.config/zentoria/home/secrets.json")
+
+
+@pytest.mark.parametrize("name", ["home", "lab"])
+def test_no_key_of_the_workstations_own_is_taken_unasked(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    site = load(root, name).site
+    files = SiteFiles(site)
+    assert files.key == Path(f"/home/somebody/.config/zentoria/{site.id}/ssh_key")
+    assert files.token == Path(f"/home/somebody/.config/zentoria/{site.id}/token")
 
 
 def test_the_sites_own_id_means_the_file_alone(root: Path) -> None:

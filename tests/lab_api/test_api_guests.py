@@ -200,7 +200,10 @@ def test_a_new_container_is_unprivileged_from_9_on_and_a_privileged_one_asks_for
 @pytest.mark.parametrize("name", ["9lab", "home/9lab", "_x", "home/.x"])
 @pytest.mark.parametrize("release", ["8.4", "9.2"])
 def test_names_of_pools_begin_with_a_letter_from_9_on(make_lab, name, release):
-    answer = make_lab(release=release).root.post("/pools", poolid=name)
+    lab = make_lab(release=release)
+    assert lab.root.post("/pools", poolid="home/sub").reason.endswith("parent 'home' of pool 'home/sub' does not exist")
+    assert lab.root.post("/pools", poolid="home").status == 200
+    answer = lab.root.post("/pools", poolid=name)
     if release == "8.4":
         assert answer.status == 200
     else:

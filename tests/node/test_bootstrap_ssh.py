@@ -17,8 +17,8 @@ import paramiko
 import pytest
 
 from zentoria_infra.cli import bootstrap_cmd, context
-from zentoria_infra.errors import ApiError, AuthError, ExitCode
-from zentoria_infra.execute import bootstrap_ssh
+from zentoria_infra.errors import ApiError, AuthError
+from zentoria_infra.execute import bootstrap_look, bootstrap_ssh
 from zentoria_infra.execute.bootstrap_files import SiteFiles
 from zentoria_infra.execute.bootstrap_ssh import InstallError, NoShellError, Places
 from zentoria_infra.inventory.load import load
@@ -218,14 +218,25 @@ class TestOverSsh:
         files = SiteFiles(inventory.site)
 
         def run(*, dry: bool = False, remove: bool = False, key: Path | None = sshd.key_file) -> dict[str, Any]:
-            return bootstrap_cmd._ssh(inventory, files, key, dry=dry, remove=remove)
+            bootstrap_look.require_usable(files, key, with_ssh=True)
+            door = bootstrap_look.door(inventory, context.ssh_of(inventory.site), files, key, remove=remove)
+            try:
+                return bootstrap_cmd._ssh(inventory, files, door, dry=dry, remove=remove)
+            finally:
+                if door is not None:
+                    door.close()
 
-        without = run(key=None)
-        assert "the SSH agent has no key" in without["error"]
-        assert without["code"] == ExitCode.UNREACHABLE
+        def nothing_was_done() -> None:
+            assert not files.folder.exists()
+            assert not (node / "etc" / "zentoria").exists()
+
+        before = (node / "pve" / "authorized_keys").read_text()
+        with pytest.raises(AuthError, match=r"the SSH agent has no key.*\n.*--no-ssh"):
+            run(key=None)
         assert run(remove=True) == {}
+        nothing_was_done()
         dry = run(dry=True)
-        assert not files.key.exists()
+        nothing_was_done()
         done = run()
         assert done["changed"] == dry["changed"]
         assert len(done["changed"]) == 5
@@ -235,7 +246,7 @@ class TestOverSsh:
         assert "is in place" in run(key=files.key)["why_not"]
         gone = run(remove=True)
         assert len(gone["changed"]) == 5
-        assert FOREIGN in (node / "pve" / "authorized_keys").read_text()
+        assert (node / "pve" / "authorized_keys").read_text() == before
         (node / "pve" / "authorized_keys").write_text(f'command="echo no" {(node / "admin.pub").read_text()}')
         assert "nothing was installed on the node: there is no root shell" in run()["why_not"]
         assert not files.key.exists()

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zentoria_infra.errors import RefusedError
+from zentoria_infra.execute.perform import create_parameters
 from zentoria_infra.guest.state import GuestReport, ResourceReport
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.change import Action, Effect, Via
@@ -138,6 +139,18 @@ def test_shapes_that_mean_the_same_are_no_change() -> None:
 def test_each_difference_is_one_change(config, key, after, effect, via) -> None:
     (change,) = attribute_changes(DB, seen(**config))
     assert (change.key, change.after, change.effect, change.via) == (key, after, effect, via)
+
+
+def test_features_of_a_privileged_container_are_for_root_of_the_node() -> None:
+    """The API refuses even nesting to a token (PVE::LXC::check_ct_modify_config_perm)."""
+    bold = dataclasses.replace(DB, unprivileged=False)
+    (change,) = attribute_changes(bold, seen(unprivileged=None, features=None))
+    assert (change.key, change.after, change.via) == ("features", "nesting=1", Via.PCT)
+    assert "features" not in create_parameters(bold)
+    assert create_parameters(DB)["features"] == "nesting=1"
+    (later,) = (one for one in after_create(bold) if one.key == "features")
+    assert (later.before, later.after, later.via) == ("", "nesting=1", Via.PCT)
+    assert not [one for one in after_create(DB) if one.key == "features"]
 
 
 def test_a_nic_that_the_inventory_does_not_have_goes_away() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -24,11 +25,13 @@ from zentoria_infra.cli.context import (
     ssh_of,
 )
 from zentoria_infra.errors import AuthError, ExitCode, RefusedError, ZentoriaError
-from zentoria_infra.execute import bootstrap, bootstrap_nat, bootstrap_ssh
+from zentoria_infra.execute import bootstrap, bootstrap_look, bootstrap_nat, bootstrap_ssh
 from zentoria_infra.execute.bootstrap import Wanted
 from zentoria_infra.execute.bootstrap_files import SiteFiles, Step
+from zentoria_infra.execute.bootstrap_look import Door
 from zentoria_infra.execute.bootstrap_nat import Do
-from zentoria_infra.execute.bootstrap_ssh import NoShellError
+from zentoria_infra.execute.run_lock import LockedError, described
+from zentoria_infra.execute.site_state import memory
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.privileges import ZONE
 from zentoria_infra.proxmox.access import Access
@@ -77,33 +80,83 @@ def bootstrap_(
     """Make pool, roles, user, token and SSH key for Zentoria on a Proxmox server, with the least rights that do."""
     inventory = inventory_of(context, root, site)
     files = SiteFiles(inventory.site)
-    with closing(Connection(endpoint_of(inventory.site), _administrator(inventory, admin, from_stdin))) as connection:
+    root_key = root_key.expanduser().absolute() if root_key is not None else None
+    with (
+        closing(Connection(endpoint_of(inventory.site), _administrator(inventory, admin, from_stdin))) as connection,
+        contextlib.ExitStack() as stack,
+    ):
         access = Access(connection)
-        zones = access.vnets()
-        what = bootstrap.wanted(inventory, lambda bridge: zones.get(bridge, ZONE))
+        what = _wanted(inventory, connection)
         seen = bootstrap.look(access, what)
         if remove:
             todo = bootstrap.removal(what, seen, files.made())
             _require_empty(connection, inventory, todo)
+            if todo:
+                _require_no_run(inventory, with_ssh=with_ssh)
         else:
             # Of a run that was lost in the middle: nobody has that secret.
             lost = files.has_begun(what.full_token) and not files.has_token
             todo = bootstrap.steps(what, seen, new_secret=new_secret or lost)
         if not as_json:
             output.lines(f"  {_MARKS[step.verb]} {step.says}" for step in todo)
+        # All that can be wrong on this machine and with SSH is told before the first write.
+        bootstrap_look.require_usable(files, root_key, with_ssh=with_ssh)
+        target = ssh_of(inventory.site)
+        door = bootstrap_look.door(inventory, target, files, root_key, remove=remove) if with_ssh else None
+        if door is not None:
+            stack.callback(door.close)
         if remove and todo and not dry:
             output.confirm(f"Remove this from {node_title(inventory.site)}?", yes)
         # SSH goes first when all is taken away: the record says what is left until the end.
-        ssh = _ssh(inventory, files, root_key, dry=dry, remove=True) if remove and with_ssh else {}
+        ssh = _ssh(inventory, files, door, dry=dry, remove=True) if remove else {}
         if not dry:
             bootstrap.carry_out(access, what, todo, files)
-    if remove and not dry and any(step.kind == "token" for step in todo):
-        files.forget_token()
-    if not remove:
-        if not dry and files.has_token:
-            _prove(inventory, what, files)
-        ssh = _ssh(inventory, files, root_key, dry=dry, remove=False, nat=nat) if with_ssh else {}
+        if remove and not dry and any(step.kind == "token" for step in todo):
+            files.forget_token()
+        if not remove:
+            if not dry and files.has_token:
+                _prove(inventory, what, files)
+            ssh = _ssh(inventory, files, door, dry=dry, remove=False, nat=nat)
     _report(inventory, what, files, todo, ssh, as_json=as_json, dry=dry, remove=remove)
+
+
+def _wanted(inventory: Inventory, connection: Connection) -> Wanted:
+    """What the site needs on this server. What is dangerous in it is said aloud."""
+    bold = sorted(f"{one.name} ({one.vmid})" for one in inventory.containers if not one.unprivileged)
+    major = 9
+    if bold:
+        major = Observer(connection.reader(), inventory.site.proxmox.node).version().major
+        output.note(
+            f"ATTENTION: {', '.join(bold)} {'is' if len(bold) == 1 else 'are'} privileged, by the inventory. The gate "
+            "lets Zentoria's SSH key in there all the same: whoever has that key is as good as root on the node."
+        )
+    zones = Access(connection).vnets()
+    return bootstrap.wanted(inventory, lambda bridge: zones.get(bridge, ZONE), major)
+
+
+def _require_no_run(inventory: Inventory, *, with_ssh: bool) -> None:
+    """A run at work would lose its rights in the middle.
+
+    Raises:
+        LockedError: the site's lock is held.
+    """
+    site = inventory.site
+    target = ssh_of(site) if with_ssh else None
+    connection = SshConnection(target) if target is not None and target.key_file is not None else None
+    try:
+        state = memory(site, connection, lambda text: None)
+        holder = state.holder()
+    finally:
+        if connection is not None:
+            connection.close()
+    if holder is not None and holder.left > 0:
+        raise LockedError(
+            "remove what bootstrap made",
+            on=state.where,
+            got=f"a run is at work: {described(holder)}",
+            todo="wait until it has ended; `zentoria lock` shows it; nothing was changed",
+            holder=holder,
+        )
 
 
 _MARKS = {"make": "+", "give": "+", "change": "~", "remove": "-", "take": "-"}
@@ -179,56 +232,22 @@ def _prove(inventory: Inventory, what: Wanted, files: SiteFiles) -> None:
 
 
 def _ssh(
-    inventory: Inventory, files: SiteFiles, root_key: Path | None, *, dry: bool, remove: bool, nat: bool = False
+    inventory: Inventory, files: SiteFiles, door: Door | None, *, dry: bool, remove: bool, nat: bool = False
 ) -> dict[str, Any]:
     """The SSH part: what was changed, or why nothing could be."""
-    site = inventory.site
-    own = ssh_of(site)
-    made = {(step.kind, step.name) for step in files.made()}
-    if remove and made.isdisjoint({("node", site.ssh_host), ("nat", site.ssh_host)}):
+    if door is None:
         return {}
-    if own is None:
-        return {
-            "why_not": "nothing was installed on the node: the site pins no SSH host key. Set `proxmox.ssh.host_key` "
-            "to what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the node's console, then run again."
-        }
-    try:
-        login = bootstrap_ssh.root_login(_root_targets(own, root_key))
-    except NoShellError as error:
-        text = _no_shell(own, error)
-        return {"error": f"No NAT was made: {text}", "code": int(ExitCode.FAILED)} if nat else {"why_not": text}
-    except ZentoriaError as error:
-        return {"error": str(error), "code": int(error.exit_code)}
+    if door.login is None or door.own is None:
+        if nat:
+            return {"error": f"No NAT was made: {door.why_not}", "code": int(ExitCode.FAILED)}
+        return {"why_not": door.why_not}
     try:
         do: Do = "remove" if remove else "install" if nat else "look"
-        ours = not remove or ("node", site.ssh_host) in made
-        found = _install(login, inventory, files, own, dry=dry, remove=remove) if ours else {}
-        return {**found, **_nat(login, inventory, files, dry=dry, do=do)}
+        ours = not remove or ("node", inventory.site.ssh_host) in {(step.kind, step.name) for step in files.made()}
+        found = _install(door.login, inventory, files, door.own, dry=dry, remove=remove) if ours else {}
+        return {**found, **_nat(door.login, inventory, files, dry=dry, do=do)}
     except ZentoriaError as error:
         return {"error": str(error), "code": int(error.exit_code)}
-    finally:
-        login.close()
-
-
-def _no_shell(own: SshTarget, error: NoShellError) -> str:
-    """What it means that the node runs no program of ours: the key may be in place already."""
-    try:
-        bootstrap_ssh.prove(own)
-    except ZentoriaError:
-        return f"nothing was installed on the node: {error.got}. To put Zentoria's key there: {error.todo}."
-    return (
-        f"the restricted key {own.key_file} is in place. Whether its list of containers is up to date was not looked "
-        f"at: for that, {error.todo}."
-    )
-
-
-def _root_targets(own: SshTarget, root_key: Path | None) -> list[SshTarget]:
-    def target(key: Path | None) -> SshTarget:
-        return SshTarget(own.host, own.host_key, port=own.port, user=own.user, key_file=key)
-
-    if root_key is not None:
-        return [target(root_key)]
-    return [target(None), *([target(own.key_file)] if own.key_file else [])]
 
 
 def _install(
@@ -247,7 +266,7 @@ def _install(
         changed.append(f"a key pair in {key}")
         if not dry and bootstrap_ssh.ensure_key(key, bootstrap_ssh.mark(site.id)):
             files.remember(Step("key", "make", str(key), f"make an SSH key in {key}"))
-    public = bootstrap_ssh.public_line(key) if key.exists() else "ssh-ed25519 AAAA"
+    public = bootstrap_ssh.public_line(key) if key.exists() else bootstrap_ssh.NO_KEY
     done = bootstrap_ssh.install(login, inventory, public, dry=dry, remove=remove)
     changed += [f"{path} on {own.host}" for path in done.changed]
     if not dry and remove:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from zentoria_infra.execute.bootstrap_files import SiteFiles, Step
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.from_inventory import desired_containers
-from zentoria_infra.plan.privileges import ZONE
+from zentoria_infra.plan.privileges import PRIVILEGED, ZONE
 from zentoria_infra.proxmox.access import Access, Grant, UserInfo
 from zentoria_infra.proxmox.endpoints import ENDPOINTS, Used
 from zentoria_infra.proxmox.errors import LostAnswerError
@@ -28,6 +28,8 @@ NETWORK = f"{ROLE}Network"
 NODE = f"{ROLE}Node"
 FIREWALL = f"{ROLE}Firewall"
 FIREWALL_READ = f"{ROLE}FirewallAudit"
+PRIVILEGED_ROLE = f"{ROLE}Privileged"
+"""For containers that the inventory makes privileged, which Proxmox VE 9 asks for."""
 
 _PLACES = {
     "/vms/{vmid}": ROLE,
@@ -43,7 +45,7 @@ _PLACES = {
 
 def roles() -> dict[str, frozenset[str]]:
     """The roles and their privileges, from the endpoints that the site's token calls."""
-    found: dict[str, set[str]] = {FIREWALL_READ: set()}
+    found: dict[str, set[str]] = {FIREWALL_READ: set(), PRIVILEGED_ROLE: {PRIVILEGED.privilege}}
     for call in ENDPOINTS:
         if call.used in (Used.ALWAYS, Used.DATACENTER):
             for need in (*call.needs, *call.shows):
@@ -93,12 +95,13 @@ class Wanted:
         )
 
 
-def wanted(inventory: Inventory, zones: Callable[[str], str] = lambda bridge: ZONE) -> Wanted:
+def wanted(inventory: Inventory, zones: Callable[[str], str] = lambda bridge: ZONE, major: int = 9) -> Wanted:
     """What a site needs.
 
     Args:
         inventory: with the site.
         zones: the SDN zone of a bridge.
+        major: the server's release.
     """
     site, containers = inventory.site, desired_containers(inventory)
     user, _, token = site.proxmox.token_id.partition("!")
@@ -117,6 +120,8 @@ def wanted(inventory: Inventory, zones: Callable[[str], str] = lambda bridge: ZO
         *((f"/nodes/{name}", NODE, True) for name in sorted(nodes)),
         ("/", firewall, False),
     ]
+    if firewall != FIREWALL and major >= 9 and any(not one.unprivileged for one in containers):
+        places.append((PRIVILEGED.path, PRIVILEGED_ROLE, False))
     used = {role for _, role, _ in places}
     needed = tuple((name, privileges) for name, privileges in roles().items() if name in used)
     return Wanted(site.id, site.proxmox.pool, user, token, needed, tuple(places))

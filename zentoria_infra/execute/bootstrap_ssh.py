@@ -25,6 +25,8 @@ from zentoria_infra.proxmox.stream import PctSession
 
 PYTHON = "/usr/bin/python3"
 _SHEBANG = f"#!{PYTHON} -IS\n"
+NO_KEY = "ssh-ed25519 AAAA"
+"""Stands for a public key that is not made yet."""
 _SECONDS = 60.0
 
 
@@ -227,7 +229,7 @@ def root_login(targets: Sequence[SshTarget]) -> SshConnection:
         "put the SSH key on the node",
         on=targets[0].where if targets else "",
         got="there is no root shell on the node to do it with: " + "; ".join(why),
-        todo="load a key of root into the SSH agent, or name it with --root-key",
+        todo="load a key of root into the SSH agent, or name it with --root-key; or leave SSH out with --no-ssh",
     )
 
 

@@ -150,13 +150,17 @@ class Deployment:
             return plan
         held = self._proxmox.observe.permissions()
         missing = rights.missing_to_look(held, self._desired, firewall=self._firewall is not None)
-        missing += rights.missing_rights(held, stages, self._desired)
+        missing += rights.missing_rights(held, stages, self._desired, self._release)
         return dataclasses.replace(plan, problems=(*plan.problems, *self._lacking(missing)))
 
     def lacks(self, stages: Sequence[AnyStage]) -> tuple[str, ...]:
         """What we may not do of stages that a plan was given besides its own, in words."""
-        missing = rights.missing_rights(self._proxmox.observe.permissions(), stages, self._desired)
+        held = self._proxmox.observe.permissions()
+        missing = rights.missing_rights(held, stages, self._desired, self._release)
         return tuple(self._lacking(missing))
+
+    def _release(self) -> int:
+        return self._proxmox.observe.version().major
 
     def _lacking(self, missing: Iterable[str]) -> Iterator[str]:
         return (f"{self._proxmox.who} lacks {one}: `zentoria bootstrap` gives it" for one in missing)
@@ -275,7 +279,8 @@ class Deployment:
         Raises:
             RefusedError: a right is missing.
         """
-        missing = rights.missing_rights(self._proxmox.observe.permissions(), stages, self._desired)
+        held = self._proxmox.observe.permissions()
+        missing = rights.missing_rights(held, stages, self._desired, self._release)
         rights.require_rights(missing, self._proxmox.who)
 
     def require_inside(self, stages: Sequence[AnyStage]) -> None:

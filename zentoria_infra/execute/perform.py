@@ -231,7 +231,7 @@ class Performer:
 def create_parameters(desired: DesiredContainer) -> dict[str, str | int | bool]:
     """Parameters of ``POST /nodes/{node}/lxc``: all that pool rights allow in that call.
 
-    Tags and features beyond nesting are left out: stages after it set them.
+    Tags and the features that only root@pam may set are left out: stages after it set them.
     """
     parameters: dict[str, str | int | bool] = {
         "ostemplate": desired.ostemplate,
@@ -243,8 +243,8 @@ def create_parameters(desired: DesiredContainer) -> dict[str, str | int | bool]:
     }
     if desired.pool:
         parameters["pool"] = desired.pool
-    if "nesting" in desired.features:
-        parameters["features"] = "nesting=1"
+    if desired.api_features:
+        parameters["features"] = ",".join(f"{name}=1" for name in sorted(desired.api_features))
     return parameters
 
 

@@ -50,6 +50,24 @@ def locked(folder: Path) -> Generator[None]:
         os.close(descriptor)
 
 
+def require_usable(folder: Path) -> None:
+    """See that files could be kept there, without making anything: as :func:`locked` finds out, but before it matters.
+
+    Raises:
+        PrivateFileError: they could not.
+    """
+    nearest = next((one for one in (folder, *folder.parents) if one.exists()), folder)
+    if nearest == folder:
+        _check(folder, folder.stat(), stat.S_ISDIR, "folder", 0o700)
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        raise PrivateFileError(
+            "keep secrets",
+            on=str(folder),
+            got=f"{nearest} is no folder that we may write",
+            todo="make that place writable for you, or name another one in the site's file",
+        )
+
+
 def _make(folder: Path) -> None:
     """Make the folder and those above it that are missing, all of them private: secrets may come to lie in each."""
     if not folder.parent.is_dir():

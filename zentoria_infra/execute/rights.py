@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from zentoria_infra.errors import RefusedError
 from zentoria_infra.plan.desired import DesiredContainer
-from zentoria_infra.plan.privileges import Need, guest_path, stage_needs
+from zentoria_infra.plan.privileges import PRIVILEGED, Need, guest_path, stage_needs
 from zentoria_infra.plan.stage_types import AnyStage, Create
 from zentoria_infra.proxmox.records import Permissions
 
@@ -32,7 +32,10 @@ def missing_to_look(
 
 
 def missing_rights(
-    permissions: Permissions, stages: Iterable[AnyStage], desired: Sequence[DesiredContainer]
+    permissions: Permissions,
+    stages: Iterable[AnyStage],
+    desired: Sequence[DesiredContainer],
+    release: Callable[[], int] = lambda: 9,
 ) -> tuple[str, ...]:
     """What is missing to carry out stages, in words, each with what it is for.
 
@@ -43,10 +46,12 @@ def missing_rights(
         permissions: ours, from ``Observer.permissions()``.
         stages: of the plan.
         desired: the containers of the inventory.
+        release: asks for the server's major release, which is asked for only where it makes a difference.
     """
     return _told(
         (need, "to see the pool that new containers join" if stage is None else f"to {_says(stage)}")
         for stage, need in lacking(permissions, stages, desired)
+        if not (need == PRIVILEGED and isinstance(stage, Create) and release() < 9)
     )
 
 

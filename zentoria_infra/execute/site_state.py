@@ -29,6 +29,7 @@ from zentoria_infra.proxmox.node_state import (
     StateError,
 )
 from zentoria_infra.proxmox.pct import ExecResult
+from zentoria_infra.proxmox.ssh import SshConnection
 
 __all__ = [
     "Begun",
@@ -40,6 +41,7 @@ __all__ = [
     "SiteState",
     "StateError",
     "local_state",
+    "memory",
     "site_state",
 ]
 
@@ -174,8 +176,12 @@ def site_state(site: Site, proxmox: Proxmox, note: Callable[[str], None]) -> Sit
         proxmox: the client of its node.
         note: told once when it is kept on this machine only.
     """
+    return memory(site, proxmox.ssh, note)
+
+
+def memory(site: Site, ssh: SshConnection | None, note: Callable[[str], None]) -> SiteState:
+    """The memory of a site: the node's, where SSH leads there and the node has one, else this machine's."""
     here = FolderRunner(_folder(site))
-    ssh = proxmox.ssh
     if ssh is None:
         note(only_here("no SSH to the node is set up"))
         return ProgramState(site.id, here)

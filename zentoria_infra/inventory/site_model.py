@@ -29,6 +29,14 @@ TokenId = Annotated[
 SiteId = Annotated[str, matching(r"^[a-z0-9][a-z0-9-]{0,30}$", "a short id (a-z, 0-9 and '-')")]
 NodeName = Annotated[str, matching(r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$", "the name of a Proxmox node")]
 StorageId = Annotated[str, matching(r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$", "the id of a Proxmox storage")]
+PoolId = Annotated[
+    str,
+    matching(
+        r"^[A-Za-z][A-Za-z0-9._-]*(/[A-Za-z][A-Za-z0-9._-]*){0,2}$",
+        "the name of a pool as zentoria or home/zentoria (a letter first in each of at most three levels)",
+    ),
+]
+"""PVE::AccessControl::verify_poolname; that a letter comes first, Proxmox VE 9 asks for."""
 BridgeName = Annotated[str, matching(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{1,14}$", "the name of a bridge as vmbr40 or br-lan")]
 """Proxmox takes ``[-_.\\w\\d]+`` for the bridge of a NIC (schema of net[n]); the kernel takes 15 characters at most."""
 TimeZone = Annotated[str, matching(r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", "a time zone as Europe/Vienna")]
@@ -73,7 +81,7 @@ class ProxmoxSite(Model):
     """Node on which containers are made, unless ``nodes`` says otherwise."""
     nodes: dict[str, NodeName] = Field(default_factory=dict)
     """Placement: container name or VMID (as text) to node."""
-    pool: Text = "zentoria"
+    pool: PoolId = "zentoria"
     ca_file: FilePath | None = None
     fingerprint: Fingerprint | None = None
     token_id: TokenId = "zentoria@pve!up"  # noqa: S105 - the token's public name, not its secret

@@ -59,6 +59,14 @@ class DesiredContainer:
     """Position in the start order; smaller starts first."""
     where: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+    @property
+    def api_features(self) -> frozenset[str]:
+        """The features that the API lets a token set: ``nesting``, and of privileged containers none.
+
+        PVE::LXC::check_ct_modify_config_perm; all others are for root@pam, by ``pct``.
+        """
+        return self.features & {"nesting"} if self.unprivileged else frozenset()
+
     def said_at(self, key: str) -> str:
         """Where the inventory says what ``key`` shall be; the container's file when it has no line of its own."""
         return self.where.get(key, self.where.get("", ""))

@@ -312,7 +312,8 @@ def _features(desired: DesiredContainer, there: Mapping[str, str]) -> Iterator[A
     seen = frozenset(key for key, value in parsed.items() if value and not untrue(value))
     if seen == desired.features:
         return
-    via = Via.CONFIG if (seen ^ desired.features) <= {"nesting"} else Via.PCT
+    by_api = desired.unprivileged and (seen ^ desired.features) <= {"nesting"}
+    via = Via.CONFIG if by_api else Via.PCT
     after = ",".join(f"{name}=1" for name in sorted(desired.features))
     yield _change(desired, "features", there.get("features", ""), after, Effect.RESTART, via)
 

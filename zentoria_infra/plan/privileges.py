@@ -62,6 +62,10 @@ class Need:
 ZONE = "localnetwork"
 """The SDN zone of bridges that are none of SDN's (PVE::Network::SDN::Zones)."""
 
+PRIVILEGED = Need("/", "Sys.Modify")
+"""What making a privileged container needs besides, from Proxmox VE 9 on (measured on 9.2.11: "Permission check failed
+(/, Sys.Modify)"; 8.4 asks for nothing)."""
+
 _PRIVILEGE: Mapping[str, str] = {
     "cores": "VM.Config.CPU",
     "cpulimit": "VM.Config.CPU",
@@ -201,6 +205,7 @@ def create_needs(desired: DesiredContainer) -> tuple[Need, ...]:
     needs += [Need(f"/storage/{desired.ostemplate.partition(':')[0]}", "Datastore.Audit")]
     needs += [Need(guest, "VM.Config.Network") for _ in desired.nets]
     needs += [Need(f"/sdn/zones/{ZONE}/{bridge}", "SDN.Use") for bridge in bridges]
+    needs += [] if desired.unprivileged else [PRIVILEGED]
     return _sorted(needs)
 
 

@@ -230,7 +230,7 @@ def _calls(
 
 
 def after_create(desired: DesiredContainer) -> tuple[AttributeChange, ...]:
-    """What a create call with pool rights cannot set (rights.md): tags, features beyond nesting, protection.
+    """What a create call with pool rights cannot set (rights.md): tags, features for root@pam alone, protection.
 
     ``protection`` waits until the end, so that a half-made container can still be removed by its maker.
     """
@@ -238,7 +238,8 @@ def after_create(desired: DesiredContainer) -> tuple[AttributeChange, ...]:
     changes = [AttributeChange("tags", "", format_tags(desired.tags), where=where)]
     if desired.protect:
         changes.append(AttributeChange("protection", "0", "1", where=where))
-    if desired.features - {"nesting"}:
+    if desired.features != desired.api_features:
+        before = ",".join(f"{name}=1" for name in sorted(desired.api_features))
         text = ",".join(f"{name}=1" for name in sorted(desired.features))
-        changes.append(AttributeChange("features", "nesting=1", text, via=Via.PCT, where=where))
+        changes.append(AttributeChange("features", before, text, via=Via.PCT, where=where))
     return tuple(changes)
