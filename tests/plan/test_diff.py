@@ -16,7 +16,7 @@ from zentoria_infra.plan.diff import attribute_changes, make_plan, plan_containe
 from zentoria_infra.plan.explain import summary
 from zentoria_infra.plan.limits import Allow, require_possible
 from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
-from zentoria_infra.plan.stages import build_stages
+from zentoria_infra.plan.stages import after_create, build_stages
 from zentoria_infra.plan.values import GIB, format_properties, format_tags, parse_properties, parse_tags
 
 MARK = ownership.description("zentoria-db", "database", "home", 404)

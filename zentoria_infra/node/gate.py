@@ -23,7 +23,6 @@ words of a program that runs inside a container.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -178,6 +177,8 @@ def _pct(words: Sequence[str], settings: Settings) -> list[str]:
     if verb in ("exec", "set"):
         _check_confined(int(vmid), content.decode("utf-8", "surrogateescape"), settings)
     if verb == "set":  # Proxmox refuses it when the configuration is another one by then
+        import hashlib
+
         rest += ["--digest", hashlib.sha1(content).hexdigest()]  # noqa: S324 - it is Proxmox's digest, not ours
     return [verb, vmid, *rest]
 
