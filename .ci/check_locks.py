@@ -10,10 +10,28 @@ import difflib
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMON = ["--quiet", "--universal", "--generate-hashes", "--no-header", "--no-annotate", "--python-version", "3.11"]
+
+
+def own_names() -> list[str]:
+    """Options that leave our own distributions out: they are built, and have no hash that a lock could name."""
+    files = sorted(ROOT.glob("services/*/pyproject.toml"))
+    names = [tomllib.loads(file.read_text())["project"]["name"] for file in files]
+    return [part for name in names for part in ("--no-emit-package", name)]
+
+
+def has_dev_group(service: Path) -> bool:
+    """Whether a service has things of its own that only its tests want."""
+    return "dev" in tomllib.loads((service / "pyproject.toml").read_text()).get("dependency-groups", {})
+
+
+def has_program(service: Path) -> bool:
+    """Whether it runs by itself; what others share is locked with them."""
+    return "scripts" in tomllib.loads((service / "pyproject.toml").read_text())["project"]
 
 
 def inputs() -> dict[Path, list[str]]:
@@ -21,10 +39,10 @@ def inputs() -> dict[Path, list[str]]:
     services = sorted(path.parent for path in ROOT.glob("services/*/pyproject.toml"))
     root = ["pyproject.toml", *(str(s.relative_to(ROOT) / "pyproject.toml") for s in services)]
     groups = ["--group", "dev"]
-    for service in services:
+    for service in filter(has_dev_group, services):
         groups += ["--group", f"{service.relative_to(ROOT)}/pyproject.toml:dev"]
     found = {ROOT / "requirements.lock": [*root, *groups]}
-    for service in services:
+    for service in filter(has_program, services):
         own = [str(service.relative_to(ROOT) / "pyproject.toml"), "--constraint", "requirements.lock"]
         found[service / "requirements.lock"] = own
     # What `make bench` compares with lives by itself: its pins are nobody else's.
@@ -42,7 +60,7 @@ def main(arguments: list[str]) -> int:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "requirements.lock"
             output.write_text(before)
-            command = [uv, "pip", "compile", *COMMON, *sources, "--output-file", str(output)]
+            command = [uv, "pip", "compile", *COMMON, *own_names(), *sources, "--output-file", str(output)]
             subprocess.run(command, cwd=ROOT, check=True)
             after = output.read_text()
         if after == before:

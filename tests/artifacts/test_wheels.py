@@ -213,13 +213,80 @@ def test_no_pip(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
         workshop.build()
 
 
-def test_the_backends_lock_covers_its_wheel(tmp_path: Path) -> None:
-    """Without a network: our own backend's lock holds what its pyproject.toml asks for, for the guest's Python."""
-    service = Path(__file__).parents[2] / "services/backend"
-    own = wheels._own_wheel(service, BlobCache(tmp_path), lambda _text: None)
+SHIPPED = sorted(path.parent for path in (Path(__file__).parents[2] / "services").glob("*/requirements.lock"))
+
+
+@pytest.mark.parametrize("service", SHIPPED, ids=lambda path: path.name)
+def test_a_lock_covers_the_wheels_that_are_ours(tmp_path: Path, service: Path) -> None:
+    """Without a network: a service's lock holds what it and ours that it needs ask for, for the guest's Python."""
+    cache = BlobCache(tmp_path)
+    own = [wheels._own_wheel(folder, cache, lambda _text: None) for folder in (service, *wheels.ours(service))]
     pins = wheels.read_lock(service / "requirements.lock", Target())
-    wheels._check_lock(BlobCache(tmp_path).path(own.blob), own.name, pins, Target(), service)
+    known = (*pins, *(wheels._wheel_pin(wheel) for wheel in own))
+    for wheel in own:
+        wheels._check_lock(cache.path(wheel.blob), wheel.name, known, Target(), service)
     names = {pin.name for pin in pins}
-    assert "psycopg-binary" in names
     assert "tzdata" not in names
     assert "async-timeout" not in names
+    assert not any(name.startswith("zentoria-") for name in names)
+
+
+COMMON = """\
+[project]
+name = "zt-common"
+version = "3"
+dependencies = ["dep-pure"]
+
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[tool.hatch.build.targets.wheel]
+packages = ["src/zt_common"]
+"""
+
+
+def with_common(workshop: Workshop) -> Path:
+    """The service needs another of ours, in the folder beside it; returns a file of that."""
+    package = workshop.service.parent / "common/src/zt_common"
+    package.mkdir(parents=True)
+    (package.parents[1] / "pyproject.toml").write_text(COMMON)
+    (package / "__init__.py").write_text("SHARED = 1\n")
+    project = workshop.service / "pyproject.toml"
+    project.write_text(PYPROJECT.replace('"dep-pure"', '"zt-common"'))
+    return package / "__init__.py"
+
+
+def test_what_services_share_is_a_wheel_of_ours_that_no_lock_names(workshop: Workshop) -> None:
+    source = with_common(workshop)
+    first, sources = workshop.build(), wheels.sources_hash(workshop.service)
+    assert [wheel.name.partition("-")[0] for wheel in first.wheels] == [
+        "zt_sample",
+        "zt_common",
+        "dep_fast",
+        "dep_pure",
+    ]
+    assert "zt-common==3 --hash=sha256:" in first.requirements
+    assert workshop.build() == first
+    assert wheels.sources_hash(workshop.service) == sources
+    source.write_text("SHARED = 2\n")
+    second = workshop.build()
+    assert second.version != first.version
+    assert wheels.sources_hash(workshop.service) != sources
+    assert [a == b for a, b in zip(first.wheels, second.wheels, strict=True)] == [True, False, True, True]
+
+
+def test_a_lock_holds_also_what_the_shared_wheel_asks_for(workshop: Workshop) -> None:
+    with_common(workshop)
+    del workshop.lock["dep-pure==1.0"]
+    with pytest.raises(ArtifactError, match="dep-pure") as caught:
+        workshop.build()
+    assert "zt_common" in str(caught.value)
+
+
+def test_two_of_ours_that_need_each_other_are_built_once(workshop: Workshop) -> None:
+    with_common(workshop)
+    common = workshop.service.parent / "common/pyproject.toml"
+    common.write_text(COMMON.replace('"dep-pure"', '"dep-pure", "zt-sample"'))
+    assert wheels.ours(workshop.service) == (common.parent,)
+    assert len(workshop.build().wheels) == 4

@@ -26,7 +26,7 @@ def tree() -> Tree:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    for name in ("inventory", "templates", "services/backend"):
+    for name in ("inventory", "templates", "services"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "tests"))
     shutil.copy(ROOT / "zones.yaml", tmp_path)
     return tmp_path

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from roles_support import files, inventory, settings, state, text, units
-from zentoria_backend.settings import Settings, unknown_variables
+from zentoria_backend.settings import Settings
+from zentoria_common.settings import unknown_variables
 
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.state import GuestState, Release, Unit, User
@@ -28,7 +29,7 @@ def environment(guest: GuestState) -> dict[str, str]:
 
 def test_the_service_understands_every_variable(guest: GuestState, monkeypatch: pytest.MonkeyPatch) -> None:
     found = environment(guest)
-    assert unknown_variables(found) == ()
+    assert unknown_variables(Settings, found) == ()
     for name, value in found.items():
         monkeypatch.setenv(name, value)
     read = Settings()  # type: ignore[call-arg] # from the environment

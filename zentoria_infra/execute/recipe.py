@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from zentoria_infra.execute.artifacts.wheels import tree_hash
+from zentoria_infra.execute.artifacts.wheels import sources_hash
 from zentoria_infra.execute.materials import SERVICES
 from zentoria_infra.guest.secrets import Generator
 from zentoria_infra.guest.state import Wheel
@@ -57,7 +57,7 @@ class SourceMaterials:
         """The sources of ``services/<directory>``."""
         if directory not in self._releases:
             folder = self._root / SERVICES / directory
-            version = tree_hash(folder) if folder.is_dir() else "no sources"
+            version = sources_hash(folder) if folder.is_dir() else "no sources"
             self._releases[directory] = SourceRelease(f"zentoria-{directory}", version)
         return self._releases[directory]
 

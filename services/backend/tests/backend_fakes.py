@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from zentoria_backend.health.probes import ProbeError
 from zentoria_backend.settings import Settings
+from zentoria_common.health.probe import ProbeError
 
 
 def settings(**changes: Any) -> Settings:

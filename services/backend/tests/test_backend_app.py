@@ -13,8 +13,8 @@ import pytest_asyncio
 from backend_fakes import FakeProbe, settings
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
-from zentoria_backend import logs
 from zentoria_backend.app import create_app
+from zentoria_common import logs
 
 CANARY = "canary-5d1f0c"
 
@@ -66,7 +66,7 @@ def log() -> Iterator[io.StringIO]:
     """The log as it leaves the process; the root logger is put back afterwards."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
-    logs.configure("debug")
+    logs.configure("debug", package="zentoria_backend")
     stream = io.StringIO()
     for handler in root.handlers:
         assert isinstance(handler, logging.StreamHandler)

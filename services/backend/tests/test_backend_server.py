@@ -19,9 +19,9 @@ import pytest
 import websockets
 from backend_fakes import FakeProbe, settings
 from websockets.asyncio.client import connect
-from zentoria_backend import systemd
 from zentoria_backend.app import create_app
-from zentoria_backend.server import make_server
+from zentoria_common import systemd
+from zentoria_common.server import make_server
 
 # Puts the inherited sockets where systemd puts them, says so as systemd does, and becomes the service.
 ACTIVATED = """

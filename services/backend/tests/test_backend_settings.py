@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from zentoria_backend.settings import SettingsError, load_secrets, load_settings, unknown_variables
+from zentoria_backend.settings import Settings, load_secrets, load_settings
+from zentoria_common.settings import SettingsError, unknown_variables
 
 GOOD = {
     "ZENTORIA_DATABASE_HOST": "10.10.40.4",
@@ -88,7 +89,7 @@ def test_no_file_and_no_credential(good: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_variables_are_reported_and_not_fatal() -> None:
-    assert unknown_variables({**GOOD, "ZENTORIA_FUTURE": "1", "HOME": "/"}) == ("ZENTORIA_FUTURE",)
+    assert unknown_variables(Settings, {**GOOD, "ZENTORIA_FUTURE": "1", "HOME": "/"}) == ("ZENTORIA_FUTURE",)
 
 
 def test_bad_settings_end_the_process_with_78_and_one_line() -> None:

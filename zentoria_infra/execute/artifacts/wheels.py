@@ -1,4 +1,7 @@
-"""A release of one of our services: its own wheel and its locked dependencies, as wheels for the guest.
+"""A release of one of our services: its own wheels and its locked dependencies, as wheels for the guest.
+
+A service may need others of its folder (``zentoria-common``): they are built as it is. No lock names them, for their
+hash follows from the sources.
 
 The machine's own pip configuration says which index, mirror, certificate and proxy are used; nothing of it is written
 down. What was built or downloaded once is found again by the hash of what it was made from, without a network.
@@ -6,6 +9,7 @@ down. What was built or downloaded once is found again by the hash of what it wa
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -20,8 +24,9 @@ import zipfile
 from collections.abc import Callable, Iterator
 from email.parser import BytesParser
 from pathlib import Path
+from typing import Any
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
@@ -49,7 +54,7 @@ class BuiltRelease:
     Args:
         distribution: the service's own distribution, as ``zentoria-backend``.
         version: its version and a hash of all wheels and the target: another content, another version.
-        wheels: file names and hashes, the service's own first.
+        wheels: file names and hashes, the service's own first, then ours that it needs.
         requirements: text of a hash-pinned requirements file that names exactly these wheels.
     """
 
@@ -70,12 +75,15 @@ def build_release(
     """
     target = target or Target()
     step = step or (lambda _text: None)
-    own = _own_wheel(service, cache, step)
+    folders = (service, *ours(service))
+    own = tuple(_own_wheel(folder, cache, step) for folder in folders)
     pins = read_lock(service / "requirements.lock", target)
-    _check_lock(cache.path(own.blob), own.name, pins, target, service)
+    known = (*pins, *(_wheel_pin(wheel) for wheel in own))
+    for wheel in own:
+        _check_lock(cache.path(wheel.blob), wheel.name, known, target, service)
     dependencies = _dependencies(pins, cache, target, step)
-    wheels = (own, *dependencies)
-    name, version, _, _ = parse_wheel_filename(own.name)
+    wheels = (*own, *dependencies)
+    name, version, _, _ = parse_wheel_filename(own[0].name)
     digest = hashlib.sha256(
         json.dumps([FORMAT, dataclasses.astuple(target), [(w.name, w.blob) for w in wheels]]).encode()
     ).hexdigest()
@@ -85,6 +93,40 @@ def build_release(
         wheels=wheels,
         requirements="".join(f"{_wheel_pin(wheel).line()}\n" for wheel in wheels),
     )
+
+
+def ours(service: Path) -> tuple[Path, ...]:
+    """Folders beside a service of what it needs and is ours too, directly or through others; sorted.
+
+    Raises:
+        ArtifactError: a pyproject.toml cannot be used.
+    """
+    siblings: dict[str, Path] = {}
+    for file in sorted(service.parent.glob("*/pyproject.toml")):
+        # what another service's file is like is not this one's affair, unless it is needed
+        with contextlib.suppress(ArtifactError):
+            siblings[canonicalize_name(_project(file.parent)["project"]["name"])] = file.parent
+    found: dict[Path, None] = {}
+    waiting = [service]
+    while waiting:
+        for text in _project(waiting.pop())["project"].get("dependencies", ()):
+            folder = siblings.get(canonicalize_name(Requirement(text).name))
+            if folder is not None and folder != service and folder not in found:
+                found[folder] = None
+                waiting.append(folder)
+    return tuple(sorted(found))
+
+
+def sources_hash(service: Path) -> str:
+    """SHA-256 over all sources of ours that a release of the service is made from, and its lock.
+
+    Raises:
+        ArtifactError: a pyproject.toml cannot be used.
+    """
+    lock = service / "requirements.lock"
+    content = hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else ""
+    parts = [content, *(f"{folder.name}\0{tree_hash(folder)}" for folder in (service, *ours(service)))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def tree_hash(service: Path) -> str:
@@ -108,25 +150,13 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def _own_wheel(service: Path, cache: BlobCache, step: Step) -> Wheel:
+    project = _project(service)
+    name = canonicalize_name(project["project"]["name"])
     try:
-        project = tomllib.loads((service / "pyproject.toml").read_text(encoding="utf-8"))
-        requires = project["build-system"]["requires"]
-        name = canonicalize_name(project["project"]["name"])
-        key = _key("wheel", tree_hash(service), *(_installed(requirement) for requirement in requires))
+        sources = tree_hash(service)
     except OSError as error:
-        raise ArtifactError(
-            "read a service",
-            on=str(service),
-            got=error.strerror or str(error),
-            todo="look at that folder and its permissions",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ArtifactError(
-            "read a service",
-            on=str(service / "pyproject.toml"),
-            got=f"{type(error).__name__}: {error}",
-            todo="put the file right: it must be TOML with a [project] table",
-        ) from error
+        raise _unreadable(service, error) from error
+    key = _key("wheel", sources, *(_installed(one) for one in project["build-system"]["requires"]))
     if found := _noted(cache, "wheel", key):
         return found[0]
     step(f"build {name}")
@@ -155,6 +185,38 @@ def _own_wheel(service: Path, cache: BlobCache, step: Step) -> Wheel:
             )
     _note(cache, "wheel", key, wheels)
     return wheels[0]
+
+
+def _project(service: Path) -> dict[str, Any]:
+    """A service's pyproject.toml, which has a name and a build system."""
+    file = service / "pyproject.toml"
+    try:
+        project = tomllib.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(project["project"]["name"], str):
+            raise TypeError("the name is no text")
+        [
+            Requirement(one)
+            for one in (*project["build-system"]["requires"], *project["project"].get("dependencies", ()))
+        ]
+    except OSError as error:
+        raise _unreadable(service, error) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, InvalidRequirement) as error:
+        raise ArtifactError(
+            "read a service",
+            on=str(file),
+            got=f"{type(error).__name__}: {error}",
+            todo="put the file right: it must be TOML with a [project] table",
+        ) from error
+    return project
+
+
+def _unreadable(service: Path, error: OSError) -> ArtifactError:
+    return ArtifactError(
+        "read a service",
+        on=str(service),
+        got=error.strerror or str(error),
+        todo="look at that folder and its permissions",
+    )
 
 
 def _dependencies(pins: tuple[Pin, ...], cache: BlobCache, target: Target, step: Step) -> tuple[Wheel, ...]:

@@ -7,14 +7,16 @@ import contextlib
 from collections.abc import AsyncGenerator, Sequence
 
 from fastapi import FastAPI
+from zentoria_common import problems
+from zentoria_common.health.probe import Probe
+from zentoria_common.health.service import HealthService
+from zentoria_common.lifecycle import Lifecycle
+from zentoria_common.middleware import BodyLimit, RequestContext
 
-from zentoria_backend import __version__, problems
+from zentoria_backend import __version__
 from zentoria_backend.api import health, stream
-from zentoria_backend.health.probes import DatabaseProbe, Probe, RedisProbe, make_engine, make_redis
-from zentoria_backend.health.service import HealthService
-from zentoria_backend.lifecycle import Lifecycle
-from zentoria_backend.metrics import Metrics
-from zentoria_backend.middleware import BodyLimit, RequestContext
+from zentoria_backend.health.probes import DatabaseProbe, RedisProbe, make_engine, make_redis
+from zentoria_backend.metrics import BackendMetrics
 from zentoria_backend.settings import Secrets, Settings
 
 
@@ -28,8 +30,10 @@ def make_probes(settings: Settings, secrets: Secrets) -> tuple[Probe, ...]:
 
 def create_app(settings: Settings, probes: Sequence[Probe], lifecycle: Lifecycle | None = None) -> FastAPI:
     """Make the application. It owns ``probes`` from its startup on, and closes them when it stops."""
-    metrics = Metrics()
-    service = HealthService(probes, timeout=settings.dependency_timeout, metrics=metrics)
+    metrics = BackendMetrics()
+    service = HealthService(
+        probes, name="zentoria-backend", version=__version__, timeout=settings.dependency_timeout, metrics=metrics
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:

@@ -1,40 +1,22 @@
-"""Settings from the environment (prefix ``ZENTORIA_``) and secrets from files. Nothing else configures the service."""
+"""What the backend's unit tells it, and its passwords."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
-
-PREFIX = "ZENTORIA_"
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:_-]+$")]
-Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9_.-]+$")]
-Seconds = Annotated[float, Field(gt=0, le=3600)]
+from pydantic import Field, SecretStr
+from zentoria_common import settings as common
+from zentoria_common.settings import CommonSettings, Host, Name, Port
 
 
-class SettingsError(Exception):
-    """The environment cannot be used. The text is one line and names every variable that is wrong."""
-
-
-class Settings(BaseSettings):
+class Settings(CommonSettings):
     """What the service is told by its unit. Times are in seconds, sizes in bytes."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
-
-    bind_host: Host = "127.0.0.1"
-    """Address of both ports, where systemd does not pass the sockets."""
     http_port: Port = 4000
     websocket_port: Port = 4001
-    trusted_proxies: str = ""
-    """Comma-separated addresses or networks whose ``X-Forwarded-For`` is believed, walked from the right."""
 
     database_host: Host
     database_port: Port = 6432
@@ -47,20 +29,7 @@ class Settings(BaseSettings):
     redis_user: Name
     redis_password_file: Path | None = None
 
-    dependency_timeout: Annotated[float, Field(gt=0, le=30)] = 2.0
-    """How long one dependency may take to answer a health question."""
-    health_interval: Seconds = 10.0
-    """How often the dependencies are asked when nobody asks us."""
-    max_body_bytes: Annotated[int, Field(ge=0)] = 1024 * 1024
     max_websocket_clients: Annotated[int, Field(ge=1)] = 1000
-    keep_alive_timeout: Annotated[int, Field(ge=1, le=3600)] = 75
-    """Longer than the proxy keeps an idle connection (nginx: 60 s), so that it is the proxy that closes it."""
-    drain_timeout: Annotated[float, Field(ge=0, le=30)] = 1.0
-    """How long a stopping server still answers on connections that are open and quiet."""
-    shutdown_timeout: Annotated[int, Field(ge=1, le=300)] = 20
-    """How long a request in flight may take to finish after that."""
-    metrics: bool = True
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,74 +46,13 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: a variable is missing or wrong, or holds a password.
     """
-    for name in Secrets.__dataclass_fields__:
-        variable = f"{PREFIX}{name}".upper()
-        if variable in os.environ:
-            raise SettingsError(
-                f"{variable} holds a password, which every child process could read: set {variable}_FILE"
-            )
-    try:
-        return Settings()  # type: ignore[call-arg] # the environment gives what has no default
-    except ValidationError as error:
-        # The input is left out on purpose: it could be a secret in the wrong variable.
-        raise SettingsError(
-            "; ".join(
-                f"{PREFIX}{'.'.join(str(part) for part in problem['loc'])}".upper() + f": {_complaint(problem['msg'])}"
-                for problem in error.errors(include_input=False, include_url=False, include_context=False)
-            )
-        ) from None
+    return common.read_settings(Settings, Secrets)
 
 
 def load_secrets(settings: Settings, environ: Mapping[str, str] | None = None) -> Secrets:
-    """Read the passwords.
-
-    Each comes from its ``*_FILE``, else from the systemd credential of that name (``LoadCredential=``, which
-    systemd.exec(5) puts below ``$CREDENTIALS_DIRECTORY``).
+    """Read the passwords from their files, else from systemd's credentials.
 
     Raises:
         SettingsError: a file is missing, unreadable, empty, or readable by every user.
     """
-    environ = os.environ if environ is None else environ
-    folder = environ.get("CREDENTIALS_DIRECTORY")
-
-    def read(name: str, path: Path | None) -> SecretStr:
-        variable = f"{PREFIX}{name}_file".upper()
-        if path is None:
-            if not folder:
-                raise SettingsError(f"{variable}: not set, and systemd passed no credential {name}")
-            path = Path(folder) / name
-        return SecretStr(_secret_text(variable, path))
-
-    return Secrets(
-        database_password=read("database_password", settings.database_password_file),
-        redis_password=read("redis_password", settings.redis_password_file),
-    )
-
-
-def unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of ``ZENTORIA_`` variables that mean nothing here.
-
-    They are logged and do not stop the service: a release that is rolled back may meet the environment of a newer one.
-    """
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
-    return tuple(sorted(name for name in environ if name.startswith(PREFIX) and name not in known))
-
-
-def _secret_text(variable: str, path: Path) -> str:
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8").rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise SettingsError(f"{variable}: {path} is not UTF-8 text") from None
-    except OSError as error:
-        raise SettingsError(f"{variable}: {path}: {error.strerror}") from None
-    if mode & stat.S_IROTH:
-        raise SettingsError(f"{variable}: {path} is readable by every user: its mode must be 0640 or less")
-    if not text:
-        raise SettingsError(f"{variable}: {path} is empty")
-    return text
-
-
-def _complaint(message: Any) -> str:
-    text = " ".join(str(message).split())
-    return "not set" if text == "Field required" else text[:1].lower() + text[1:]
+    return common.read_secrets(Secrets, settings, environ)

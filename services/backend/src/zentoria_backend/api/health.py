@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-
-from zentoria_backend.health.model import HealthReport
-from zentoria_backend.health.service import HealthService
-from zentoria_backend.metrics import Metrics
+from zentoria_common.health.model import HealthReport
+from zentoria_common.health.service import HealthService
+from zentoria_common.metrics import Metrics
 
 router = APIRouter()
 metrics_router = APIRouter()

@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from zentoria_common.health.model import HealthReport
+from zentoria_common.health.service import HealthService
+from zentoria_common.lifecycle import Lifecycle
 
-from zentoria_backend.health.model import HealthReport
-from zentoria_backend.health.service import HealthService
-from zentoria_backend.lifecycle import Lifecycle
-from zentoria_backend.metrics import Metrics
+from zentoria_backend.metrics import BackendMetrics
 from zentoria_backend.settings import Settings
 
 GOING_AWAY = 1001
@@ -48,7 +48,7 @@ async def stream(websocket: WebSocket) -> None:
     """Serve one client until it leaves, breaks the rules, or the server stops."""
     state = websocket.app.state
     settings: Settings = state.settings
-    metrics: Metrics = state.metrics
+    metrics: BackendMetrics = state.metrics
     clients: Clients = state.websocket_clients
     lifecycle: Lifecycle = state.lifecycle
     await websocket.accept()

@@ -31,7 +31,7 @@ class HealthReport(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     status: Status
-    service: str = "zentoria-backend"
+    service: str
     version: str
     checked_at: datetime.datetime
     dependencies: dict[str, DependencyHealth]

@@ -1,35 +1,33 @@
-"""uvicorn on both ports, with a stop that loses no request."""
+"""uvicorn on all ports, with a stop that loses no request."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import time
+from collections.abc import Mapping
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from zentoria_backend import systemd
-from zentoria_backend.lifecycle import Lifecycle
-from zentoria_backend.settings import Settings
+from zentoria_common import systemd
+from zentoria_common.lifecycle import Lifecycle
+from zentoria_common.settings import CommonSettings
 
-_log = structlog.stdlib.get_logger("zentoria_backend.server")
+_log = structlog.stdlib.get_logger("zentoria_common.server")
 
 
-def listening_sockets(settings: Settings) -> dict[str, socket.socket]:
-    """Systemd's sockets where it passed some, else sockets bound to the settings' addresses.
+def listening_sockets(host: str, ports: Mapping[str, int]) -> dict[str, socket.socket]:
+    """Systemd's sockets where it passed some, else sockets bound to these ports, by name.
 
-    Both ports serve the same application. Sockets of systemd stay open while the service restarts: the kernel queues
+    All ports serve the same application. Sockets of systemd stay open while the service restarts: the kernel queues
     new connections, and none is refused.
 
     Raises:
         OSError: an address is taken or not ours, or systemd passed something else than listening sockets.
     """
-    return systemd.activated_sockets() or {
-        "http": systemd.bound_socket(settings.bind_host, settings.http_port),
-        "ws": systemd.bound_socket(settings.bind_host, settings.websocket_port),
-    }
+    return systemd.activated_sockets() or {name: systemd.bound_socket(host, port) for name, port in ports.items()}
 
 
 class Server(uvicorn.Server):
@@ -74,7 +72,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def make_server(settings: Settings, app: FastAPI) -> Server:
+def make_server(settings: CommonSettings, app: FastAPI) -> Server:
     """Configure uvicorn for ``app``."""
     config = uvicorn.Config(
         app,

@@ -10,12 +10,11 @@ from collections.abc import AsyncGenerator, Sequence
 
 import structlog
 
-from zentoria_backend import __version__
-from zentoria_backend.health.model import DependencyHealth, HealthReport
-from zentoria_backend.health.probes import Probe, ProbeError
-from zentoria_backend.metrics import Metrics
+from zentoria_common.health.model import DependencyHealth, HealthReport
+from zentoria_common.health.probe import Probe, ProbeError
+from zentoria_common.metrics import Metrics
 
-_log = structlog.stdlib.get_logger("zentoria_backend.health")
+_log = structlog.stdlib.get_logger("zentoria_common.health")
 
 
 class HealthService:
@@ -23,11 +22,16 @@ class HealthService:
 
     Args:
         probes: one a dependency, each with a name of its own.
+        name: the service's own, as ``zentoria-backend``.
+        version: its version.
         timeout: seconds that each of them has; they are asked at the same time.
         metrics: where the gauges of the dependencies are kept.
     """
 
-    def __init__(self, probes: Sequence[Probe], *, timeout: float, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self, probes: Sequence[Probe], *, name: str, version: str, timeout: float, metrics: Metrics | None = None
+    ) -> None:
+        self._name, self._version = name, version
         self._probes = tuple(probes)
         self._timeout = timeout
         self._metrics = metrics
@@ -78,7 +82,8 @@ class HealthService:
         dependencies = dict(zip((probe.name for probe in self._probes), answers, strict=True))
         report = HealthReport(
             status="ok" if all(answer.status == "ok" for answer in answers) else "error",
-            version=__version__,
+            service=self._name,
+            version=self._version,
             checked_at=datetime.datetime.now(datetime.UTC),
             dependencies=dependencies,
         )

@@ -50,7 +50,7 @@ def exception_place(_logger: WrappedLogger, _method: str, event: EventDict) -> E
     return event
 
 
-def configure(level: str, stream: Literal["stdout", "stderr"] = "stdout") -> None:
+def configure(level: str, stream: Literal["stdout", "stderr"] = "stdout", package: str = "") -> None:
     """Send structlog's and the standard library's events (uvicorn's, the drivers') down the same path."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -79,7 +79,7 @@ def configure(level: str, stream: Literal["stdout", "stderr"] = "stdout") -> Non
             },
             # Libraries write URLs and queries into their messages at INFO: from them we take warnings only.
             "root": {"handlers": ["lines"], "level": level.upper() if level in ("error", "critical") else "WARNING"},
-            "loggers": {name: {"level": level.upper()} for name in ("zentoria_backend", "uvicorn")},
+            "loggers": {name: {"level": level.upper()} for name in ("zentoria_common", "uvicorn", package) if name},
         }
     )
     logging.captureWarnings(True)

@@ -14,11 +14,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from zentoria_backend.lifecycle import Lifecycle
-from zentoria_backend.metrics import Metrics
-from zentoria_backend.problems import problem
+from zentoria_common.lifecycle import Lifecycle
+from zentoria_common.metrics import Metrics
+from zentoria_common.problems import problem
 
-_log = structlog.stdlib.get_logger("zentoria_backend.access")
+_log = structlog.stdlib.get_logger("zentoria_common.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 

@@ -1,4 +1,4 @@
-"""``zentoria-backend check``: can this release, with these settings, reach what it depends on?"""
+"""``check``: can this release, with these settings, reach what it depends on?"""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import json
 import sys
 from collections.abc import Sequence
 
-from zentoria_backend.health.probes import Probe
-from zentoria_backend.health.service import HealthService
+from zentoria_common.health.probe import Probe
+from zentoria_common.health.service import HealthService
 
 RETRY_SECONDS = 0.5
 
 
-async def check(probes: Sequence[Probe], *, timeout: float, patience: float) -> int:
+async def check(probes: Sequence[Probe], *, name: str, version: str, timeout: float, patience: float) -> int:
     """Ask until all answer, or ``patience`` seconds have gone; print the last report as JSON.
 
-    Beside the public report, ``details`` has what the other side said. ``timeout`` is for one question.
+    Beside the public report, ``details`` has what the other side said. ``name`` and ``version`` are the
+    service's; ``timeout`` is for one question.
 
     Returns:
         The exit code: 0 when every dependency answers, else 1.
     """
-    service = HealthService(probes, timeout=timeout)
+    service = HealthService(probes, name=name, version=version, timeout=timeout)
     deadline = asyncio.get_running_loop().time() + patience
     tries = 0
     try:

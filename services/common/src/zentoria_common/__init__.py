@@ -1,0 +1,1 @@
+"""What our services share: settings, logs, HTTP, health, metrics, and how they run below systemd."""
