@@ -182,3 +182,16 @@ def test_logs_and_exec_reach_inside(stack: Stack) -> None:
     assert "systemd" in stack.zentoria("logs", "db", "-n", "50", check=True).out
     assert stack.zentoria("exec", "db", "--", "sh", "-c", "exit 7").code == 7
     assert stack.zentoria("exec", "nobody", "--", "true").code == 5
+
+
+def test_a_node_on_which_each_command_takes_long_to_begin_is_only_slow(stack: Stack) -> None:
+    """As on a real one with two processors: 0.7 s of one of them for each `pct exec`."""
+    slow = stack.folder / "pct-slow"
+    slow.write_text("0.7 2")
+    try:
+        status = stack.zentoria("status", check=True)
+        assert "unknown" not in status.out
+        assert stack.zentoria("up", "--yes", check=True).code == 0
+        assert stack.zentoria("plan", "--detailed-exitcode", check=True).code == 0
+    finally:
+        slow.unlink()

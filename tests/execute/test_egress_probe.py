@@ -22,7 +22,13 @@ class HerePct:
         self.calls = 0
 
     def exec(
-        self, vmid: int, argv: Sequence[str], stdin: bytes | None = None, timeout: float | None = None
+        self,
+        vmid: int,
+        argv: Sequence[str],
+        stdin: bytes | None = None,
+        timeout: float | None = None,
+        *,
+        tried: str = "",
     ) -> ExecResult:
         self.calls += 1
         done = subprocess.run(argv, input=stdin or b"", capture_output=True, timeout=timeout, check=False)

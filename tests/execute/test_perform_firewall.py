@@ -91,6 +91,8 @@ class Pve:
         self.apt_exit = 0
         self.deaf: set[tuple[str, int]] = set()
         """Targets that never answer."""
+        self.cost = 0.0
+        """Seconds that a look from inside takes the node."""
         self.wide: set[tuple[str, int]] = set()
         """Targets that can always be reached."""
         self.breaks: Callable[[str], bool] = lambda call: False
@@ -104,9 +106,12 @@ class Pve:
         text = "somebody else's" if vmid in self.foreign else ownership.description("zentoria-db", "x", "home", vmid)
         return ContainerConfig(vmid, node, {"description": text, "tags": "zentoria"}, "digest")
 
-    def _exec(self, vmid: int, argv: Sequence[str], stdin: bytes | None = None, timeout: float = 0) -> ExecResult:
+    def _exec(
+        self, vmid: int, argv: Sequence[str], stdin: bytes | None = None, timeout: float = 0, *, tried: str = ""
+    ) -> ExecResult:
         if argv[0] == "apt-get":
             return ExecResult(self.apt_exit, self.sites if not self.apt_exit else b"", b"E: broken")
+        self.clock.now += self.cost
         words = argv[5:]
         targets = tuple((host, int(port)) for host, port in zip(words[::2], words[1::2], strict=True))
         self.probed.append((vmid, targets))
@@ -169,6 +174,19 @@ def test_opening_waits_until_a_target_is_reached(pve: Pve) -> None:
     assert 5.0 <= pve.clock.now < 6.0
     assert {targets for _, targets in pve.probed} == {(PROXY,)}
     assert pve.said[-1] == "wait until package sources can be reached"
+
+
+def test_a_slow_node_is_asked_less_often_and_waited_for_longer(pve: Pve) -> None:
+    """It takes 8 s over a look, so that three of its own cycles pass in the time of five."""
+    pve.lag, pve.cost = 50.0, 8.0
+    performer(pve).open_sources(404, OPEN, THROUGH, pve.said.append)
+    assert all(pause >= 5.0 for pause in pve.clock.slept), "as long as the look took, and 5 s at most"
+    assert len(pve.probed) < 6
+    pve.deaf.add(PROXY)
+    begun = pve.clock.now
+    with pytest.raises(OpeningError):
+        performer(pve).open_sources(404, OPEN, THROUGH, pve.said.append)
+    assert 3 * CYCLE < pve.clock.now - begun < 9 * CYCLE, "and it comes to an end all the same"
 
 
 def test_opening_gives_up_with_what_to_do(pve: Pve) -> None:

@@ -70,7 +70,7 @@ class FakeNode:
     def _config(self, vmid: int, node: str) -> SimpleNamespace:
         return SimpleNamespace(values={"description": self.marks[vmid]})
 
-    def _exec(self, vmid: int, argv: Sequence[str], stdin: bytes, timeout: float) -> ExecResult:
+    def _exec(self, vmid: int, argv: Sequence[str], stdin: bytes, timeout: float, *, tried: str = "") -> ExecResult:
         assert list(argv) == bundle.agent_argv()
         size, _, rest = stdin.partition(b"\n")
         assert b"zentoria_probe" in zlib.decompress(rest[: int(size)])
@@ -264,7 +264,7 @@ def in_namespaces(world: ProbeWorld) -> FakeNode:
     node = FakeNode(three(), lambda vmid, request: None)
     names = {vmid: name for name, vmid in VMIDS.items()}
 
-    def enter(vmid: int, argv: Sequence[str], stdin: bytes, timeout: float) -> ExecResult:
+    def enter(vmid: int, argv: Sequence[str], stdin: bytes, timeout: float, *, tried: str = "") -> ExecResult:
         command = world.guests[names[vmid]].command(*argv)
         done = subprocess.run(command, input=stdin, capture_output=True, timeout=timeout, check=False)
         return ExecResult(done.returncode, done.stdout, done.stderr)

@@ -50,6 +50,12 @@ class FakeNode:
         self.others: dict[str, Outcome | Callable[[], Outcome]] = {}
         """Commands that are not ``pct``, whole: how they end, or what says so."""
         self.refuse_sessions = False
+        self.turn_away = 0
+        """How many connections are closed before the greeting, as sshd does with an address that it penalises."""
+        self.slow = 0.0
+        """Seconds that a ``pct exec`` takes before its command begins."""
+        self.starting = 0
+        self.most_starting = 0
         self.connections = 0
         self.running = 0
         self.most = 0
@@ -84,6 +90,10 @@ class FakeNode:
             except OSError:
                 return
             self.connections += 1
+            if self.turn_away:
+                self.turn_away -= 1
+                client.close()
+                continue
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             transport = paramiko.Transport(client)
             transport.set_log_channel("tests.sshd")
@@ -120,6 +130,12 @@ class FakeNode:
             return
         assert words[3] == "--", words
         time.sleep(0.02)  # paramiko's server sends "it began" only after this thread was made
+        with self._guard:
+            self.starting += 1
+            self.most_starting = max(self.most_starting, self.starting)
+        time.sleep(self.slow)
+        with self._guard:
+            self.starting -= 1
         with (
             subprocess.Popen(  # the tests' own commands
                 words[4:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

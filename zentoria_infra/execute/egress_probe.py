@@ -28,8 +28,8 @@ done
 wait
 """
 
-_SLACK = 30.0
-"""Seconds that ``pct exec`` may take besides."""
+_SLACK = 15.0
+"""Seconds that the container may take besides: it is busy itself while packages are installed."""
 
 
 def is_open(proxmox: Proxmox, vmid: int, targets: Sequence[Target], seconds: float = 2.0) -> Mapping[Target, bool]:
@@ -52,7 +52,7 @@ def is_open(proxmox: Proxmox, vmid: int, targets: Sequence[Target], seconds: flo
         return {}
     words = [word for host, port in wanted for word in (host, str(port))]
     argv = ["bash", "-c", _SCRIPT, "egress-probe", f"{seconds:.3f}", *words]
-    result = proxmox.pct.exec(vmid, argv, timeout=seconds + _SLACK)
+    result = proxmox.pct.exec(vmid, argv, timeout=seconds + _SLACK, tried=_tried(vmid, wanted))
     found: dict[Target, bool] = {}
     for line in result.stdout.decode(errors="replace").splitlines():
         match line.split():
@@ -61,8 +61,14 @@ def is_open(proxmox: Proxmox, vmid: int, targets: Sequence[Target], seconds: flo
     if set(found) != set(wanted):
         said = (result.stderr or result.stdout).decode(errors="replace").strip()[-500:]
         raise GuestError(
-            f"try connections from inside container {vmid}",
+            _tried(vmid, wanted),
             got=f"exit code {result.exit}, {len(found)} of {len(wanted)} answers" + (f": {said}" if said else ""),
             todo=f"see whether the container runs and has bash: `zentoria status`, `pct exec {vmid} -- bash --version`",
         )
     return found
+
+
+def _tried(vmid: int, targets: Sequence[Target]) -> str:
+    names = ", ".join(f"{host}:{port}" for host, port in targets[:3])
+    more = f" and {len(targets) - 3} more" if len(targets) > 3 else ""
+    return f"see whether container {vmid} can reach {names}{more}"

@@ -43,7 +43,11 @@ CYCLE = Patience().cycle
 """Seconds until what was written is in force on every node: pve-firewall looks every ten."""
 
 _WAIT = 3 * CYCLE
-_PAUSE = 0.3
+_PAUSE, _LATER, _LONGEST = 0.3, 1.0, 5.0
+"""Seconds between two looks from inside: at first, later, and at most where the look itself takes the node long. Each
+costs it a second of a processor."""
+_PROBE = 1.0
+"""Seconds that a look waits for each target."""
 _SEEN = 16
 """Lost flows that are tried from one container, before connections are cut."""
 _PORTS = 32
@@ -233,14 +237,19 @@ class FirewallPerformer:
 
     def _until(self, vmid: int, targets: Sequence[tuple[str, int]], *, is_open: bool) -> bool:
         """Ask until one target is open, or all are closed."""
-        until = self._clock() + _WAIT
+        until, pause = self._clock() + _WAIT, _PAUSE
         while True:
-            found = egress_probe.is_open(self._proxmox, vmid, targets, 1.0)
+            begun = self._clock()
+            found = egress_probe.is_open(self._proxmox, vmid, targets, _PROBE)
             if any(found.values()) == is_open:
                 return True
+            # A node that takes long over the look itself takes longer over its firewall too.
+            cost = max(0.0, self._clock() - begun - _PROBE)
+            until += cost
             if self._clock() >= until:
                 return False
-            self._sleep(_PAUSE)
+            self._sleep(max(pause, min(cost, _LONGEST)))
+            pause = min(pause * 1.4, _LATER)
 
     def _targets(self, vmid: int, through: Sequence[LostFlow]) -> Sequence[tuple[str, int]]:
         """Where the container's packages come from: the site's proxy, else what its own package sources name.
@@ -251,11 +260,12 @@ class FirewallPerformer:
             found = [self._sources.proxy]
         else:
             argv = ["apt-get", "indextargets", "--format", "$(SITE)"]
-            result = self._proxmox.pct.exec(vmid, argv)
+            tried = f"ask container {vmid} for its package sources"
+            result = self._proxmox.pct.exec(vmid, argv, tried=tried)
             if result.exit:
                 said = (result.stderr or result.stdout).decode(errors="replace").strip()[-500:]
                 raise GuestError(
-                    f"ask container {vmid} for its package sources",
+                    tried,
                     got=f"`apt-get indextargets` ended with {result.exit}: {said}",
                     todo=f"look at its package sources: `pct exec {vmid} -- apt-get indextargets`",
                 )

@@ -203,7 +203,9 @@ class _Verification:
         """
         text = json.dumps({"version": VERSION, "mode": mode, "run": self._run, **request}).encode()
         stdin = bundle.prober() + b"%d\n" % len(text) + text
-        result = self._proxmox.pct.exec(guest.vmid, bundle.agent_argv(), stdin, timeout=self._life)
+        result = self._proxmox.pct.exec(
+            guest.vmid, bundle.agent_argv(), stdin, timeout=self._life, tried=f"try connections in {guest.name}"
+        )
         said = result.stdout.decode(errors="replace").strip()
         if said == bundle.NO_PYTHON:
             raise _Absent("there is no Python in it: `zentoria up` installs it")

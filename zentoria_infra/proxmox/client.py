@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from zentoria_infra.errors import UnreachableError
+from zentoria_infra.errors import UnreachableError, ZentoriaError
+from zentoria_infra.proxmox import starting
 from zentoria_infra.proxmox.connection import Connection, Credentials, Endpoint, RetryPolicy
 from zentoria_infra.proxmox.conntrack import Conntrack
 from zentoria_infra.proxmox.firewall_read import FirewallObserver
@@ -50,12 +51,20 @@ class Proxmox:
         self.snapshots = SnapshotWriter(self._connection, self.observe, self._gates, pace=pace)
         self.firewall = FirewallObserver(self._connection.reader(), endpoint.node)
         self.write_firewall = FirewallWriter(self._connection, self.firewall, self._gates)
-        self._pct = Pct(ssh, self._gates) if ssh is not None else None
+        self._pct = Pct(ssh, self._gates, starts=self._starts) if ssh is not None else None
         self._conntrack = Conntrack(self._pct.connection) if self._pct is not None else None
         self._inside = ssh is not None and ssh.inside
 
     def __repr__(self) -> str:
         return f"Proxmox({self.endpoint.where}, node {self.endpoint.node})"
+
+    def _starts(self) -> int:
+        """How many commands may be about to begin on the node at once: its processors and its load say so."""
+        try:
+            status = self.observe.node_status()
+        except ZentoriaError:
+            return starting.UNKNOWN  # the right to ask is missing, say; whatever it is, it is not what was wanted
+        return starting.width(status.cpus, status.load)
 
     @property
     def who(self) -> str:

@@ -50,6 +50,7 @@ class Observer:
             rootfs_free=records.integer(rootfs.get("avail")),
             uptime=records.integer(raw.get("uptime")),
             pve_version=str(raw.get("pveversion", "")),
+            load=_load(raw.get("loadavg")),
         )
 
     def resources(self) -> tuple[records.Guest, ...]:
@@ -232,6 +233,14 @@ class Observer:
     def _guests(self, lines: Any) -> tuple[records.Guest, ...]:
         found = (_guest(raw) for raw in lines if raw.get("vmid"))
         return tuple(sorted(found, key=lambda guest: guest.vmid))
+
+
+def _load(raw: object) -> float:
+    """The first of three numbers, which are texts; 0 where there is none."""
+    try:
+        return float(str(raw[0])) if isinstance(raw, list) and raw else 0.0
+    except ValueError:
+        return 0.0
 
 
 def _guest(raw: Mapping[str, Any]) -> records.Guest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,7 +12,14 @@ from pathlib import Path, PurePosixPath
 from zentoria_infra.errors import ApiError, GuestError
 from zentoria_infra.proxmox.gates import Gates
 from zentoria_infra.proxmox.ssh import SshConnection, SshTarget
+from zentoria_infra.proxmox.starting import UNKNOWN, Starts, announced
 from zentoria_infra.proxmox.stream import PctSession
+
+_LAST_WORDS = 10.0
+"""Seconds that a command has to end once it was told to."""
+
+_TIMED_OUT = (124, 137)
+"""How ``timeout`` ends when it has ended the command: with SIGTERM, or with SIGKILL."""
 
 _PUSH = 'set -e; umask 077; cat >"$1.zentoria-new"; chmod "$2" "$1.zentoria-new"; mv -f "$1.zentoria-new" "$1"'
 
@@ -36,13 +43,22 @@ class Pct:
         target: the node's SSH.
         gates: shared with the API's writer, for ``pct set``.
         timeout: seconds for a command, when a method is not told another.
+        starts: how many commands may be about to begin at once; asked before the first.
     """
 
-    def __init__(self, target: SshTarget, gates: Gates, *, timeout: float = 600.0) -> None:
+    def __init__(
+        self,
+        target: SshTarget,
+        gates: Gates,
+        *,
+        timeout: float = 600.0,
+        starts: Callable[[], int] = lambda: UNKNOWN,
+    ) -> None:
         self._target = target
         self._gates = gates
         self._timeout = timeout
         self._ssh = SshConnection(target)
+        self._starts = Starts(starts)
 
     @property
     def connection(self) -> SshConnection:
@@ -69,25 +85,62 @@ class Pct:
             pass
 
     def exec(
-        self, vmid: int, argv: Sequence[str], stdin: bytes | None = None, timeout: float | None = None
+        self,
+        vmid: int,
+        argv: Sequence[str],
+        stdin: bytes | None = None,
+        timeout: float | None = None,
+        *,
+        tried: str = "",
     ) -> ExecResult:
         """Run ``argv`` as root inside a container. A non-zero exit code is returned, not raised.
 
         Secrets belong into ``stdin``: ``argv`` shows in process lists.
 
+        Args:
+            vmid: the container.
+            argv: the command.
+            stdin: its input.
+            timeout: seconds that it has.
+            tried: what it is for, for error texts. With it, ``timeout`` counts from when the command begins in the
+                container, however long the node takes until then, and it is ended there when its time is over.
+
         Raises:
             GuestError: it did not end within ``timeout`` seconds, or a signal killed it.
             UnreachableError: SSH could not be reached or broke; AuthError when the key is not accepted.
         """
-        return self._run(["pct", "exec", str(vmid), "--", *argv], _title(vmid, argv), stdin, timeout)
+        if not tried:
+            return self._run(["pct", "exec", str(vmid), "--", *argv], _title(vmid, argv), stdin, timeout)
+        seconds = self._timeout if timeout is None else timeout
+        line = ["pct", "exec", str(vmid), "--", *announced(argv, seconds)]
+        # What ends it in the container comes before our own limit, so that its last words are heard.
+        result = self._run(line, tried, stdin, seconds + _LAST_WORDS, announces=True)
+        if result.exit in _TIMED_OUT:
+            said = (result.stderr or result.stdout).decode("utf-8", "replace").strip().splitlines()[-10:]
+            raise GuestError(
+                tried,
+                on=self._target.where,
+                got="\n".join(
+                    [f"it began, and gave no answer within {seconds:.0f} s", *(f"    {line}" for line in said)]
+                ),
+                todo="it was ended; see what the container is at (`zentoria status`, `zentoria logs`), then run again",
+            )
+        return result
 
     @contextmanager
-    def session(self, vmid: int, argv: Sequence[str], timeout: float | None = None) -> Iterator[PctSession]:
+    def session(
+        self, vmid: int, argv: Sequence[str], timeout: float | None = None, *, tried: str = ""
+    ) -> Iterator[PctSession]:
         """Run ``argv`` inside a container and talk with it; ``timeout`` is for each read or write.
+
+        With ``tried``, what it is for, it counts from when the command begins in the container.
 
         Call ``close()`` on it for the exit code; leaving the block without it cuts the stream.
         """
-        with self._start(["pct", "exec", str(vmid), "--", *argv], _title(vmid, argv), timeout) as session:
+        line = announced(argv) if tried else argv
+        with self._start(
+            ["pct", "exec", str(vmid), "--", *line], tried or _title(vmid, argv), timeout, announces=bool(tried)
+        ) as session:
             yield session
 
     def push(self, vmid: int, source: bytes | Path, dest: str, mode: int = 0o644, timeout: float | None = None) -> None:
@@ -153,8 +206,10 @@ class Pct:
             raise ApiError(tried, on=self._target.where, got=_ended(result), todo=_todo(result))
         return result.stdout.decode("utf-8", "replace").strip()
 
-    def _run(self, argv: list[str], tried: str, stdin: bytes | None, timeout: float | None) -> ExecResult:
-        with self._start(argv, tried, timeout) as session:
+    def _run(
+        self, argv: list[str], tried: str, stdin: bytes | None, timeout: float | None, *, announces: bool = False
+    ) -> ExecResult:
+        with self._start(argv, tried, timeout, announces=announces) as session:
             if stdin:
                 try:
                     session.write(stdin)
@@ -167,15 +222,23 @@ class Pct:
             return ExecResult(session.close(), stdout, session.stderr)
 
     @contextmanager
-    def _start(self, argv: list[str], tried: str, timeout: float | None) -> Iterator[PctSession]:
+    def _start(
+        self, argv: list[str], tried: str, timeout: float | None, *, announces: bool = False
+    ) -> Iterator[PctSession]:
+        seconds = self._timeout if timeout is None else timeout
         with self._ssh.channel(tried) as channel:
-            self._ssh.begin(channel, shlex.join(argv), tried)
-            yield PctSession(channel, self._target, tried, self._timeout if timeout is None else timeout)
+            begun = self._starts.take()
+            try:
+                self._ssh.begin(channel, shlex.join(argv), tried)
+                yield PctSession(channel, self._target, tried, seconds, announced=announces, begun=begun)
+            finally:
+                begun()
 
 
 def _title(vmid: int, argv: Sequence[str]) -> str:
-    """``run apt-get update in container 404``: the beginning of the command, for error texts."""
-    line = shlex.join(argv[:4]) + (" ..." if len(argv) > 4 else "")
+    """``run apt-get update in container 404``: how the command begins, for error texts; of a script its first line."""
+    words = [f"{word.strip().splitlines()[0]} ..." if "\n" in word.strip() else word for word in argv[:4]]
+    line = shlex.join(words) + (" ..." if len(argv) > 4 else "")
     return f"run {line[:120]} in container {vmid}"
 
 

@@ -71,6 +71,8 @@ class NodeStatus:
     rootfs_free: int
     uptime: int
     pve_version: str
+    load: float
+    """Processes that ran or waited, on average over the last minute."""
 
 
 @dataclass(frozen=True)

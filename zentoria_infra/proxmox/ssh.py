@@ -9,6 +9,7 @@ import hashlib
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,17 @@ CHANNELS = 8
 SPARE_CHANNELS = 1
 """Channels besides, for what must not wait behind long installs: the renewal of a lock."""
 
-PATIENCE = 10.0
-"""Seconds in which a session is asked for again: a busy sshd gives back late those that have ended."""
+PATIENCE = 60.0
+"""Seconds in which a session is asked for again: sshd gives back late those that have ended, and holds those of
+commands that were given up on until they end, which their own time limits see to."""
+
+PENALTY = 45.0
+"""Seconds in which a node is asked again that closes connections before its greeting. OpenSSH from 9.8 on does so with
+an address that has failed to log in, for 15 s and more (sshd_config, PerSourcePenalties), and any with too many logins
+under way (MaxStartups)."""
+
+_GREETING = "SSH protocol banner"
+"""In what paramiko says of a connection that was closed, or was silent, where the greeting should be."""
 
 _REFUSED = "Unable to open channel."
 """What paramiko says of a refused session whose reason it has lost."""
@@ -76,6 +86,10 @@ def fingerprint(key: paramiko.PKey) -> str:
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
+class TurnedAwayError(UnreachableError):
+    """The node took the connection, and closed it before its greeting."""
+
+
 class _PinnedHostKey(paramiko.MissingHostKeyPolicy):
     """Accepts one key. The client knows no hosts, so that every key comes here."""
 
@@ -114,6 +128,8 @@ class SshConnection:
         self._guard = threading.Lock()
         self._client: paramiko.SSHClient | None = None
         self._count = 0
+        self._turned_away: TurnedAwayError | None = None
+        self._until = 0.0
 
     @property
     def round_trips(self) -> int:
@@ -173,8 +189,9 @@ class SshConnection:
             raise UnreachableError(
                 tried,
                 on=self.target.where,
-                got=f"sshd refused another session: {error.text}",
-                todo="raise MaxSessions in the node's sshd_config to 10, its default",
+                got=f"sshd refused another session for {PATIENCE:.0f} s: {error.text}",
+                todo="others hold its sessions, perhaps commands of a run before that have not ended: wait, then run "
+                "again. If it stays, raise MaxSessions in the node's sshd_config to 10, its default",
             ) from None
 
     def _open_once(self, tried: str) -> paramiko.Channel:
@@ -203,10 +220,28 @@ class SshConnection:
                 if self._client is not None:
                     self._client.close()
                 self._client = None
-                self._client = _connect(self.target)
+                self._client = self._connected()
                 transport = self._client.get_transport()
             assert transport is not None  # noqa: S101  # a client that connected has one
             return transport
+
+    def _connected(self) -> paramiko.SSHClient:
+        """Connect; wait a while for a node that turns us away for now. What waits behind us is told the same then."""
+        if self._turned_away is not None and time.monotonic() < self._until:
+            raise self._turned_away
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(TurnedAwayError),
+            stop=tenacity.stop_after_delay(PENALTY),
+            wait=tenacity.wait_random_exponential(multiplier=1, min=1, max=8),
+            reraise=True,
+        )
+        try:
+            client = retrying(_connect, self.target)
+        except TurnedAwayError as error:
+            self._turned_away, self._until = error, time.monotonic() + PENALTY
+            raise
+        self._turned_away = None
+        return client
 
     def _discard(self, transport: paramiko.Transport) -> None:
         """Close the client of a dead transport, unless another thread has replaced it."""
@@ -260,6 +295,15 @@ def _connect(target: SshTarget) -> paramiko.SSHClient:
         ) from None
     except (paramiko.SSHException, OSError, EOFError) as error:
         client.close()
+        if _GREETING in str(error):
+            raise TurnedAwayError(
+                tried,
+                on=target.where,
+                got=f"it takes connections and does not greet, for {PENALTY:.0f} s ({error})",
+                todo="is that port an SSH service? After failed logins, sshd turns the address that they came from "
+                "away for a while (PerSourcePenalties in sshd_config; `journalctl -u ssh` there names it): wait a "
+                "minute, then run again with the right key",
+            ) from None
         raise UnreachableError(
             tried,
             on=target.where,

@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 import paramiko
 
 from zentoria_infra.errors import GuestError
 from zentoria_infra.proxmox.ssh import SshTarget, dropped
+from zentoria_infra.proxmox.starting import BEGUN, PATIENCE
 
 _TICK = 0.5
 """Seconds after which a blocked read or write looks at its deadline."""
 _CHUNK = 64 * 1024
 _STDERR_KEPT = 256 * 1024
 """Bytes of stderr that are kept, from its end."""
+_STARTING = 5.0
+"""Seconds after which a command that says nothing is taken to have begun, where it does not tell."""
 _SETTLE = 0.5
 """Seconds in which a closed channel shows whether its connection is gone too."""
 
@@ -24,13 +28,38 @@ class PctSession:
     """A running command with its streams. Threads of its own drain stdout and stderr, so that neither blocks.
 
     For one caller at a time. Made by :meth:`Pct.session`.
+
+    Args:
+        channel: of the command.
+        target: where it runs.
+        tried: what it is for, for error texts.
+        timeout: seconds for each read or write, when a method is not told another.
+        announced: whether it says that it has begun (:func:`~.starting.announced`): time limits count from then, and
+            the node has its own time until then.
+        begun: called once when it has begun.
+        patience: seconds that the node has until then.
     """
 
-    def __init__(self, channel: paramiko.Channel, target: SshTarget, tried: str, timeout: float) -> None:
+    def __init__(
+        self,
+        channel: paramiko.Channel,
+        target: SshTarget,
+        tried: str,
+        timeout: float,
+        *,
+        announced: bool = False,
+        begun: Callable[[], None] = lambda: None,
+        patience: float = PATIENCE,
+    ) -> None:
         self._channel = channel
         self._target = target
         self._tried = tried
         self._timeout = timeout
+        self._announced = announced
+        self._tell_begun = begun
+        self._patience = patience
+        self._made = time.monotonic()
+        self._begun: float | None = None
         self._news = threading.Condition()
         self._out = bytearray()
         self._errors: deque[bytes] = deque()
@@ -62,13 +91,13 @@ class PctSession:
             GuestError: the command has ended or does not read within ``timeout`` seconds.
             UnreachableError: the connection broke.
         """
-        until = self._until(timeout)
+        since = time.monotonic()
         view = memoryview(data)
         while view:
             try:
                 sent = self._channel.send(bytes(view[:_CHUNK]))
             except TimeoutError:
-                if time.monotonic() >= until:
+                if self._left(since, timeout) <= 0:
                     raise self._too_slow("did not read its input", timeout) from None
                 continue
             except (OSError, EOFError):
@@ -91,7 +120,7 @@ class PctSession:
             GuestError: no line within ``timeout`` seconds, or one longer than ``limit`` bytes.
             UnreachableError: the connection broke.
         """
-        until = self._until(timeout)
+        since = time.monotonic()
         searched = 0
         with self._news:
             while True:
@@ -109,7 +138,7 @@ class PctSession:
                 if self._out_ended:
                     self._check_alive()
                     return self._take(len(self._out))
-                self._wait(until, timeout)
+                self._wait(since, timeout)
 
     def read_exactly(self, size: int, timeout: float | None = None) -> bytes:
         """The next ``size`` bytes.
@@ -118,7 +147,7 @@ class PctSession:
             GuestError: the stream ended before, or not within ``timeout`` seconds.
             UnreachableError: the connection broke.
         """
-        until = self._until(timeout)
+        since = time.monotonic()
         with self._news:
             while len(self._out) < size:
                 if self._out_ended:
@@ -129,15 +158,15 @@ class PctSession:
                         got=f"the output ended after {len(self._out)} of {size} bytes{self._stderr_tail()}",
                         todo="run again; `zentoria logs` shows what the container says",
                     )
-                self._wait(until, timeout)
+                self._wait(since, timeout)
             return self._take(size)
 
     def read_all(self, timeout: float | None = None) -> bytes:
         """Everything up to the end of the stream."""
-        until = self._until(timeout)
+        since = time.monotonic()
         with self._news:
             while not self._out_ended:
-                self._wait(until, timeout)
+                self._wait(since, timeout)
             return self._take(len(self._out))
 
     def close(self, timeout: float | None = None) -> int:
@@ -148,14 +177,15 @@ class PctSession:
             UnreachableError: the connection broke before the exit code came.
         """
         self.close_stdin()
-        until = self._until(timeout)
+        since = time.monotonic()
         while not self._channel.exit_status_ready():
             if self._channel.status_event.wait(_TICK):
                 break
-            if time.monotonic() >= until:
+            if self._left(since, timeout) <= 0:
                 raise self._too_slow("did not end", timeout)
         for pump in self._pumps:
-            pump.join(timeout=max(_TICK, until - time.monotonic()))
+            pump.join(timeout=max(_TICK, self._left(since, timeout)))
+        self._has_begun()
         return self._exit_code()
 
     def _exit_code(self) -> int:
@@ -207,6 +237,14 @@ class PctSession:
 
     def _too_slow(self, what: str, timeout: float | None) -> GuestError:
         seconds = self._timeout if timeout is None else timeout
+        if self._announced and self._begun is None:
+            return GuestError(
+                self._tried,
+                on=self._target.where,
+                got=f"the node has not begun it after {self._patience:.0f} s{self._stderr_tail()}",
+                todo="the node is there, SSH answers, but it is very slow: look at its load (`uptime`, `top`); each "
+                "`pct exec` takes it a second of a processor before anything runs. Run again when it is less busy",
+            )
         return GuestError(
             self._tried,
             on=self._target.where,
@@ -218,11 +256,23 @@ class PctSession:
         lines = self.stderr.decode("utf-8", "replace").splitlines()[-10:]
         return "".join(f"\n    {line}" for line in lines)
 
-    def _until(self, timeout: float | None) -> float:
-        return time.monotonic() + (self._timeout if timeout is None else timeout)
+    def _left(self, since: float, timeout: float | None) -> float:
+        """Seconds that are left of a time limit which counts from ``since``, or from when the command has begun."""
+        now = time.monotonic()
+        if self._announced and self._begun is None:
+            return self._made + self._patience - now
+        if self._begun is None and now > self._made + _STARTING:
+            self._has_begun()
+        seconds = self._timeout if timeout is None else timeout
+        return max(since, self._begun if self._announced and self._begun else since) + seconds - now
 
-    def _wait(self, until: float, timeout: float | None) -> None:
-        left = until - time.monotonic()
+    def _has_begun(self) -> None:
+        if self._begun is None:
+            self._begun = time.monotonic()
+            self._tell_begun()
+
+    def _wait(self, since: float, timeout: float | None) -> None:
+        left = self._left(since, timeout)
         if left <= 0:
             raise self._too_slow("gave no answer", timeout)
         self._news.wait(min(left, _TICK))
@@ -240,6 +290,8 @@ class PctSession:
                 continue
             except OSError:
                 data = b""
+            if data:
+                self._has_begun()
             with self._news:
                 self._out += data
                 self._out_ended = not data
@@ -248,6 +300,7 @@ class PctSession:
                 return
 
     def _pump_errors(self) -> None:
+        held, looking = b"", self._announced
         while True:
             try:
                 data = self._channel.recv_stderr(_CHUNK)
@@ -255,10 +308,23 @@ class PctSession:
                 continue
             except OSError:
                 data = b""
-            if not data:
+            ended = not data
+            if looking:
+                # The node's own words, as those of Perl about locales, may come before it.
+                before, word, after = (held + data).partition(BEGUN)
+                held = before[-len(BEGUN) + 1 :] if not word and not ended else b""
+                data = before[: len(before) - len(held)] + after
+                if word:
+                    looking = False
+                    self._has_begun()
+            if data:
+                self._keep_error(data)
+            if ended:
                 return
-            with self._news:
-                self._errors.append(data)
-                self._errors_size += len(data)
-                while self._errors_size - len(self._errors[0]) >= _STDERR_KEPT:
-                    self._errors_size -= len(self._errors.popleft())
+
+    def _keep_error(self, data: bytes) -> None:
+        with self._news:
+            self._errors.append(data)
+            self._errors_size += len(data)
+            while self._errors_size - len(self._errors[0]) >= _STDERR_KEPT:
+                self._errors_size -= len(self._errors.popleft())
