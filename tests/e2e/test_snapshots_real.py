@@ -73,6 +73,7 @@ def test_it_goes_back_after_a_failure_and_when_told(snapped: Stack) -> None:
     assert stack.zentoria("rollback", NAME, "--snapshot").code == 5, "nobody confirms it"
     assert inside(stack, "cat", "/root/written") == "after"
     stack.zentoria("rollback", NAME, "--snapshot", "--yes", check=True)
+    assert inside(stack, "systemctl", "is-active", "prometheus-node-exporter") == "active", "it has waited for it"
     assert inside(stack, "cat", "/root/written") == "before"
     assert inside(stack, "cat", SETTINGS) == settings
     stack.zentoria("redeploy", NAME, check=True)

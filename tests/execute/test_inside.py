@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.stack import ROOT
-from zentoria_infra.errors import AuthError, RefusedError, UnreachableError
-from zentoria_infra.execute.inside import GuestsInside
+from zentoria_infra.errors import AuthError, GuestError, RefusedError, UnreachableError
+from zentoria_infra.execute.inside import GATE, GuestsInside
 from zentoria_infra.guest import protocol
 from zentoria_infra.guest.state import GuestReport, GuestState
 from zentoria_infra.inventory.load import load
@@ -19,7 +19,7 @@ def guests(monkeypatch: pytest.MonkeyPatch, errors: list[Exception]) -> tuple[Gu
     modes: list[str] = []
 
     @contextmanager
-    def session(vmid, argv):
+    def session(vmid, argv, **more):
         yield None
 
     def converge(channel, state, blobs, mode, heard, key):
@@ -66,3 +66,24 @@ def test_there_must_be_something_to_roll_back(monkeypatch, vmid, inside, words) 
     found._proxmox.has_ssh = inside
     with pytest.raises(RefusedError, match=words):
         found.require_releases(vmid)
+
+
+def test_a_container_that_was_put_back_is_asked_for_its_services_and_nothing_else(monkeypatch) -> None:
+    found, modes = guests(monkeypatch, [])
+    asked: list[GuestState] = []
+    outcome = {"id": "health:redis", "outcome": "failed", "detail": "not healthy after 180 seconds: refused"}
+    report = GuestReport(vmid=410, mode="apply", resources=(outcome,), failed="health:redis")
+
+    def converge(channel, state, blobs, mode, heard, key):
+        asked.append(state)
+        modes.append(mode)
+        return report if len(asked) > 1 else REPORT
+
+    monkeypatch.setattr(protocol, "converge", converge)
+    found.require_healthy(410, lambda text: None)
+    assert modes == ["apply"], "a look would not wait as long as a service has"
+    assert {one.kind for one in asked[0].resources} == {"health"}
+    assert {one.timeout for one in asked[0].resources} == {GATE}
+    assert {one.id for one in asked[0].resources} >= {"health:redis", "health:node-exporter"}
+    with pytest.raises(GuestError, match="put back to its snapshot and started, wait for redis: health:redis"):
+        found.require_healthy(410, lambda text: None)

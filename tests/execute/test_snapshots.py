@@ -38,6 +38,8 @@ class Inside:
     """What is inside is what is written on the root file system: ``old``, until it is converged."""
 
     missing = ""
+    unhealthy: frozenset[int] = frozenset()
+    """Those that do not answer after they were put back."""
 
     def __init__(self, node: Any, bad: frozenset[int]) -> None:
         self._node = node
@@ -62,6 +64,12 @@ class Inside:
 
     def roll_back(self, vmid: int, back: int, by: str, say: object) -> GuestReport:
         raise AssertionError("nobody asked for it")
+
+    def require_healthy(self, vmid: int, say: Any) -> None:
+        say("wait until it answers")
+        assert self._node.runtime.status(vmid).running
+        if vmid in self.unhealthy:
+            raise GuestError("wait for proxy: health:nginx", got="not healthy after 180 seconds", todo="look at it")
 
 
 class Stack:
@@ -321,3 +329,18 @@ def test_a_volume_moves_to_another_storage_without_our_snapshots(stack: Stack) -
     assert result.exit_code is ExitCode.OK, [str(one.error) for one in result.failed]
     assert stack.config(DATA)["mp0"].startswith("local:")
     assert found.plan()[0].empty
+
+
+@pytest.mark.parametrize("bad", [False, True], ids=["healthy", "not healthy"])
+def test_who_is_put_back_is_waited_for_until_it_answers(stack: Stack, bad: bool) -> None:
+    stack.up()
+    stack.foreign()
+    inside = Inside(stack.node, frozenset())
+    inside.unhealthy = frozenset({PLAIN} if bad else ())
+    deployment = Deployment(stack.node.client(), stack.desired((PLAIN,)), inside)
+    told: list[object] = []
+    result = deployment.run([GoBack(PLAIN, "proxy", "back", (), "before-upgrade")], listen=told.append)
+    assert "wait until it answers" in [getattr(event, "text", "") for event in told]
+    assert result.exit_code is (ExitCode.FAILED if bad else ExitCode.OK)
+    if bad:
+        assert "not healthy after 180 seconds" in str(result.failed[0].error)

@@ -19,9 +19,13 @@ from zentoria_infra.guest.state import GuestReport, GuestState, Release, Rollbac
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.proxmox.client import Proxmox
 from zentoria_infra.roles.compile import compile_with_places
+from zentoria_infra.roles.compile import gate as compile_gate
 
 NO_SSH = "there is no SSH to the node (`proxmox.ssh.host_key` is not set), so nothing can be run in its containers"
 _BACK = "rollback "
+GATE = 180
+"""Seconds that a service has in a container that was put back to a snapshot: from a cold start, on storage that may
+still be at work on the snapshot (48 s were seen)."""
 KEY_PATH = "zentoria/site/fingerprints"
 """Where the secret store holds the key of fingerprints."""
 NO_INSIDE = "its containers have no inside (`proxmox.ssh.inside` is false, as in a lab without LXC)"
@@ -145,6 +149,25 @@ class GuestsInside:
             raise failure(self._inventory.by_vmid(vmid).name, report, "roll back")
         return report
 
+    def require_healthy(self, vmid: int, say: Callable[[str], None]) -> None:
+        """Wait until a container that was put back answers: systemd, then each service that has a check.
+
+        Raises:
+            GuestError: one did not in time.
+        """
+        if self.missing:
+            return
+        name = self._inventory.by_vmid(vmid).name
+        say("wait until it answers")
+        report = self._talk(vmid, compile_gate(self._inventory.by_vmid(vmid), GATE), "apply", say)
+        if report.failed:
+            error = failure(name, report, "after it was put back to its snapshot and started, wait for")
+            error.todo = (
+                f"`zentoria status` and `zentoria logs {name}` show what it is at; what the snapshot has may not be "
+                "what the inventory says by now: `zentoria plan`"
+            )
+            raise error
+
     def _back(self, vmid: int, back: int, by: str) -> GuestState:
         state = self.state(vmid)
         found = tuple(
@@ -225,7 +248,8 @@ class GuestsInside:
             say(str(event["text"] if event.get("event") == "progress" else event.get("id", "")))
 
         def once() -> GuestReport:
-            with self._proxmox.pct.session(vmid, bundle.agent_argv()) as session:
+            tried = f"{'look into' if mode == 'check' else 'converge'} {self._inventory.by_vmid(vmid).name}"
+            with self._proxmox.pct.session(vmid, bundle.agent_argv(), tried=tried) as session:
                 return protocol.converge(session, state, self._cache, mode, heard, self.key)
 
         try:
@@ -238,11 +262,12 @@ class GuestsInside:
         return once()
 
     def _bootstrap(self, vmid: int) -> None:
-        result = self._proxmox.pct.exec(vmid, bundle.bootstrap_argv(self._inventory.site.proxy))
+        tried = f"install python3 in container {vmid}"
+        result = self._proxmox.pct.exec(vmid, bundle.bootstrap_argv(self._inventory.site.proxy), tried=tried)
         if result.exit:
             said = (result.stdout + result.stderr).decode(errors="replace").strip().splitlines()[-15:]
             raise GuestError(
-                f"install python3 in container {vmid}",
+                tried,
                 got="\n  ".join([f"apt-get ended with {result.exit}", *said]),
                 todo="check the guest's package sources and the site's `proxy`, or use a template with Python",
             )

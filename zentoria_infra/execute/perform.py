@@ -64,6 +64,10 @@ class Converger(Protocol):
         """Go back to a release that was there before. Raises GuestError."""
         ...
 
+    def require_healthy(self, vmid: int, say: Say) -> None:
+        """Wait until a container that was put back answers. Raises GuestError."""
+        ...
+
 
 class Performer:
     """Carries out stages. Safe from several threads.
@@ -152,8 +156,12 @@ class Performer:
                     self._firewall.prove_closed(stage.vmid, through, say)
             case Converge():
                 return self._converge(stage, say)
-            case Snapshot() | DropSnapshots() | GoBack():
+            case Snapshot() | DropSnapshots():
                 self._snapshots(stage, desired, say)
+            case GoBack(after_failure=after_failure):
+                self._snapshots(stage, desired, say)
+                if not after_failure:  # what was before a failure need not have been healthy either
+                    self._converger.require_healthy(stage.vmid, say)
             case RollBack(back=back, by=by):
                 return self._converger.roll_back(stage.vmid, back, by, say)
         return None

@@ -10,7 +10,7 @@ from zentoria_infra.guest.state import GuestState, Packages, Resource, Volume
 from zentoria_infra.inventory.model import Container, Inventory
 from zentoria_infra.roles import catalog
 from zentoria_infra.roles.base import base
-from zentoria_infra.roles.kit.fragment import Context, Fragment
+from zentoria_infra.roles.kit.fragment import Context, Fragment, health
 from zentoria_infra.roles.kit.materials import Materials
 from zentoria_infra.roles.kit.rendering import Templates
 
@@ -73,6 +73,15 @@ def compile_with_places(
         places |= {one.id: where for one in (*fragment.before, *fragment.users, *fragment.main)}
     state = GuestState(vmid=container.vmid, hostname=container.hostname, resources=resources)
     return state, {one.id: places.get(one.id, inventory.where(container)) for one in resources}
+
+
+def gate(container: Container, seconds: int) -> GuestState:
+    """Nothing but the checks of a container's services, each with so many seconds at least."""
+    left_out = catalog.unbuilt(container)
+    services = [service for service in container.services if service.name not in left_out]
+    checks = [one for service in services for one in health(container, service)]
+    later = (one.model_copy(update={"timeout": max(one.timeout, seconds)}) for one in checks)
+    return GuestState(vmid=container.vmid, hostname=container.hostname, resources=tuple(later))
 
 
 def merge(fragments: list[Fragment], volumes: tuple[Volume, ...]) -> tuple[Resource, ...]:

@@ -96,14 +96,19 @@ class Context:
 
     def health(self, service: Service) -> tuple[Health, ...]:
         """The check that the inventory has for a service."""
-        check = service.health
-        if check is None:
-            return ()
-        name = f"health:{service.name}"
-        if check.path is None:
-            return (Health(id=name, tcp=(self.address, check.port), timeout=check.timeout),)
-        url = f"{check.scheme}://{self.address}:{check.port}{check.path}"
-        return (Health(id=name, url=url, timeout=check.timeout),)
+        return health(self.container, service)
+
+
+def health(container: Container, service: Service) -> tuple[Health, ...]:
+    """The check that the inventory has for a service of a container; none where it has none."""
+    check = service.health
+    if check is None:
+        return ()
+    name, address = f"health:{service.name}", str(container.address)
+    if check.path is None:
+        return (Health(id=name, tcp=(address, check.port), timeout=check.timeout),)
+    url = f"{check.scheme}://{address}:{check.port}{check.path}"
+    return (Health(id=name, url=url, timeout=check.timeout),)
 
 
 def file(path: str, text: str, *, mode: str = "0644", owner: str = "root", group: str = "root") -> File:
