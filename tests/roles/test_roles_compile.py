@@ -163,3 +163,12 @@ def test_merging_keeps_one_of_equal_folders() -> None:
 def test_context_gives_the_address() -> None:
     assert context("redis").address == "10.10.41.0"
     assert text(state("redis"), "/etc/hostname") == "zentoria-redis\n"
+
+
+def test_the_units_that_are_declared_are_those_that_the_roles_make() -> None:
+    """Else a service that runs would be told as one that is not there."""
+    for container in inventory().containers:
+        made = units(state(container.name))
+        for service in container.services:
+            if service.unit and service.name not in unbuilt(container):
+                assert service.unit in made, (container.name, service.name)

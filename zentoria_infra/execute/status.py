@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zentoria_infra.errors import ApiError, ZentoriaError
 from zentoria_infra.execute.firewall_observe import nics
 from zentoria_infra.execute.reading import readers
 from zentoria_infra.firewall.identity import OPENING
-from zentoria_infra.inventory.model import Container, Inventory
+from zentoria_infra.inventory.model import Container, Inventory, Service
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.between import CLOSED
 from zentoria_infra.proxmox import firewall_records as fw
 from zentoria_infra.proxmox.client import Proxmox
+from zentoria_infra.roles.catalog import unbuilt
 
 ON = "on"
+_PATIENCE = 20.0
+"""Seconds that a container has to answer, from when the question has reached it."""
+_MISSING = {"not-found": "not installed", "masked": "masked", "error": "broken", "bad-setting": "broken"}
+"""What systemd's LoadState means for a service that shall run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +63,12 @@ def read_status(inventory: Inventory, proxmox: Proxmox) -> tuple[ContainerStatus
         whose = ownership.owner(config.get("description", ""), inventory.site.id, container.vmid)
         if whose is not ownership.Owner.OURS:
             return _line(container, f"{guest.status}, not ours", "", good=False)
+        locked = f", locked ({guest.lock})" if guest.lock else ""
         firewall = switch or _firewall(container, proxmox, guest.node, config)
         if guest.status != "running":
-            return _line(container, guest.status, "", good=False, firewall=firewall)
+            return _line(container, f"{guest.status}{locked}", "", good=False, firewall=firewall)
         services, good = _services(container, proxmox)
-        return _line(container, guest.status, services, good=good and firewall == ON, firewall=firewall)
+        return _line(container, f"{guest.status}{locked}", services, good=good and firewall == ON, firewall=firewall)
 
     with readers(8, "status") as pool:
         return tuple(pool.map(one, inventory.containers))
@@ -100,26 +106,42 @@ def _firewall(container: Container, proxmox: Proxmox, node: str, config: Mapping
 
 
 def _services(container: Container, proxmox: Proxmox) -> tuple[str, bool]:
-    """Ask systemd inside for the units of the container's services that are installed, in one command."""
+    """Ask systemd inside for the units of all services that the inventory declares, in one command."""
     if not proxmox.has_ssh:
         return "inside not asked", True
-    units = {service.unit: service.name for service in container.services if service.unit}
-    ask = f"systemctl is-system-running; systemctl show --property=Id,LoadState,ActiveState {shlex.join(units)}"
+    services = [service for service in container.services if service.unit]
+    ask = f"systemctl is-system-running; systemctl show --property=LoadState,ActiveState {shlex.join(_units(services))}"
     try:
-        result = proxmox.pct.exec(container.vmid, ["sh", "-c", ask], timeout=20)
+        tried = f"ask systemd in {container.name}"
+        result = proxmox.pct.exec(container.vmid, ["sh", "-c", ask], timeout=_PATIENCE, tried=tried)
     except ZentoriaError as error:
-        return str(error).splitlines()[0], False
+        return f"unknown: {error.got.splitlines()[0]}", False
     system, _, rest = result.stdout.decode(errors="replace").partition("\n")
     found: list[str] = []
     good = system.strip() == "running"
     if not good:
         found.append(f"system {system.strip() or 'silent'}")
-    for block in rest.split("\n\n"):
-        values = dict(line.partition("=")[::2] for line in block.splitlines())
-        name = units.get(values.get("Id", ""))
-        if name is None or values.get("LoadState") != "loaded":
-            continue
+    # The blocks are in the order of the question; a unit's own Id may be another than the name it was asked by.
+    blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in rest.split("\n\n")]
+    states = {service.name: block for service, block in zip(services, blocks, strict=False) if block}
+    not_made = unbuilt(container)
+    absent: list[str] = []
+    for service in services:
+        values = states.get(service.name, {})
         state = values.get("ActiveState", "unknown")
-        good = good and state == "active"
-        found.append(name if state == "active" else f"{name} {state}")
+        if values.get("LoadState") == "loaded":
+            good = good and state == "active"
+            found.append(service.name if state == "active" else f"{service.name} {state}")
+        elif service.name in not_made:
+            absent.append(service.name)
+        else:
+            good = False
+            found.append(f"{service.name} {_MISSING.get(values.get('LoadState', ''), 'not told of')}")
+    absent += [service.name for service in container.services if not service.unit and service.name in not_made]
+    if absent:
+        found.append(f"not installed, for Zentoria does not make them yet: {', '.join(absent)}")
     return ", ".join(found) or "base", good
+
+
+def _units(services: Sequence[Service]) -> list[str]:
+    return [str(service.unit) for service in services]
