@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from zentoria_infra.errors import RefusedError
 from zentoria_infra.execute.perform import create_parameters
 from zentoria_infra.guest.state import GuestReport, ResourceReport
-from zentoria_infra.plan import ownership
+from zentoria_infra.plan import explain, ownership
 from zentoria_infra.plan.change import Action, Effect, Via
 from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
 from zentoria_infra.plan.diff import attribute_changes, make_plan, plan_container
@@ -313,6 +313,25 @@ def test_a_container_that_is_still_being_created_is_not_called_unchanged() -> No
         require_possible(plan)
 
 
+@pytest.mark.parametrize("lock", ["backup", "snapshot", "migrate"])
+def test_a_lock_is_told_before_the_run_where_it_is_in_the_way(lock: str) -> None:
+    locked = f"it is locked ({lock}), and Proxmox refuses it until that has ended"
+    for observed in (seen(lock=lock, memory="512"), seen("stopped", lock=lock), seen(lock=lock, unprivileged=None)):
+        assert locked in plan_of(observed).reason
+    for guest in (CLEAN, GuestCheck(unknown="ssh is away")):
+        whole = make_plan((DB,), World({404: seen(lock=lock)}, guests={404: guest}))
+        assert "locked" not in whole.containers[0].reason, "what is inside can be changed"
+
+
+def test_what_could_not_be_seen_is_not_called_work_to_do() -> None:
+    plan = make_plan((DB,), World({404: seen()}, guests={404: GuestCheck(unknown="ssh is away")}))
+    assert plan.only_unknown and not plan.empty
+    (line, *_) = explain.lines(plan, build_stages(plan, [DB]))
+    assert line == "? 404 zentoria-db: look again (what is inside is unknown: ssh is away)"
+    changed = make_plan((DB,), World({404: seen(memory="512")}, guests={404: GuestCheck(unknown="ssh is away")}))
+    assert not changed.only_unknown
+
+
 def test_a_change_names_the_line_that_wants_it() -> None:
     changes = {change.key: change.where for change in attribute_changes(DB, seen(memory="512", cores="9"))}
     assert changes == {
@@ -375,7 +394,7 @@ def test_what_is_not_ours_is_refused(observed, world, words) -> None:
             Action.RESTART,
             ["stop", "move mp0 to storage local", "start", "converge"],
         ),
-        (seen(), GuestCheck(unknown="ssh is away"), Action.CONVERGE, ["converge"]),
+        (seen(), GuestCheck(unknown="ssh is away"), Action.LOOK, ["converge"]),
         (
             seen(),
             GuestCheck(

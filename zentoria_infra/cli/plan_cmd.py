@@ -115,6 +115,9 @@ def plan(
                 output.note("not saved: it cannot be carried out as it is")
             else:
                 output.save(out, made.saved)
+        if detailed and made.plan.only_unknown and not refused:
+            output.note("It is not known whether there are changes: the inside of some containers could not be seen.")
+            raise typer.Exit(ExitCode.FAILED)
         leave(made.told, refused=refused, detailed=detailed)
 
 

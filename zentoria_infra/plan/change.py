@@ -38,6 +38,8 @@ class Action(enum.StrEnum):
     START = "start"
     CHANGE = "change in place"
     CONVERGE = "converge"
+    LOOK = "look again"
+    """What is inside could not be seen, so it is not known whether there is anything to do; a run looks again."""
     NONE = "no change"
 
 
@@ -203,6 +205,13 @@ class Plan:
     def unfinished(self) -> tuple[ContainerPlan, ...]:
         """Containers that an earlier call still creates."""
         return tuple(c for c in self.containers if c.action is Action.WAIT)
+
+    @property
+    def only_unknown(self) -> bool:
+        """Nothing is known to be done, but the inside of a container could not be seen."""
+        actions = {one.action for one in self.containers}
+        shared = not self.datacenter.empty or self.switch_on
+        return Action.LOOK in actions and actions <= {Action.LOOK, Action.NONE} and not shared
 
     def counts(self) -> dict[Action, int]:
         """How many containers per action, in the order of :class:`Action`; actions without any are left out."""

@@ -115,9 +115,11 @@ def _existing(desired: DesiredContainer, observed: ObservedContainer, world: Wor
     elif inside:
         action, reason = Action.CONVERGE, _inside(check)
     elif blind:
-        action, reason = Action.CONVERGE, f"what is inside is unknown: {check.unknown}"
+        action, reason = Action.LOOK, f"what is inside is unknown: {check.unknown}"
     else:
         action, reason = Action.NONE, ""
+    if observed.lock and action not in (Action.NONE, Action.CONVERGE, Action.LOOK):
+        reason += _locked(observed)
     stopped = not observed.running
     return ContainerPlan(
         vmid=desired.vmid,
@@ -144,6 +146,7 @@ def _replacement(
     """Destroy it and make it again; its data volumes are parked meanwhile."""
     blamed = ", ".join(a.key for a in attributes if a.effect is Effect.REPLACE)
     reason = f"{blamed} cannot be changed on a container" if blamed else "somebody asked for it"
+    reason += _locked(observed)
     held, old = parking.data_volumes(observed.config), _parked(desired, world)
     config = {**_parked_config(desired.vmid, world), **observed.config}
     found = old or parking.Parking(world.spare.get(desired.vmid, 0))
@@ -166,6 +169,11 @@ def _replacement(
         protected=desired.protect or truth(observed.config.get("protection", "0")),
         parked=found if back or old else None,
     )
+
+
+def _locked(observed: ObservedContainer) -> str:
+    """What a lock means for a change: Proxmox refuses each (``CT is locked``), whoever asks."""
+    return f"; it is locked ({observed.lock}), and Proxmox refuses it until that has ended" if observed.lock else ""
 
 
 def _parked(desired: DesiredContainer, world: World) -> parking.Parking | None:

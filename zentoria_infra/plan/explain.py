@@ -18,6 +18,7 @@ _SIGNS = {
     Action.START: "▸",
     Action.CHANGE: "~",
     Action.CONVERGE: "~",
+    Action.LOOK: "?",
     Action.NONE: "=",
 }
 _EFFECTS = {Disturbs.CONTAINER: "  (needs a restart)", Disturbs.REPLACEMENT: "  (forces replacement)"}

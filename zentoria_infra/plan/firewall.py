@@ -146,7 +146,7 @@ def _container(
     seen = _empty(target) if fresh else _guest(there, target)
     changes, parking = _with_others_kept(plan, world, there, target, guest_changes(seen, target))
     action, reason = plan.action, plan.reason
-    if action in (Action.NONE, Action.CONVERGE) and not changes.empty:
+    if action in (Action.NONE, Action.CONVERGE, Action.LOOK) and not changes.empty:
         action = Action.CHANGE
         words = "its firewall differs"
         reason = f"{words}; {reason}" if reason else words
