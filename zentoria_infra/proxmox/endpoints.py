@@ -89,7 +89,7 @@ def _reading() -> Iterator[ApiCall]:
     yield ApiCall("GET", "/cluster/nextid", "whether a VMID is free")
     yield ApiCall("GET", "/pools", "whether the pool is there, its members", shows=_on("/pool/{poolid}", "Pool.Audit"))
     node = _on("/nodes/{node}", "Sys.Audit")
-    yield ApiCall("GET", "/nodes/{node}/status", "processors and load of a node", shows=node)
+    yield ApiCall("GET", "/nodes/{node}/status", "processors and load of a node", node)
     yield ApiCall("GET", "/nodes/{node}/storage", "storages and free space", shows=_SPACE)
     template = _on("/storage/{template}", "Datastore.Audit")
     yield ApiCall("GET", "/nodes/{node}/storage/{storage}/content", "whether the template is there", template)
