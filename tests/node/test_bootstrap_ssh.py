@@ -233,6 +233,10 @@ class TestOverSsh:
         before = (node / "pve" / "authorized_keys").read_text()
         with pytest.raises(AuthError, match=r"the SSH agent has no key.*\n.*--no-ssh"):
             run(key=None)
+        foreign = node / "keys" / "foreign"
+        bootstrap_ssh.ensure_key(foreign, "of another node")
+        with pytest.raises(AuthError, match=r"foreign: .*\n.*--no-ssh"):
+            run(key=foreign)
         assert run(remove=True) == {}
         nothing_was_done()
         dry = run(dry=True)
@@ -246,6 +250,10 @@ class TestOverSsh:
         assert "is in place" in run(key=files.key)["why_not"]
         gone = run(remove=True)
         assert len(gone["changed"]) == 5
+        own = {"secrets_file": str(node / "own" / "secrets.json")}
+        roots = load(ROOT, site="lab", overrides={**own, "proxmox": {"ssh": {**ssh, "key_file": str(node / "admin")}}})
+        with pytest.raises(InstallError, match="another line with the same key"):
+            bootstrap_look.door(roots, sshd, SiteFiles(roots.site), sshd.key_file, remove=False)
         assert (node / "pve" / "authorized_keys").read_text() == before
         (node / "pve" / "authorized_keys").write_text(f'command="echo no" {(node / "admin.pub").read_text()}')
         assert "nothing was installed on the node: there is no root shell" in run()["why_not"]

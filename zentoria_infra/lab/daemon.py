@@ -37,6 +37,7 @@ from zentoria_infra.lab import (
     site_overlay,
     ssh,
 )
+from zentoria_infra.lab.api import losses
 from zentoria_infra.lab.api.server import ApiServer
 from zentoria_infra.lab.certificates import Pki
 from zentoria_infra.lab.firewall.enforcer import Enforcer
@@ -147,6 +148,7 @@ class Daemon:
         certificates.ensure_pki(pki, f"Zentoria lab {self._lab.name} CA", ("127.0.0.1", "localhost"))
         server = ApiServer(self._layout, self._runtime, ssl_context=certificates.server_context(pki))
         server.node.fingerprint = certificates.fingerprint(pki)
+        server.node.losses.lose_as_told(os.environ.get(losses.VARIABLE, ""))
         await server.start()
         self._open.push_async_callback(server.stop)
         await _in_thread(lambda: second_storage.ensure(self._layout))

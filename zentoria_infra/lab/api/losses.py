@@ -12,6 +12,10 @@ import random
 import threading
 from collections.abc import Container
 
+from zentoria_infra.errors import LabError
+
+VARIABLE = "ZENTORIA_LAB_LOSES"
+"""Environment variable of a lab's start: which share of the writes with a ticket gets no answer, as ``0.125``."""
 _METHODS = ("POST", "PUT")
 
 
@@ -48,6 +52,23 @@ class Losses:
         self.lose((), kind)
         with self._guard:
             self._random, self._share = random.Random(seed), share  # noqa: S311 - for tests, not for secrets
+
+    def lose_as_told(self, text: str) -> None:
+        """Lose the share that :data:`VARIABLE` says; none for an empty text.
+
+        Raises:
+            LabError: it is no share.
+        """
+        try:
+            share = float(text or 0)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share < 1:
+            raise LabError(
+                f"read {VARIABLE}", got=f"{text!r} is no share", todo="give a number from 0 to below 1: 0.125"
+            )
+        if share:
+            self.lose_share(share, seed=0)
 
     def next(self, method: str, *, ticket: bool) -> Lost | None:
         """Whether this request gets no answer."""
