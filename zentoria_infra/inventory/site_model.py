@@ -67,7 +67,7 @@ class SshSite(Model):
     ) = None
     """Public host key as in known_hosts, without the host: ``ssh-ed25519 AAAA...``; or ``SHA256:...`` of it."""
     key_file: FilePath | None = None
-    """Private key; mode 0600."""
+    """Private key; mode 0600. None: ``~/.config/zentoria/<id>/ssh_key``, which ``zentoria bootstrap`` makes."""
     inside: bool = True
     """Whether commands can be run inside containers. A lab without guests has ``pct``, but nothing inside."""
 
@@ -86,7 +86,7 @@ class ProxmoxSite(Model):
     fingerprint: Fingerprint | None = None
     token_id: TokenId = "zentoria@pve!up"  # noqa: S105 - the token's public name, not its secret
     token_secret_file: FilePath | None = None
-    """File (0600) with the token's secret; None: environment variable ZENTORIA_PVE_TOKEN."""
+    """File (0600) with the token's secret; None: ``~/.config/zentoria/<id>/token``. ZENTORIA_PVE_TOKEN wins."""
     ssh: SshSite = SshSite()
     connect_timeout: Annotated[float, Field(gt=0)] = 5.0
     """Seconds."""
