@@ -50,7 +50,7 @@ def test_the_file_for_lxc_is_unprivileged_and_below_the_labs_cgroup() -> None:
     assert "lxc.apparmor.allow_nesting = 1" in text(DB, apparmor=True)
 
 
-def test_volumes_go_in_parents_first_and_read_only_when_asked() -> None:
+def test_volumes_go_in_by_number_as_in_proxmox_and_read_only_when_asked() -> None:
     entries = [line for line in text(DB) if line.startswith("lxc.mount.entry = /lab")]
     assert entries == [
         "lxc.mount.entry = /lab/guests/404/mp0 var/lib/data none bind,create=dir 0 0",
@@ -58,6 +58,8 @@ def test_volumes_go_in_parents_first_and_read_only_when_asked() -> None:
     ]
     root, *_ = config.mounts(DB)
     assert root.volume == "local:404/vm-404-disk-0.raw"
+    others = {"mp10": "local:1/c.raw,mp=/srv", "mp9": "local:1/b.raw,mp=/srv/deep"}
+    assert [point.path for point in config.mounts({"rootfs": "local:1/a.raw", **others})] == ["/", "/srv/deep", "/srv"]
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def _net(index: int, value: str) -> Net:
 
 
 def mounts(config: Config) -> tuple[MountPoint, ...]:
-    """The root file system and the volumes of a container; the root first, parents before children.
+    """The root file system and the volumes of a container; the root first, then by number as Proxmox mounts them.
 
     Raises:
         RuntimeFailure: there is no rootfs, or a mount point has no absolute path.
@@ -116,7 +116,7 @@ def mounts(config: Config) -> tuple[MountPoint, ...]:
         if not path.startswith("/") or ".." in path.split("/"):
             raise RuntimeFailure(f"{key}: no absolute path in '{config[key]}'")
         found.append(MountPoint(key, _volume(parts), path.rstrip("/"), parts.get("ro") == "1"))
-    found.sort(key=lambda point: (point.path.count("/"), point.path))
+    found.sort(key=lambda point: int(point.key.removeprefix("mp")))
     return (MountPoint("rootfs", _volume(options(config["rootfs"])), "/"), *found)
 
 
