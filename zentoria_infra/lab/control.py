@@ -22,6 +22,7 @@ from zentoria_infra.lab.layout import LabLayout, default_root
 from zentoria_infra.lab.lxc import mounttable, requirements, template
 from zentoria_infra.lab.lxc.rootfs import locked
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
+from zentoria_infra.lab.package_cache import PACKAGES
 from zentoria_infra.lab.registry import Guests, Lab, Ports
 from zentoria_infra.lab.runtimes import runtime_of
 
@@ -72,15 +73,18 @@ def up(name: str, wanted: Wanted, say: Say) -> Outcome:
             return Outcome(known, began=False)
         if known is not None:
             marks.sshd_pid(known.layout).end(2.0)  # of a daemon that was killed; sessions go on
+        elif not registry.is_lab(name):
+            registry.require_nothing(name)
         lab, notes = _choose(name, known, wanted)
         passed = ("https", "http") if lab.guests == "none" else ()
         ports.require_free(lab.ports, passed)
+        began = registry.claim(name)
         _folders(lab.layout)
         lab.save()
         try:
             notes += _launch(lab, say)
         except LabError:
-            if known is None:
+            if began:
                 _remove(lab, say)
             raise
         return Outcome(lab, began=True, notes=tuple(notes))
@@ -239,9 +243,11 @@ def reset(name: str, say: Say) -> None:
     """Take the lab down and remove everything of it: containers, volumes, keys, folders.
 
     Raises:
-        LabError: something stayed; its files are kept then.
+        LabError: something stayed; its files are kept then. Or the folder is no lab's: it is left as it is.
     """
     with _alone(name):
+        if not registry.is_lab(name):
+            registry.require_nothing(name)
         # without its file we do not know its ports: 0 is nobody's
         unknown = Lab(name, "lxc" if os.geteuid() == 0 else "none", Ports(0, 0, 0, 0))
         try:
@@ -254,6 +260,8 @@ def reset(name: str, say: Say) -> None:
 
 
 def _remove(lab: Lab, say: Say) -> None:
+    if not registry.is_lab(lab.name):
+        registry.require_nothing(lab.name)
     _down(lab, say)
     runtime = runtime_of(lab)
     if isinstance(runtime, LxcRuntime):
@@ -286,7 +294,13 @@ def drop_cache() -> None:
     """
     if running := [lab.name for lab in registry.every() if marks.daemon_pid(lab.layout).alive()]:
         raise LabError("remove the labs' cache", got=f"up: {', '.join(running)}", todo="take them down first")
-    shutil.rmtree(cache_folder(), ignore_errors=True)
+    cache = cache_folder()
+    if cache.is_dir():  # with $ZENTORIA_LAB_ROOT, its name may be that of a folder of others
+        for entry in (*cache.glob(f"*{template.NAME}*"), cache / ".lock"):
+            entry.unlink(missing_ok=True)
+        shutil.rmtree(cache / PACKAGES, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            cache.rmdir()
     with contextlib.suppress(OSError):
         default_root().rmdir()
 

@@ -47,7 +47,7 @@ from zentoria_infra.lab.forward_proxy import ForwardProxy
 from zentoria_infra.lab.layout import NODE
 from zentoria_infra.lab.lxc import network, template
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
-from zentoria_infra.lab.package_cache import PackageCache
+from zentoria_infra.lab.package_cache import PACKAGES, PackageCache
 from zentoria_infra.lab.port_forward import PROXY_ADDRESS, PortForward
 from zentoria_infra.lab.registry import Lab
 from zentoria_infra.lab.runtime import RuntimeFailure
@@ -204,7 +204,7 @@ class Daemon:
                 got=str(error),
                 todo="another program holds it in the lab's namespace: `zentoria lab down`, then `zentoria lab up`",
             ) from error
-        cache = PackageCache(template.default_cache() / "packages")
+        cache = PackageCache(template.default_cache() / PACKAGES)
         proxy = ForwardProxy(listener, allow, cache, await _in_thread(allow_list.upstream_proxies))
         self._open.callback(listener.close)
         await proxy.start()

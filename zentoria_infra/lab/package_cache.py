@@ -19,6 +19,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
 
+PACKAGES = "packages"
+"""Name of its folder in what labs share."""
+
 FRESH_SECONDS = 600.0
 """How long an index is served without asking the mirror."""
 

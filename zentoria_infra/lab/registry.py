@@ -15,6 +15,9 @@ from zentoria_infra.lab.layout import LabLayout, default_root
 DEFAULT = "default"
 """Name of the lab that a person gets without naming one."""
 
+MARKER = ".zentoria-lab"
+"""File in a lab's folder that says whose folder it is: only a folder that carries it is ever removed."""
+
 Guests = Literal["lxc", "none"]
 
 
@@ -79,6 +82,60 @@ def root_of(name: str) -> Path:
 
 def _file(name: str) -> Path:
     return root_of(name) / "lab.json"
+
+
+def claim(name: str) -> bool:
+    """Have a lab's folder carry our marker. False when it did before, and so was a lab already.
+
+    Raises:
+        LabError: something is there that is no lab of ours; it is left as it is.
+    """
+    root, began = root_of(name), not is_lab(name)
+    if began:
+        require_nothing(name)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / MARKER).write_text(_marker(name))
+    return began
+
+
+def is_lab(name: str) -> bool:
+    """Whether a lab's folder is one that we have made: by its marker, or by what it was started with."""
+    root = root_of(name)
+    if root.is_symlink():
+        return False
+    with contextlib.suppress(OSError, ValueError):
+        if (root / MARKER).read_text() == _marker(name):
+            return True
+    try:
+        return find(name) is not None
+    except LabError:
+        return False
+
+
+def require_nothing(name: str) -> None:
+    """See that nothing of anybody is where a lab would be: an empty folder, or none.
+
+    Raises:
+        LabError: something is there.
+    """
+    root = root_of(name)
+    try:
+        if root.is_dir() and not root.is_symlink() and next(root.iterdir(), None) is None:
+            return
+    except OSError as error:
+        raise LabError("use the folder of a lab", on=str(root), got=str(error), todo="see who owns it") from error
+    if root.exists() or root.is_symlink():
+        raise LabError(
+            f"use the folder of lab '{name}'",
+            on=str(root),
+            got=f"something is there, and it is no lab (it has no file {MARKER} of ours)",
+            todo="name the lab otherwise (--name), or set $ZENTORIA_LAB_ROOT to a folder of its own; "
+            "what is there was left as it is",
+        )
+
+
+def _marker(name: str) -> str:
+    return f"The lab '{name}' of Zentoria. `zentoria lab reset` removes this folder with all that is in it.\n"
 
 
 def find(name: str) -> Lab | None:
