@@ -32,6 +32,7 @@ def keys(desired: DesiredContainer = DB, **config: str | None) -> list[str]:
         {"features": "nesting=1,keyctl=0"}, {"features": "keyctl=off,nesting=on"}, {"features": "nesting=yes,fuse=no"},
         {"startup": "1,up=5"}, {"startup": "order=1,up=05"}, {"startup": "up=5,order=1"},
         {"tags": "zentoria,zone-data"}, {"tags": "ZONE-DATA;Zentoria"}, {"tags": " zone-data  zentoria "},
+        {"tags": "zentoria;zone-data;mine"},
         {"nameserver": " 10.10.47.254 "}, {"searchdomain": "zentoria.internal "},
         {"rootfs": "local:404/d.raw,size=8G"}, {"rootfs": "local:404/d.raw,size=8388608K"},
         {"rootfs": "size=8G,volume=local:404/d.raw"}, {"rootfs": "local:404/d.raw,size=8589934592"},
@@ -56,7 +57,8 @@ def test_the_same_in_another_shape_is_no_change(config) -> None:
         ({"onboot": "0"}, "onboot"), ({"cpulimit": "0.5"}, "cpulimit"),
         ({"cpulimit": "fast"}, "cpulimit"), ({"memory": "1025"}, "memory"), ({"memory": "¹"}, "memory"),
         ({"features": "nesting=off"}, "features"), ({"startup": "order=10,up=5"}, "startup"),
-        ({"tags": "zentoria;zone-data;mine"}, "tags"), ({"net0": NET + ",link_down=yes"}, "net0"),
+        ({"tags": "zentoria;zone-data;zone-ai"}, "tags"), ({"tags": "zone-data;mine"}, "tags"),
+        ({"net0": NET + ",link_down=yes"}, "net0"),
         ({"net0": NET.replace("firewall=1", "firewall=0")}, "net0"), ({"net0": NET + ",rate=1"}, "net0"),
         ({"net0": NET.replace("bc:24", "bc:25")}, "net0"), ({"net1": "name=eth1,bridge=vmbr0"}, "net1"),
         ({"mp0": "local:404/e.raw,mp=/var/lib/postgres,backup=1,size=20G"}, "mp0"),
@@ -117,3 +119,19 @@ def test_a_drive_changes_while_its_container_is_not_protected(protect, protectio
         sorted(one.removeprefix("set ").split(", ")) for one in steps
     ]
     assert len({stage.id for stage in stages}) == len(stages)
+
+
+@pytest.mark.parametrize(
+    ("config", "sent"),
+    [
+        ({"tags": "mine;zentoria"}, "mine;zentoria;zone-data"),
+        ({"tags": "zentoria;zone-ai;mine"}, "mine;zentoria;zone-data"),
+        ({"tags": "mine;zentoria;zone-data", "unprivileged": None}, "mine;zentoria;zone-data"),
+    ],
+    ids=["one of ours is missing", "one of ours is too much", "it is replaced"],
+)
+def test_tags_of_others_stay(config, sent) -> None:
+    plan = make_plan((DB,), World({404: seen(**config)}, guests={404: CLEAN}))
+    set_tags = [one.sent for stage in build_stages(plan, (DB,)) for one in getattr(stage, "changes", ())
+                if one.key == "tags"]  # fmt: skip
+    assert set_tags == [sent]

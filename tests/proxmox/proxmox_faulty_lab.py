@@ -25,6 +25,10 @@ class FaultyLab:
 
     def __init__(self, folder: Path, pki: Pki, start: Callable[..., ScriptedServer]) -> None:
         self.lab = Lab(folder)
+        guests = self.lab.layout.pve / "lxc"
+        guests.mkdir(parents=True, exist_ok=True)
+        # Ours, as far as it takes for writing its firewall.
+        (guests / "404.conf").write_text("#zentoria-id%3A home/404\narch: amd64\nostype: debian\n")
         self.other: Client = self.lab.root
         """Somebody else, who writes past us."""
         self.before: list[Hook] = []

@@ -12,6 +12,7 @@ from proxmox_scripted_server import Reply, Seen, data, failure
 from zentoria_infra.errors import ApiError
 from zentoria_infra.proxmox.access import Access, Grant, TokenInfo, UserInfo
 from zentoria_infra.proxmox.connection import Connection
+from zentoria_infra.proxmox.errors import AlreadyExistsError
 
 RECORDED = Path(__file__).resolve().parents[3] / "shared" / "proxmox" / "recorded" / "access-pools-storage.json"
 needs_recording = pytest.mark.skipif(not RECORDED.exists(), reason=f"no reference data: {RECORDED} is not there")
@@ -55,10 +56,15 @@ def test_what_is_there_or_gone_already_is_no_error(scripted_connection: Any) -> 
         _recorded("POST", "/access/users", 1),
         _recorded("POST", "/pools", 1),
         _recorded("DELETE", "/access/users/bob@pve", 1),
+        _recorded("GET", "/access/users"),
+        _recorded("GET", "/access/users/bob@pve/token"),
+        _recorded("GET", "/pools"),
     )
     access.create_user("bob@pve", "")
     access.create_pool("p1", "")
     access.delete_user("bob@pve")
+    with pytest.raises(AlreadyExistsError, match="somebody else has made it"):
+        access.create_pool("p1", "made by another")
 
 
 @needs_recording
@@ -81,14 +87,15 @@ def test_the_secret_of_a_token_shows_nowhere(scripted_connection: Any) -> None:
 
 
 def test_what_is_sent(scripted_connection: Any) -> None:
-    connection, server = scripted_connection(lambda seen: data(None))
+    pools = [{"poolid": "p1"}]
+    connection, server = scripted_connection(lambda seen: data(pools if seen.method == "GET" else None))
     access = Access(connection)
     access.grant(MINE)
     access.revoke(Grant("/", "R", "token", "bob@pve!t1", propagate=False))
     access.set_role("R", {"VM.Audit", "Pool.Audit"})
     access.delete_pool("p1")
     access.separate_token("bob@pve", "t1", separate=False)
-    assert [(one.method, one.path, one.form) for one in server.seen] == [
+    assert [(one.method, one.path, one.form) for one in server.seen if one.method != "GET"] == [
         ("PUT", "/access/acl", {"path": "/vms/401", "roles": "CTUser", "users": "bob@pve", "propagate": "1"}),
         ("PUT", "/access/acl", {"path": "/", "roles": "R", "tokens": "bob@pve!t1", "delete": "1"}),
         ("PUT", "/access/roles/R", {"privs": "Pool.Audit,VM.Audit"}),

@@ -36,7 +36,7 @@ def test_it_only_ever_gets(observer: Observer, fakepve: Any) -> None:
     """Every public method, and the one function that it holds."""
     fakepve.add_ct(404, "db")
     fakepve.pools["zentoria"] = {404}
-    arguments = {"vmid": 404, "storage": "local", "poolid": "zentoria"}
+    arguments = {"vmid": 404, "storage": "local", "poolid": "zentoria", "kind": "vzrollback"}
     methods = [name for name, _ in inspect.getmembers(observer, inspect.ismethod) if not name.startswith("_")]
     assert len(methods) >= 18
     for name in methods:

@@ -171,6 +171,7 @@ def connect(site: Site) -> Proxmox:
         ApiToken(user, token_id, _token(site)),
         ssh_of(site),
         creates_per_storage=site.parallel.creates,
+        site=site.id,
     )
 
 

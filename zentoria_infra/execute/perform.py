@@ -146,8 +146,8 @@ class Performer:
                 self._proxmox.write.start(stage.vmid, node=desired.node)
             case Restart():
                 self._proxmox.write.reboot(stage.vmid, node=desired.node)
-            case Destroy(emptied=emptied):
-                self._destroy(desired, emptied=emptied)
+            case Destroy():
+                self._destroy(desired, stage)
             case GainFlows(steps=steps) | ForgetFlows(steps=steps):
                 self._firewall.carry_out(steps, say)
             case LoseFlows(steps=steps, through=through):
@@ -216,16 +216,18 @@ class Performer:
             is_ours=lambda config: _is_ours(config, desired),
         )
 
-    def _destroy(self, desired: DesiredContainer, *, emptied: bool) -> None:
+    def _destroy(self, desired: DesiredContainer, stage: Destroy) -> None:
         config = self._proxmox.observe.config(desired.vmid, desired.node)
         require_ours(config, desired)
+        if stage.digest not in ("", config.digest):
+            raise changed_since(desired)  # there may be a volume by now that nobody was asked about
         if truth(config.values.get("protection", "0")):
             raise RefusedError(
                 f"destroy container {desired.vmid} ({desired.name})",
                 got="it is protected",
                 todo=f"set `protect: false` ({desired.said_at('protection')}) and run `zentoria up`, then try again",
             )
-        if emptied and (left := parking.data_volumes(config.values)):
+        if stage.emptied and (left := parking.data_volumes(config.values)):
             raise RefusedError(
                 f"destroy container {desired.vmid} ({desired.name})",
                 got=f"it still holds {', '.join(left)}, which was to be parked",
@@ -233,7 +235,12 @@ class Performer:
             )
         if self._proxmox.observe.status(desired.vmid, desired.node) == "running":
             self._proxmox.write.shutdown(desired.vmid, node=desired.node)
-        self._proxmox.write.destroy(desired.vmid, unreferenced=not emptied, node=desired.node)
+            # That may have taken a minute, and somebody else may have put something else in its place.
+            after = self._proxmox.observe.config(desired.vmid, desired.node)
+            require_ours(after, desired)
+            if after.digest != config.digest:
+                raise changed_since(desired)
+        self._proxmox.write.destroy(desired.vmid, digest=config.digest, node=desired.node)
 
 
 def create_parameters(desired: DesiredContainer) -> dict[str, str | int | bool]:

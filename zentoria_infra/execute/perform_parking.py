@@ -65,8 +65,7 @@ class ParkingPerformer:
                 todo="run `zentoria up` again: it brings back what is parked",
             )
         self._still(vmid, desired.node)
-        # What lies beside its configuration is not ours to judge: it might be a volume on its way.
-        self._proxmox.write.destroy(vmid, unreferenced=False, node=desired.node)
+        self._proxmox.write.destroy(vmid, node=desired.node)
 
     def require(self, desired: DesiredContainer, vmid: int) -> ContainerConfig:
         """The configuration of a parking container, if it is one for this container.

@@ -131,6 +131,8 @@ class ContainerPlan:
     """Where its data is meanwhile, when it is replaced or a replacement did not end; None for nowhere."""
     snapshots: tuple[str, ...] = ()
     """Snapshots of ours that go before its volumes can be moved or destroyed."""
+    kept_tags: frozenset[str] = frozenset()
+    """Tags of others on a container that is replaced; the new one gets them too."""
     protected: bool = False
     """It must not be destroyed, and so not be replaced."""
     digest: str = ""

@@ -168,6 +168,8 @@ def _replacement(
         converge=not world.no_inside,
         protected=desired.protect or truth(observed.config.get("protection", "0")),
         parked=found if back or old else None,
+        digest=observed.digest,
+        kept_tags=ownership.foreign_tags(parse_tags(observed.config.get("tags", "")), desired.tags),
     )
 
 
@@ -311,8 +313,10 @@ def _differences(desired: DesiredContainer, there: Mapping[str, str]) -> Iterato
         if _NET.fullmatch(key) and key not in desired.nets:
             yield _change(desired, key, seen, "")
     yield from _features(desired, there)
-    if parse_tags(there.get("tags", "")) != desired.tags:
-        yield _change(desired, "tags", there.get("tags", ""), format_tags(desired.tags))
+    tags = parse_tags(there.get("tags", ""))
+    kept = ownership.foreign_tags(tags, desired.tags)
+    if tags - kept != desired.tags:
+        yield _change(desired, "tags", there.get("tags", ""), format_tags(desired.tags | kept))
 
 
 def _features(desired: DesiredContainer, there: Mapping[str, str]) -> Iterator[AttributeChange]:
@@ -383,6 +387,8 @@ def _plan(
     converge: bool = False,
     protected: bool = False,
     parked: parking.Parking | None = None,
+    digest: str = "",
+    kept_tags: frozenset[str] = frozenset(),
 ) -> ContainerPlan:
     return ContainerPlan(
         vmid=desired.vmid,
@@ -397,4 +403,6 @@ def _plan(
         protected=protected,
         parking=parked,
         desired=None if action in (Action.REFUSE, Action.WAIT) else desired,
+        digest=digest,
+        kept_tags=kept_tags,
     )

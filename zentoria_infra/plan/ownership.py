@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from zentoria_infra.plan.values import parse_tags
 
 TAG = "zentoria"
 """Every container that Zentoria makes carries this tag."""
+
+ZONE_TAG = "zone-"
+"""What the tag that says a container's zone begins with."""
 
 _MARK = re.compile(r"^zentoria-id: (?P<id>[a-z0-9-]+/\d+)\s*$", re.MULTILINE)
 
@@ -69,9 +72,24 @@ def owner(description_text: str, site_id: str, vmid: int) -> Owner:
     return Owner.OURS if found is not None and found["id"] == mark(site_id, vmid) else Owner.FOREIGN
 
 
+def carries_mark(description_text: str, vmid: int, site_id: str = "") -> bool:
+    """Whether a container of that VMID is Zentoria's: of one site, or of any where none is named."""
+    found = _MARK.search(description_text)
+    site, _, number = found["id"].rpartition("/") if found is not None else ("", "", "")
+    return number == str(vmid) and site_id in ("", site)
+
+
 def marks(description_text: str) -> tuple[str, ...]:
     """The lines of a description that say whose it is, and which of its mount points is which volume."""
     return tuple(found[0].rstrip() for mark in (_VOLUMES, _MARK) for found in mark.finditer(description_text))
+
+
+def foreign_tags(there: Collection[str], wanted: Collection[str]) -> frozenset[str]:
+    """Tags of a container that others have put there: they stay, and are no drift.
+
+    Ours are :data:`TAG`, those of zones, and what the inventory sets.
+    """
+    return frozenset(one for one in there if one not in wanted and one != TAG and not one.startswith(ZONE_TAG))
 
 
 def why_foreign(description_text: str, tags: str, site_id: str, vmid: int) -> str:

@@ -86,6 +86,12 @@ def is_for(text: str, site_id: str, vmid: int) -> bool:
     return found is not None and found["id"] == f"{site_id}/{vmid}"
 
 
+def carries_mark(text: str, site_id: str = "") -> bool:
+    """Whether a container is a parking container: of one site, or of any where none is named."""
+    found = _MARK.search(text)
+    return found is not None and site_id in ("", found["id"].rpartition("/")[0])
+
+
 def data_volumes(config: Mapping[str, str]) -> dict[str, str]:
     """Volumes besides the root file system, by key in order: mount points and unused ones.
 

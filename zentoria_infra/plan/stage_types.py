@@ -20,10 +20,17 @@ class Destroy(Stage):
     Args:
         emptied: its data volumes were parked before: it is not destroyed while it holds any.
         loses: volumes that go with it, in words, where they are not parked.
+        snapshots: those of others, which go with it too, by name.
+        leaves: volumes that have its number and that its configuration does not speak of, in words: they stay.
+        digest: of the configuration that this was planned from: it is not destroyed when somebody changed it since.
+            Empty where earlier stages of ours change it.
     """
 
     emptied: bool = False
     loses: tuple[str, ...] = ()
+    snapshots: tuple[str, ...] = ()
+    leaves: tuple[str, ...] = ()
+    digest: str = ""
 
     verb = "destroy"
 

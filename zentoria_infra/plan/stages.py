@@ -157,10 +157,12 @@ def _container_stages(
             for key in parking.park:
                 one = MoveVolume(*head(f"park-{key}"), key, parking.vmid, parking.storages[key])
                 stages.append(one)
-        stages.append(Destroy(*head("destroy"), emptied=parking is not None))
+        # Moving volumes, or removing a snapshot, makes another digest.
+        planned = plan.digest if not stages else ""
+        stages.append(Destroy(*head("destroy"), emptied=parking is not None, digest=planned))
     if fresh:
         stages.append(Create(*head("create"), desired, back))
-        attributes = (*after_create(desired), *(one for one in attributes if one.key in back))
+        attributes = (*after_create(desired, plan.kept_tags), *(one for one in attributes if one.key in back))
         moving = tuple(one for one in moving if one.key in back)
     elif stopped:
         if plan.snapshots:
@@ -229,13 +231,14 @@ def _calls(
         yield "configure", changes
 
 
-def after_create(desired: DesiredContainer) -> tuple[AttributeChange, ...]:
+def after_create(desired: DesiredContainer, kept: frozenset[str] = frozenset()) -> tuple[AttributeChange, ...]:
     """What a create call with pool rights cannot set (rights.md): tags, features for root@pam alone, protection.
 
-    ``protection`` waits until the end, so that a half-made container can still be removed by its maker.
+    ``kept`` are tags of others, which the container that it replaces had. ``protection`` waits until the end, so that
+    a half-made container can still be removed by its maker.
     """
     where = desired.said_at("")
-    changes = [AttributeChange("tags", "", format_tags(desired.tags), where=where)]
+    changes = [AttributeChange("tags", "", format_tags(desired.tags | kept), where=where)]
     if desired.protect:
         changes.append(AttributeChange("protection", "0", "1", where=where))
     if desired.features != desired.api_features:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from zentoria_infra.errors import ApiError
 from zentoria_infra.proxmox import records
 from zentoria_infra.proxmox.connection import Connection, Repeat
-from zentoria_infra.proxmox.errors import AnswerTimeoutError, LostAnswerError, TransientError
+from zentoria_infra.proxmox.errors import AlreadyExistsError, AnswerTimeoutError, LostAnswerError, TransientError
 from zentoria_infra.proxmox.secret import Secret
 
 _EXISTS = re.compile(r"already exists", re.IGNORECASE)
@@ -18,6 +18,10 @@ _TOKEN_ATTEMPTS = 12
 """As many as any other call of a session with a ticket (RetryPolicy.lost)."""
 _NOT_THERE = 501
 """What a server without SDN answers (Method not implemented)."""
+
+
+class _DoneError(Exception):
+    """The call whose answer was lost has been carried out."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class Access:
     """Reads and writes users, tokens, roles and the access control list.
 
     Errors: those of :class:`~zentoria_infra.proxmox.connection.Connection`. What is made may be made twice: what is
-    there already, or gone already, is no error.
+    there already and alike, or gone already, is no error. What somebody else has made meanwhile under the same name is
+    neither taken for ours nor removed: after a lost answer we look before a call is sent again.
 
     Args:
         connection: the API, as an administrator.
@@ -134,7 +139,8 @@ class Access:
 
     def create_pool(self, name: str, comment: str) -> None:
         """Make a pool."""
-        self._make("/pools", {"poolid": name, "comment": comment}, f"make pool {name}")
+        params = {"poolid": name, "comment": comment}
+        self._make("/pools", params, f"make pool {name}", lambda: self.pools().get(name) == comment)
 
     def delete_pool(self, name: str) -> None:
         """Remove a pool.
@@ -142,11 +148,13 @@ class Access:
         Raises:
             ApiError: something is in it.
         """
-        self._drop("/pools", f"remove pool {name}", {"poolid": name})
+        self._drop("/pools", f"remove pool {name}", lambda: self.pools().get(name), {"poolid": name})
 
     def create_role(self, name: str, privileges: Iterable[str]) -> None:
         """Make a role."""
-        self._make("/access/roles", {"roleid": name, "privs": ",".join(sorted(privileges))}, f"make role {name}")
+        wanted = Role(name, frozenset(privileges))
+        params = {"roleid": name, "privs": ",".join(sorted(wanted.privileges))}
+        self._make("/access/roles", params, f"make role {name}", lambda: self.roles().get(name) == wanted)
 
     def set_role(self, name: str, privileges: Iterable[str]) -> None:
         """Give a role exactly these privileges."""
@@ -156,15 +164,21 @@ class Access:
 
     def delete_role(self, name: str) -> None:
         """Remove a role."""
-        self._drop("/access/roles/{roleid}", f"remove role {name}", roleid=name)
+        self._drop("/access/roles/{roleid}", f"remove role {name}", lambda: self.roles().get(name), roleid=name)
 
     def create_user(self, name: str, comment: str) -> None:
         """Make a user without a password, who cannot log in."""
-        self._make("/access/users", {"userid": name, "comment": comment}, f"make user {name}")
+        params = {"userid": name, "comment": comment}
+
+        def is_alike() -> bool:
+            found = self.user(name)
+            return found is not None and found.comment == comment
+
+        self._make("/access/users", params, f"make user {name}", is_alike)
 
     def delete_user(self, name: str) -> None:
         """Remove a user, with tokens and rights."""
-        self._drop("/access/users/{userid}", f"remove user {name}", userid=name)
+        self._drop("/access/users/{userid}", f"remove user {name}", lambda: self.user(name), userid=name)
 
     def create_token(self, user: str, token: str, comment: str) -> Secret:
         """Make a token with privilege separation; returns its secret, which the server tells this once.
@@ -209,7 +223,11 @@ class Access:
     def delete_token(self, user: str, token: str) -> None:
         """Remove a token, with its rights."""
         path = "/access/users/{userid}/token/{tokenid}"
-        self._drop(path, f"remove token {user}!{token}", userid=user, tokenid=token)
+
+        def look() -> TokenInfo | None:
+            return next((one for one in self.tokens(user) if one.name == token), None)
+
+        self._drop(path, f"remove token {user}!{token}", look, userid=user, tokenid=token)
 
     def grant(self, grant: Grant) -> None:
         """Give a right."""
@@ -224,16 +242,39 @@ class Access:
         params = {"path": grant.path, "roles": grant.role, **who, **more}
         self._call("PUT", "/access/acl", params, repeat=Repeat.SAFE, tried=tried)
 
-    def _make(self, template: str, params: Mapping[str, str], tried: str) -> None:
+    def _make(self, template: str, params: Mapping[str, str], tried: str, is_alike: Callable[[], bool]) -> None:
         try:
             self._call("POST", template, params, repeat=Repeat.SAFE, tried=tried)
         except ApiError as error:
             if not _EXISTS.search(error.got):
                 raise
+            if not is_alike():
+                raise AlreadyExistsError(
+                    tried,
+                    on=error.on,
+                    got=f"{error.got}: somebody else has made it meanwhile, and another one",
+                    status=error.status,
+                    todo="look at it in Proxmox; then run again: what is there is planned anew",
+                ) from None
 
-    def _drop(self, template: str, tried: str, params: Mapping[str, str] | None = None, **path: str) -> None:
+    def _drop(
+        self,
+        template: str,
+        tried: str,
+        look: Callable[[], object | None],
+        params: Mapping[str, str] | None = None,
+        **path: str,
+    ) -> None:
+        before = look()
+
+        def again() -> None:
+            if look() != before:
+                raise _DoneError
+
         try:
-            self._call("DELETE", template, params, repeat=Repeat.SAFE, tried=tried, **path)
+            self._call("DELETE", template, params, repeat=Repeat.SAFE, tried=tried, again=again, **path)
+        except _DoneError:
+            return  # what is there by now, if anything, somebody else has made
         except ApiError as error:
             if not _GONE.search(error.got):
                 raise

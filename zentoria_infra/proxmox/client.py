@@ -18,6 +18,7 @@ from zentoria_infra.proxmox.ssh import SshConnection, SshTarget
 from zentoria_infra.proxmox.stats import CallStats
 from zentoria_infra.proxmox.tasks import Pace
 from zentoria_infra.proxmox.volumes import VolumeWriter
+from zentoria_infra.proxmox.write_base import of_site
 
 
 class Proxmox:
@@ -30,6 +31,8 @@ class Proxmox:
         creates_per_storage: how many creates may run on one storage at a time.
         retry: how often calls are sent again.
         pace: how tasks are polled.
+        site: id of the site whose containers are ours; empty takes the mark of any site. What is not ours is never
+            changed by a call that is sent again after a lost answer.
     """
 
     def __init__(
@@ -41,16 +44,20 @@ class Proxmox:
         creates_per_storage: int = CREATES_PER_STORAGE,
         retry: RetryPolicy | None = None,
         pace: Pace | None = None,
+        site: str = "",
     ) -> None:
         self.endpoint = endpoint
         self._credentials = credentials
         self._connection = Connection(endpoint, credentials, retry=retry)
         self._gates = Gates(creates_per_storage)
         self.observe = Observer(self._connection.reader(), endpoint.node)
-        self.write = VolumeWriter(self._connection, self.observe, self._gates, pace=pace)
-        self.snapshots = SnapshotWriter(self._connection, self.observe, self._gates, pace=pace)
+        whose = of_site(site)
+        self.write = VolumeWriter(self._connection, self.observe, self._gates, pace=pace, whose=whose)
+        self.snapshots = SnapshotWriter(self._connection, self.observe, self._gates, pace=pace, whose=whose)
         self.firewall = FirewallObserver(self._connection.reader(), endpoint.node)
-        self.write_firewall = FirewallWriter(self._connection, self.firewall, self._gates)
+        self.write_firewall = FirewallWriter(
+            self._connection, self.firewall, self._gates, whose=lambda vmid, at: whose(self.observe.config(vmid, at))
+        )
         self._pct = Pct(ssh, self._gates, starts=self._starts) if ssh is not None else None
         self._conntrack = Conntrack(self._pct.connection) if self._pct is not None else None
         self._inside = ssh is not None and ssh.inside

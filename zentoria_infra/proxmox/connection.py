@@ -193,6 +193,7 @@ class Connection:
         *,
         repeat: Repeat = Repeat.UNSENT,
         tried: str = "",
+        again: Callable[[], object] | None = None,
         **path: object,
     ) -> Any:
         """Send one call, again where that is safe, and return its ``data``.
@@ -203,12 +204,13 @@ class Connection:
             params: parameters; None values are left out, booleans become 0 and 1.
             repeat: what may be sent again.
             tried: what it is for, in the user's words, for errors: "create container 404".
+            again: called before the call is repeated after a lost answer; what it raises ends it.
             path: values for the names in the template.
 
         Raises:
             UnknownEndpointError: the endpoint is not in :data:`~zentoria_infra.proxmox.endpoints.ENDPOINTS`.
         """
-        return self._send(verb, template, params, repeat, tried, path)
+        return self._send(verb, template, params, repeat, tried, path, again)
 
     def _send(
         self,
@@ -218,6 +220,7 @@ class Connection:
         repeat: Repeat,
         tried: str,
         path: Mapping[str, object],
+        look: Callable[[], object] | None = None,
     ) -> Any:
         endpoints.require(verb, template)
         where = template.format_map({key: quote(str(value), safe="") for key, value in path.items()})
@@ -234,7 +237,19 @@ class Connection:
             sleep=self._sleep,
             reraise=True,
         )
-        return retrying(self._once_renewing, what, template, sent)
+        lost = False
+
+        def once() -> Any:
+            nonlocal lost
+            if lost and look is not None:
+                look()
+            try:
+                return self._once_renewing(what, template, sent)
+            except (errors.TransientError, errors.LostAnswerError):
+                lost = True
+                raise
+
+        return retrying(once)
 
     def _enough(self, state: tenacity.RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None

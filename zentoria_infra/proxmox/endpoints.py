@@ -92,7 +92,9 @@ def _reading() -> Iterator[ApiCall]:
     yield ApiCall("GET", "/nodes/{node}/status", "processors and load of a node", node)
     yield ApiCall("GET", "/nodes/{node}/storage", "storages and free space", shows=_SPACE)
     template = _on("/storage/{template}", "Datastore.Audit")
-    yield ApiCall("GET", "/nodes/{node}/storage/{storage}/content", "whether the template is there", template)
+    content = "whether the template is there, and which volumes have a container's number"
+    volumes = _on("/storage/{storage}", "Datastore.Audit")  # volumes of guests: PVE::Storage::check_volume_access
+    yield ApiCall("GET", "/nodes/{node}/storage/{storage}/content", content, template, shows=volumes)
     yield ApiCall("GET", "/nodes/{node}/network", "bridges", shows=_BRIDGE)
     yield ApiCall("GET", "/nodes/{node}/tasks", "whether a task is at work on a container", shows=node)
     yield ApiCall("GET", "/nodes/{node}/tasks/{upid}/status", "how a task of ours goes on")

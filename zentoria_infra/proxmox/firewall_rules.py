@@ -7,6 +7,7 @@ the digest, and it is read again.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -54,7 +55,9 @@ class RuleWriter:
         gate: Callable[[fw.Scope], AbstractContextManager[None]],
         *,
         sleep: Callable[[float], None] = time.sleep,
+        again: Callable[[fw.Scope, str], None] = lambda scope, tried: None,
     ) -> None:
+        self._again = again
         self._send = send
         self._observe = observer
         self._gate = gate
@@ -102,7 +105,7 @@ class RuleWriter:
                 self._at(scope, "PUT", at, {**params, "digest": there.digest}, tried)
 
         with self._gate(scope):
-            self._repeated(once)
+            self._repeated(once, scope, tried)
 
     def move(self, scope: fw.Scope, find: Find, *, before: Find | None = None) -> None:
         """Move the rule that is found: to just before another, or to the end. A call to read, one if it must move.
@@ -123,7 +126,7 @@ class RuleWriter:
                 self._at(scope, "PUT", at, {"moveto": to, "digest": there.digest}, tried)
 
         with self._gate(scope):
-            self._repeated(once)
+            self._repeated(once, scope, tried)
 
     def delete(self, scope: fw.Scope, find: Find, *, surplus: bool = False) -> None:
         """Remove the rule that is found; nothing to do when there is none. A call to read, one if it is there.
@@ -151,7 +154,7 @@ class RuleWriter:
             self._at(scope, "DELETE", found[0], {"digest": there.digest}, tried)
 
         with self._gate(scope):
-            self._repeated(once)
+            self._repeated(once, scope, tried)
 
     def _insert_again(
         self, scope: fw.Scope, params: Mapping[str, Any], is_same: Find, tried: str, lost: Exception
@@ -161,6 +164,7 @@ class RuleWriter:
             return
         if isinstance(lost, errors.AnswerTimeoutError):
             raise lost  # it may still be waiting for a lock, and be carried out later
+        self._again(scope, tried)
         self._send(scope, "POST", scope.rules, params, tried, repeat=Repeat.UNSENT)
 
         def once() -> None:
@@ -169,13 +173,23 @@ class RuleWriter:
             if len(found) > 1:
                 self._at(scope, "DELETE", found[-1], {"digest": there.digest}, tried)
 
-        self._repeated(once)
+        self._repeated(once, scope, tried)
 
     def _at(self, scope: fw.Scope, verb: str, position: int, params: Mapping[str, Any], tried: str) -> None:
         self._send(scope, verb, scope.rules + "/{pos}", params, tried, repeat=Repeat.UNSENT, pos=position)
 
-    def _repeated(self, once: Callable[[], None]) -> None:
-        """Read and change again, after a refused digest or a lost answer: what was done shows in the list."""
+    def _repeated(self, once: Callable[[], None], scope: fw.Scope, tried: str) -> None:
+        """Read and change again, after a refused digest or a lost answer: what was done shows in the list.
+
+        By then the list may be another's, with rules that look like ours.
+        """
+        tries = itertools.count()
+
+        def attempt() -> None:
+            if next(tries):
+                self._again(scope, tried)
+            once()
+
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(
                 (errors.ModifiedError, errors.LostAnswerError, errors.TransientError)
@@ -186,7 +200,7 @@ class RuleWriter:
             sleep=self._sleep,
             reraise=True,
         )
-        retrying(once)
+        retrying(attempt)
 
 
 def _only(there: fw.RuleList, find: Find, tried: str) -> int:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from zentoria_infra.errors import ApiError, PermissionDeniedError, ZentoriaError
+from zentoria_infra.errors import ApiError, PermissionDeniedError, RefusedError, ZentoriaError
 from zentoria_infra.firewall.config import Alias, Entry
 from zentoria_infra.proxmox import errors
 from zentoria_infra.proxmox import firewall_records as fw
@@ -37,6 +37,8 @@ class FirewallWriter:
         observer: for the re-reads.
         gates: shared with everything else that writes.
         sleep: waits seconds; replaced in tests.
+        whose: tells by its VMID and node whether a guest is ours: the firewall of another is not written by a call
+            that is sent again after a lost answer.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class FirewallWriter:
         gates: Gates,
         *,
         sleep: Callable[[float], None] = time.sleep,
+        whose: Callable[[int, str], bool] = lambda vmid, node: True,
     ) -> None:
         self._connection = connection
         self._observe = observer
         self._gates = gates
         self._shared = threading.Lock()
-        self.rules = RuleWriter(self._send, observer, self._gate, sleep=sleep)
+        self._whose = whose
+        self.rules = RuleWriter(self._send, observer, self._gate, sleep=sleep, again=self._require_ours)
 
     def set_options(
         self, scope: fw.Scope, values: Mapping[str, str], *, delete: Sequence[str] = (), digest: str | None = None
@@ -270,10 +274,29 @@ class FirewallWriter:
         repeat: Repeat,
         **path: object,
     ) -> Any:
+        def again() -> None:
+            self._require_ours(scope, tried)
+
+        where = {**scope.path, **path}
         try:
-            return self._connection.call(verb, template, params, repeat=repeat, tried=tried, **{**scope.path, **path})
+            return self._connection.call(verb, template, params, repeat=repeat, tried=tried, again=again, **where)
         except PermissionDeniedError as error:
             raise denied(error, error.tried, scope.write_right) from None
+
+    def _require_ours(self, scope: fw.Scope, tried: str) -> None:
+        """Look before a call is repeated whose answer was lost. Raises RefusedError."""
+        if not scope.vmid:
+            return
+        try:
+            if self._whose(scope.vmid, str(scope.path["node"])):
+                return
+        except (errors.MissingError, PermissionDeniedError):
+            pass  # a pool token is told 403 of what is gone
+        raise RefusedError(
+            tried,
+            got=f"the answer was lost, and container {scope.vmid} is gone or another's by now: it was not sent again",
+            todo=f"look at {scope.vmid} on the node, then run again: what is there is planned anew",
+        )
 
     @contextlib.contextmanager
     def _gate(self, scope: fw.Scope) -> Iterator[None]:

@@ -154,6 +154,20 @@ class Observer:
         found = (records.Template(str(raw["volid"]), records.integer(raw.get("size"))) for raw in lines)
         return tuple(sorted(found, key=lambda one: one.volid))
 
+    def volumes(self, storage: str, node: str | None = None) -> tuple[records.Volume, ...]:
+        """Volumes of guests on a storage, of those guests that we may see.
+
+        Needs Datastore.Audit on the storage and VM.Config.Disk on the guest (PVE::Storage::check_volume_access): what
+        we may not see is not in it.
+        """
+        where = {"node": node or self.node, "storage": storage}
+        found = (
+            records.Volume(str(raw["volid"]), records.integer(raw.get("vmid")), records.integer(raw.get("size")))
+            for raw in self._read("/nodes/{node}/storage/{storage}/content", **where)
+            if raw.get("content") in ("images", "rootdir") and raw.get("vmid")
+        )
+        return tuple(sorted(found, key=lambda one: one.volid))
+
     def storages(self, node: str | None = None) -> tuple[records.Storage, ...]:
         """Storages of a node, with free space."""
         lines = self._read("/nodes/{node}/storage", node=node or self.node)
@@ -217,18 +231,16 @@ class Observer:
         """Tasks that run on a node now, of one VMID or of all; ours, and with Sys.Audit those of others."""
         params: dict[str, Any] = {"source": "active", "vmid": vmid}
         return tuple(
-            records.Task(
-                upid=str(raw["upid"]),
-                node=str(raw.get("node", node or self.node)),
-                kind=str(raw.get("type", "")),
-                subject=str(raw.get("id", "")),
-                user=str(raw.get("user", "")),
-                started=records.integer(raw.get("starttime")),
-                exit_status=str(raw.get("status", "") or ""),
-            )
+            _task(raw, node or self.node)
             for raw in self._read("/nodes/{node}/tasks", params, node=node or self.node)
             if not raw.get("endtime") and (vmid is None or str(raw.get("id", "")) == str(vmid))
         )
+
+    def tasks(self, vmid: int, kind: str, node: str | None = None) -> tuple[records.Task, ...]:
+        """The newest tasks of one type on a VMID, whether they run or have ended; those of others with Sys.Audit."""
+        params: dict[str, Any] = {"source": "all", "vmid": vmid, "typefilter": kind}
+        lines = self._read("/nodes/{node}/tasks", params, node=node or self.node)
+        return tuple(_task(raw, node or self.node) for raw in lines)
 
     def _guests(self, lines: Any) -> tuple[records.Guest, ...]:
         found = (_guest(raw) for raw in lines if raw.get("vmid"))
@@ -241,6 +253,18 @@ def _load(raw: object) -> float:
         return float(str(raw[0])) if isinstance(raw, list) and raw else 0.0
     except ValueError:
         return 0.0
+
+
+def _task(raw: Mapping[str, Any], node: str) -> records.Task:
+    return records.Task(
+        upid=str(raw["upid"]),
+        node=str(raw.get("node", node)),
+        kind=str(raw.get("type", "")),
+        subject=str(raw.get("id", "")),
+        user=str(raw.get("user", "")),
+        started=records.integer(raw.get("starttime")),
+        exit_status=str(raw.get("status", "") or ""),
+    )
 
 
 def _guest(raw: Mapping[str, Any]) -> records.Guest:

@@ -149,6 +149,15 @@ class Template:
 
 
 @dataclass(frozen=True)
+class Volume:
+    """A volume of a guest on a storage; ``size`` in bytes. By its name it belongs to the guest ``vmid``."""
+
+    volid: str
+    vmid: int
+    size: int
+
+
+@dataclass(frozen=True)
 class Storage:
     """A storage as seen by one node; sizes in bytes."""
 

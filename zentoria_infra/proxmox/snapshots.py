@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from zentoria_infra.errors import ZentoriaError
+from zentoria_infra.plan.snapshots import Snapshot
 from zentoria_infra.proxmox import errors, tasks
 from zentoria_infra.proxmox.write import Writer
 
 _ALL = "/nodes/{node}/lxc/{vmid}/snapshot"
 _ONE = _ALL + "/{snapname}"
+ROLLBACK = "vzrollback"
+"""Type of the task that goes back to a snapshot."""
 
 
 class SnapshotWriter(Writer):
@@ -43,7 +47,12 @@ class SnapshotWriter(Writer):
         tried = f"take snapshot {name} of container {vmid}"
         params = {"snapname": name, "description": description}
         send = partial(self._call, "POST", _ALL, params, tried=tried, node=where, vmid=vmid)
-        self._change(vmid, where, tried, send, lambda: name in self._whole(vmid, where), progress)
+        wanted = name, description.strip(), ""
+
+        def is_done(lost: ZentoriaError) -> bool:
+            return wanted in {(one.name, one.description, one.state) for one in self._observe.snapshots(vmid, where)}
+
+        self._change(vmid, where, tried, send, is_done, progress)
 
     def roll_back(
         self, vmid: int, name: str, *, node: str | None = None, progress: tasks.Progress | None = None
@@ -51,7 +60,8 @@ class SnapshotWriter(Writer):
         """Put volumes and configuration of a container back to a snapshot. Proxmox stops it hard before; it stays so.
 
         The notes stay as they are now, and volumes that are not in the snapshot become unused ones. After a lost
-        answer we wait for what may be at work, and send it again: twice does what once does, while it is stopped.
+        answer we wait for what may be at work, and look whether the node has had a task for it since. It is sent again
+        when it had none: what somebody has written since the first would be lost with a second.
 
         Args:
             vmid: the container.
@@ -63,7 +73,20 @@ class SnapshotWriter(Writer):
         tried = f"put container {vmid} back to snapshot {name}"
         path = _ONE + "/rollback"
         send = partial(self._call, "POST", path, {}, tried=tried, node=where, vmid=vmid, snapname=name)
-        self._change(vmid, where, tried, send, lambda: False, progress)
+        before = {task.upid for task in self._observe.tasks(vmid, ROLLBACK, where)}
+
+        def is_done(lost: ZentoriaError) -> bool:
+            since = [task for task in self._observe.tasks(vmid, ROLLBACK, where) if task.upid not in before]
+            if not since:
+                if isinstance(lost, errors.AnswerTimeoutError):
+                    raise lost  # it may still be waiting for a lock, and be carried out later
+                return False
+            if len(since) > 1 or self._observe.config(vmid, where).values.get("parent") != name:
+                raise lost  # somebody else went back too: nobody can tell what is there
+            self._await(since[0].upid, tried, where, progress)
+            return True
+
+        self._change(vmid, where, tried, send, is_done, progress)
 
     def remove(self, vmid: int, name: str, *, node: str | None = None, progress: tasks.Progress | None = None) -> None:
         """Remove a snapshot; the container stays as it is. Nothing to do when there is none of that name.
@@ -77,8 +100,16 @@ class SnapshotWriter(Writer):
         where = self._node(node)
         tried = f"remove snapshot {name} of container {vmid}"
         send = partial(self._call, "DELETE", _ONE, {}, tried=tried, node=where, vmid=vmid, snapname=name)
-        if self._is_there(vmid, name, where):
-            self._change(vmid, where, tried, send, lambda: not self._is_there(vmid, name, where), progress)
+        there = self._called(vmid, name, where)
+        if there is None:
+            return
+
+        def is_done(lost: ZentoriaError) -> bool:
+            now = self._called(vmid, name, where)
+            # One that somebody else has taken since, under the same name, is another one.
+            return now is None or (now.taken, now.description) != (there.taken, there.description)
+
+        self._change(vmid, where, tried, send, is_done, progress)
 
     def _change(
         self,
@@ -86,15 +117,16 @@ class SnapshotWriter(Writer):
         node: str,
         tried: str,
         send: Callable[[], object],
-        is_done: Callable[[], bool],
+        is_done: Callable[[ZentoriaError], bool],
         progress: tasks.Progress | None,
     ) -> None:
         def once() -> None:
             try:
                 answer = send()
-            except (errors.LostAnswerError, errors.TransientError):
+            except (errors.LostAnswerError, errors.TransientError) as lost:
                 self._settle(vmid, node, progress)
-                if is_done():
+                self._require_ours(vmid, node, tried, lost)
+                if is_done(lost):
                     return
                 answer = send()
             self._await(answer, tried, node, progress)
@@ -102,8 +134,5 @@ class SnapshotWriter(Writer):
         with self._gates.vmid(vmid):
             self._locked(once)
 
-    def _whole(self, vmid: int, node: str) -> set[str]:
-        return {one.name for one in self._observe.snapshots(vmid, node) if not one.state}
-
-    def _is_there(self, vmid: int, name: str, node: str) -> bool:
-        return any(one.name == name for one in self._observe.snapshots(vmid, node))
+    def _called(self, vmid: int, name: str, node: str) -> Snapshot | None:
+        return next((one for one in self._observe.snapshots(vmid, node) if one.name == name), None)

@@ -79,8 +79,10 @@ class VolumeWriter(Writer):
         path = "/nodes/{node}/lxc/{vmid}/move_volume"
         try:
             answer = self._call("POST", path, params, tried=tried, node=node, vmid=vmid)
-        except (errors.LostAnswerError, errors.TransientError):
+        except (errors.LostAnswerError, errors.TransientError) as lost:
             self._settle_moves({vmid, target}, node, progress)
+            for one in (vmid, target):
+                self._require_ours(one, node, tried, lost)
             if self._has_moved(vmid, key, target, node, tried):
                 return
             answer = self._call("POST", path, params, tried=tried, node=node, vmid=vmid)

@@ -6,9 +6,10 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from zentoria_infra.errors import PermissionDeniedError, RefusedError
+from zentoria_infra.errors import PermissionDeniedError, RefusedError, ZentoriaError
 from zentoria_infra.proxmox import errors, tasks
 from zentoria_infra.proxmox.connection import Repeat
 from zentoria_infra.proxmox.gates import storages_of
@@ -59,7 +60,7 @@ class Writer(WriterBase):
         with self._gates.vmid(vmid), self._gates.storages(storages_of(wanted)):
             self._locked(lambda: self._create_once(vmid, wanted, ours, self._node(node), progress))
             if tags:
-                self._put_config(vmid, {"tags": tags}, self._node(node))
+                self._put_tags(vmid, tags, ours, self._node(node))
 
     def set_config(
         self,
@@ -73,8 +74,9 @@ class Writer(WriterBase):
     ) -> None:
         """Change options, hot where Proxmox can, else pending until a restart.
 
-        After a lost answer it is sent again, where that is safe: with a digest, when the configuration is still the
-        one that the digest is of. Values that are there by then came with the lost call.
+        After a lost answer we look whose the container is, and send it again where that is safe, with the digest of
+        that look: when the configuration is still the one that ``digest`` is of. Values that are there by then came
+        with the lost call.
 
         Args:
             vmid: the container.
@@ -91,15 +93,12 @@ class Writer(WriterBase):
         everything = {**params, **lists, "digest": digest}
         where = self._node(node)
         with self._gates.vmid(vmid):
-            repeatable = digest is None and not any(_allocates(key, value) for key, value in params.items())
             try:
-                self._put_config(vmid, everything, where, repeatable=repeatable)
-            except (errors.LostAnswerError, errors.TransientError):
-                there = self._look(vmid, where) if digest is not None else None
-                if there is None:
-                    raise
-                if there.digest == digest:
-                    self._put_config(vmid, everything, where, repeatable=False)
+                self._put_config(vmid, everything, where)
+            except (errors.LostAnswerError, errors.TransientError) as lost:
+                there = self._require_ours(vmid, where, f"change container {vmid}", lost)
+                if digest in (None, there.digest):
+                    self._put_again(vmid, everything, where, there, lost)
                 elif revert or not _has(there, params, delete):
                     raise
 
@@ -165,29 +164,34 @@ class Writer(WriterBase):
         vmid: int,
         *,
         purge: bool = True,
-        unreferenced: bool = True,
+        digest: str = "",
         node: str | None = None,
         progress: tasks.Progress | None = None,
     ) -> None:
         """Remove a stopped container and its volumes; with ``purge`` also from jobs, pools and ACLs.
 
-        ``unreferenced`` removes volumes of its name too that its configuration does not speak of.
-        Proxmox removes its firewall file with it. It is not stopped first: that is a decision of the caller.
+        Volumes of its name that its configuration does not speak of stay: whose they are, nobody knows, and another
+        guest may have them mounted. Proxmox removes its firewall file with it. It is not stopped first: that is a
+        decision of the caller.
+
+        After a lost answer we wait for what may be at work, and look: when ours is gone, it is done, whatever
+        somebody else has made there meanwhile.
+
+        Args:
+            vmid: the container.
+            purge: see above.
+            digest: of the configuration that it is destroyed with; Proxmox takes none here, so it counts only
+                before a repeated call.
+            node: where.
+            progress: called while the task runs.
+
+        Raises:
+            ModifiedError: the answer was lost, and the configuration is not that of ``digest`` any more.
         """
         where = self._node(node)
-        params = {"purge": purge, "destroy-unreferenced-disks": unreferenced}
+        params = {"purge": purge, "destroy-unreferenced-disks": False}
         with self._gates.vmid(vmid):
-            self._locked(
-                lambda: self._lost_and_found(
-                    vmid,
-                    where,
-                    ("DELETE", "/nodes/{node}/lxc/{vmid}", params),
-                    f"destroy container {vmid}",
-                    progress,
-                    # A pool token is told 403 of what is gone: the right is checked before the existence.
-                    done=(errors.MissingError, PermissionDeniedError),
-                )
-            )
+            self._locked(lambda: self._destroy_once(vmid, params, digest, where, progress))
 
     def create_pool(self, poolid: str, comment: str = "") -> None:
         """Make a pool; nothing to do when it exists. Needs Pool.Allocate."""
@@ -211,10 +215,30 @@ class Writer(WriterBase):
         with self._gates.vmid(vmid):
             self._settle(vmid, self._node(node), progress)
 
-    def _put_config(self, vmid: int, params: Mapping[str, Any], node: str, *, repeatable: bool = True) -> None:
-        repeat = Repeat.SAFE if repeatable else Repeat.UNSENT
+    def _put_config(self, vmid: int, params: Mapping[str, Any], node: str) -> None:
         tried = f"change container {vmid}"
-        self._call("PUT", "/nodes/{node}/lxc/{vmid}/config", params, repeat=repeat, tried=tried, node=node, vmid=vmid)
+        self._call("PUT", "/nodes/{node}/lxc/{vmid}/config", params, tried=tried, node=node, vmid=vmid)
+
+    def _put_again(
+        self, vmid: int, params: Mapping[str, Any], node: str, there: ContainerConfig, lost: ZentoriaError
+    ) -> None:
+        """The same change once more, of the configuration that was looked at and of no other.
+
+        What makes a new volume is not sent again where the lost call has changed anything: twice would make two.
+        """
+        if params.get("digest") is None and any(_allocates(key, value) for key, value in params.items()):
+            raise lost
+        self._put_config(vmid, {**params, "digest": there.digest}, node)
+
+    def _put_tags(self, vmid: int, tags: Value, ours: Callable[[ContainerConfig], bool], node: str) -> None:
+        """Set the tags of the container that was just made."""
+        try:
+            self._put_config(vmid, {"tags": tags}, node)
+        except (errors.LostAnswerError, errors.TransientError) as lost:
+            there = self._look(vmid, node)
+            if there is None or not ours(there):
+                raise
+            self._put_again(vmid, {"tags": tags}, node, there, lost)
 
     def _power(
         self,
@@ -245,6 +269,32 @@ class Writer(WriterBase):
 
         with self._gates.vmid(vmid):
             self._locked(once)
+
+    def _destroy_once(
+        self, vmid: int, params: Mapping[str, Any], digest: str, node: str, progress: tasks.Progress | None
+    ) -> None:
+        tried = f"destroy container {vmid}"
+        send = partial(self._call, "DELETE", "/nodes/{node}/lxc/{vmid}", params, tried=tried, node=node, vmid=vmid)
+        try:
+            answer = send()
+        except (errors.LostAnswerError, errors.TransientError) as lost:
+            self._settle(vmid, node, progress)
+            there = self._look(vmid, node)
+            if there is None or not self._whose(there):
+                return
+            if digest and there.digest != digest:
+                raise errors.ModifiedError(
+                    tried,
+                    on=f"node {node}",
+                    got=f"the answer was lost ({lost.got}), and its configuration has changed: it was not sent again",
+                    todo="run again: what is there is planned anew",
+                ) from lost
+            try:
+                answer = send()
+            except (errors.MissingError, PermissionDeniedError):
+                # A pool token is told 403 of what is gone: the right is checked before the existence.
+                return
+        self._await(answer, tried, node, progress)
 
     def _create_once(
         self,

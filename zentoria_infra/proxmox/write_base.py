@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import tenacity
 
-from zentoria_infra.errors import PermissionDeniedError, TaskError
+from zentoria_infra.errors import PermissionDeniedError, RefusedError, TaskError, ZentoriaError
+from zentoria_infra.plan import ownership, parking
 from zentoria_infra.proxmox import errors, tasks
 from zentoria_infra.proxmox.connection import Connection
 from zentoria_infra.proxmox.gates import Gates
@@ -18,8 +19,21 @@ from zentoria_infra.proxmox.records import ContainerConfig
 
 _T = TypeVar("_T")
 
+Whose = Callable[[ContainerConfig], bool]
+"""Tells by a container's configuration whether it is ours."""
+
 LOCK_ATTEMPTS = 4
 """How often a change is tried whose task found the lock file busy; Proxmox waits 10 s each time itself."""
+
+
+def of_site(site: str = "") -> Whose:
+    """Tells containers that carry the mark of a site (of any, where none is named): its own, and parking ones."""
+
+    def is_ours(config: ContainerConfig) -> bool:
+        text = config.values.get("description", "")
+        return ownership.carries_mark(text, config.vmid, site) or parking.carries_mark(text, site)
+
+    return is_ours
 
 
 class WriterBase:
@@ -31,6 +45,7 @@ class WriterBase:
         gates: shared with everything else that writes.
         pace: how tasks are polled.
         sleep: waits seconds; replaced in tests.
+        whose: tells ours: what is not is never changed by a call that is sent again.
     """
 
     def __init__(
@@ -41,6 +56,7 @@ class WriterBase:
         *,
         pace: tasks.Pace | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        whose: Whose | None = None,
     ) -> None:
         self._call = connection.call
         self._read = connection.reader()
@@ -50,6 +66,7 @@ class WriterBase:
         self._sleep = sleep
         self.warnings: list[str] = []
         """What tasks have warned of, with what they were for; they ended well all the same."""
+        self._whose = whose or of_site()
 
     def _node(self, node: str | None) -> str:
         return node or self._observe.node
@@ -96,17 +113,19 @@ class WriterBase:
     ) -> None:
         """Send a change; when its answer is lost, wait for what it may have begun, then send it once more.
 
-        ``done`` are the refusals of the second call that say that the first was carried out. Without any, the
-        change is not sent a second time.
+        Before that we look whose the container is by now: what somebody else made meanwhile is not touched. ``done``
+        are the refusals of the second call that say that the first was carried out. Without any, the change is not
+        sent a second time.
         """
         verb, path, params = call
         send = partial(self._call, verb, path, params, tried=tried, node=node, vmid=vmid)
         try:
             answer = send()
-        except (errors.LostAnswerError, errors.TransientError):
+        except (errors.LostAnswerError, errors.TransientError) as lost:
             if not done:
                 raise
             self._settle(vmid, node, progress)
+            self._require_ours(vmid, node, tried, lost)
             try:
                 answer = send()
             except done:
@@ -121,6 +140,23 @@ class WriterBase:
                 raise
             except TaskError:
                 continue  # how another's task ended shows in what is there now
+
+    def _require_ours(self, vmid: int, node: str, tried: str, lost: ZentoriaError) -> ContainerConfig:
+        """Look before a call is repeated whose answer was lost.
+
+        Raises:
+            RefusedError: the container is gone, or somebody else's by now.
+        """
+        there = self._look(vmid, node)
+        if there is None or not self._whose(there):
+            what = f"there is no container {vmid} of ours any more" if there is None else f"{vmid} is another's by now"
+            raise RefusedError(
+                tried,
+                on=f"node {node}",
+                got=f"the answer was lost ({lost.got}), and {what}: it was not sent again",
+                todo=f"look at {vmid} on the node, then run again: what is there is planned anew",
+            )
+        return there
 
     def _look(self, vmid: int, node: str) -> ContainerConfig | None:
         """The container, or None: a pool token is told 403 of what does not exist."""

@@ -207,11 +207,18 @@ def _content(call: Call) -> object:
         for volid, size in sorted(call.node.runtime.volumes().items()):
             storage, volume = volumes.split(volid)
             vmid = volumes.owner(volume) if storage == name else None
-            if vmid is not None and call.text("vmid", str(vmid)) == str(vmid) and call.has(f"/vms/{vmid}", "VM.Audit"):
+            if vmid is not None and call.text("vmid", str(vmid)) == str(vmid) and _may_see(call, name, vmid):
                 row = {"volid": volid, "content": "rootdir", "format": format_of(volume), "size": size}
                 ctime = _ctime(call, call.node.layout.images(name) / volume)
                 rows.append({**row, "vmid": vmid, "used": size, "parent": None, "ctime": ctime})
     return rows
+
+
+def _may_see(call: Call, storage: str, vmid: int) -> bool:
+    """Whether a volume of a guest is in a list (PVE::Storage::check_volume_access, without a guest that asks)."""
+    if call.has(f"/storage/{storage}", "Datastore.Allocate"):
+        return True
+    return call.has(f"/storage/{storage}", "Datastore.Audit") and call.has(f"/vms/{vmid}", "VM.Config.Disk")
 
 
 def _ctime(call: Call, path: Path) -> int:
