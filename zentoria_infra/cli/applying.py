@@ -24,11 +24,12 @@ from zentoria_infra.plan import applied, explain
 from zentoria_infra.plan.change import Plan
 from zentoria_infra.plan.document import document
 from zentoria_infra.plan.from_inventory import desired_containers
-from zentoria_infra.plan.limits import Allow, lost, require_possible
+from zentoria_infra.plan.limits import Allow, destroyed, lost, require_possible, require_snapshots_allowed
 from zentoria_infra.plan.one_first import one_first
 from zentoria_infra.plan.proof import proven_firewall
 from zentoria_infra.plan.saved import SavedPlan
 from zentoria_infra.plan.selection import Selection, explained, require_there, select
+from zentoria_infra.plan.stage_types import AnyStage, Destroy
 from zentoria_infra.proxmox.client import Proxmox
 
 
@@ -98,6 +99,7 @@ def apply(
     first_alone: bool = False,
     replace: Collection[int] = (),
     snapshot: bool | None = None,
+    prune: bool = False,
 ) -> None:
     """Plan for some containers or all, show it, ask, and carry it out.
 
@@ -115,6 +117,7 @@ def apply(
         replace: VMIDs of containers that are replaced though nothing asks for it; their data volumes are kept.
         snapshot: whether containers are snapshotted before they are changed, where that can be; None says nothing
             of it either.
+        prune: containers of the site that the inventory does not have are destroyed.
 
     Raises:
         RefusedError: something moved since the plan was saved, or stands in the way; nothing was changed.
@@ -123,7 +126,7 @@ def apply(
     with site_run(inventory, wait=wait, documents=[applied.NAME]) as at_work:
         deployment = deployment_of(inventory, at_work.proxmox, forced)
         vmids = vmids_for(chosen, inventory, deployment, quiet=as_json)
-        found, stages = deployment.plan(vmids, wait=True, replace=replace)
+        found, stages = deployment.plan(vmids, wait=True, replace=replace, prune=prune)
         bare = found, stages
         ways = None
         if snapshot is not None:
@@ -146,9 +149,10 @@ def apply(
             planned = listed if ways is None else document(*bare, basis)
             require_unmoved(saved, bound(inventory, deployment, planned, only=vmids))
         require_possible(found, allow, restarts=inventory.site.limits.restarts, of=len(inventory.containers))
+        require_snapshots_allowed(stages, allow)
         deployment.require_inside(stages)
         if stages:
-            output.confirm(_question(found, inventory.site), yes or saved is not None)
+            output.confirm(_question(found, stages, inventory.site), yes or saved is not None)
             at_work.lock.planned(history.planned(shown, saved=saved_as), shown)
         with progress.shown(stages, as_json=as_json) as listen:
             result = at_work.carry_out(deployment, stages, listen)
@@ -204,9 +208,10 @@ def _summary(result: engine.Result, figures: dict[str, Any], plan: Plan | None, 
     return f"Done{took}: {calls}.{inside}{at}"
 
 
-def _question(plan: Plan, site: Site) -> str:
+def _question(plan: Plan, stages: Sequence[AnyStage], site: Site) -> str:
     """What is asked before a run: with what it destroys or interrupts."""
-    warnings = "".join(f"{one}\n" for one in lost(plan))
+    orphans = [one for one in stages if isinstance(one, Destroy) and one.orphan is not None]
+    warnings = "".join(f"{one}\n" for one in (*destroyed(orphans), *lost(plan)))
     return f"{warnings}Carry out this plan on {node_title(site)}?"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import Annotated
 
@@ -21,7 +22,8 @@ from zentoria_infra.cli.context import (
     node_title,
 )
 from zentoria_infra.errors import ExitCode
-from zentoria_infra.execute.status import ContainerStatus, read_status
+from zentoria_infra.execute.status import ContainerStatus, read_orphans, read_status
+from zentoria_infra.plan.explain import told_orphan
 from zentoria_infra.plan.selection import vmids_of
 from zentoria_infra.proxmox.stream import PctSession
 
@@ -44,10 +46,13 @@ def status(
     inventory = inventory_of(context, root, site)
     with connect(inventory.site) as proxmox:
         rows = read_status(inventory, proxmox)
+        orphans = read_orphans(inventory, proxmox)
     if as_json:
-        output.document({"node": inventory.site.proxmox.node, "containers": [row.as_data() for row in rows]})
+        output.document({"node": inventory.site.proxmox.node, "containers": [row.as_data() for row in rows],
+                         "orphans": [dataclasses.asdict(one) for one in orphans]})  # fmt: skip
     else:
         _table(node_title(inventory.site), rows)
+        output.lines(f"? {told_orphan(one)}" for one in orphans)
     if not all(row.good for row in rows):
         raise typer.Exit(ExitCode.FAILED)
 

@@ -23,7 +23,7 @@ AllowOption = Annotated[
         "--allow",
         help="Go beyond a limit: `replace` lets containers be destroyed and made again, `restarts` lets more of them "
         "restart at once than the site's `limits.restarts` (30 %), `data` lets data volumes be taken away, mounted at "
-        "another path or hidden by others.",
+        "another path or hidden by others, `snapshots` lets snapshots of others go with a container that is destroyed.",
     ),
 ]
 OnlyOption = Annotated[

@@ -23,11 +23,12 @@ from zentoria_infra.cli.observe_cmd import content_of
 from zentoria_infra.cli.options import AllowOption, ExcludeOption, OnlyOption, ZoneOption
 from zentoria_infra.cli.site_run import WaitOption, site_run
 from zentoria_infra.execute import applied_record
+from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan import applied
-from zentoria_infra.plan.limits import destroyed
+from zentoria_infra.plan.limits import destroyed, require_snapshots_allowed
 from zentoria_infra.plan.saved import read_saved
 from zentoria_infra.plan.selection import Selection, vmids_of
-from zentoria_infra.plan.stage_types import AnyStage
+from zentoria_infra.plan.stage_types import AnyStage, Destroy
 
 
 def up(
@@ -51,10 +52,19 @@ def up(
         typer.Option("--snapshot", help="As `redeploy`: snapshot containers before they are changed, if possible."),
     ] = False,
     wait: WaitOption = 0,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="Also **destroy** containers of this site that the inventory does not have. Asks; names them.",
+        ),
+    ] = False,
 ) -> None:
     """Bring the stack to the state of the inventory: plan, ask, execute. A second run changes nothing."""
     if plan is not None and (only or zone or exclude):
         raise typer.BadParameter("a saved plan says itself which containers it is for", param_hint="PLAN")
+    if prune and (plan is not None or only or zone or exclude):
+        raise typer.BadParameter("orphans are removed in a run for the whole stack", param_hint="--prune")
     saved = read_saved(content_of(plan, "saved plan"), str(plan)) if plan is not None else None
     inventory = inventory_of(context, root, site)
     chosen = selection(inventory, only, zone, exclude)
@@ -70,6 +80,7 @@ def up(
         saved=saved,
         saved_as=plan.name if plan is not None else "",
         snapshot=True if snapshot else None,
+        prune=prune,
     )
 
 
@@ -84,16 +95,18 @@ def down(
     yes: YesOption = False,
     as_json: JsonOption = False,
     wait: WaitOption = 0,
+    allow: AllowOption = None,
 ) -> None:
     """Destroy the stack's containers with their volumes. Asks first; refuses when one of them is protected."""
     inventory = inventory_of(context, root, site)
-    only = frozenset(vmids_of(inventory, names)) if names else None
+    only, orphans = _named(inventory, names)
     with site_run(inventory, wait=wait, documents=[applied.NAME]) as at_work:
         proxmox = at_work.proxmox
         deployment = deployment_of(inventory, proxmox)
-        stages, left = deployment.removal(only)
-        for vmid in left:
-            output.note(f"container {vmid} is not Zentoria's: left as it is")
+        stages, left = deployment.removal(only, orphans)
+        for line in deployment.remains(left, whole=only is None):
+            output.note(line)
+        require_snapshots_allowed(stages, allow or ())
         if not stages:
             if as_json:
                 output.json_line({"event": "result", "exit_code": 0, "stages": 0, "errors": [], "left": list(left)})
@@ -106,8 +119,19 @@ def down(
         finish(result, proxmox, as_json=as_json, left=left)
 
 
+def _named(inventory: Inventory, names: Sequence[str] | None) -> tuple[frozenset[int] | None, frozenset[int]]:
+    """What is to go: VMIDs of the inventory (None for all), and others, which may be those of orphans."""
+    if not names:
+        return None, frozenset()
+    known = {str(one.vmid) for one in inventory.containers}
+    numbers = [one for one in names if one.isascii() and one.isdigit() and one not in known]
+    rest = [one for one in names if one not in numbers]
+    return frozenset(vmids_of(inventory, rest)), frozenset(map(int, numbers))
+
+
 def _question(stages: Sequence[AnyStage], where: str) -> str:
     """What is asked before `down`: it names every container and volume that will be lost."""
     named = list(destroyed(stages))
-    what = f"{len(named)} container{'' if len(named) == 1 else 's'}" if named else "Zentoria's firewall objects"
+    count = sum(isinstance(one, Destroy) for one in stages)
+    what = f"{count} container{'' if count == 1 else 's'}" if count else "Zentoria's firewall objects"
     return "\n".join([*named, f"Destroy {what} on {where}? Nothing of it can be brought back."])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -13,19 +14,27 @@ from zentoria_infra.execute.events import Listener
 from zentoria_infra.execute.firewall_observe import observe_firewall, read_firewall
 from zentoria_infra.execute.perform import Converger, Performer
 from zentoria_infra.execute.perform_firewall import NO_PROXY, FirewallPerformer, Sources
+from zentoria_infra.execute.removal import RemovalLook
 from zentoria_infra.firewall import changes
 from zentoria_infra.firewall.config import Guest
 from zentoria_infra.guest.state import GuestReport
-from zentoria_infra.plan import ownership, parking
+from zentoria_infra.plan import ownership
 from zentoria_infra.plan.change import Plan
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import make_plan
 from zentoria_infra.plan.firewall import DesiredFirewall, add_firewall
 from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
+from zentoria_infra.plan.orphan import Orphan
+from zentoria_infra.plan.orphans import clashes, held_back, orphans_of, with_orphans
+from zentoria_infra.plan.pruning import pruned
 from zentoria_infra.plan.stage_types import DATACENTER, AnyStage, Converge, Destroy, LoseFlows, ParkFirewall
 from zentoria_infra.plan.stages import build_stages
 from zentoria_infra.plan.values import truth
+from zentoria_infra.proxmox import firewall_records as fw
 from zentoria_infra.proxmox.client import Proxmox
+
+MANAGEMENT = "management"
+"""IP set of the datacenter whose members reach the nodes' management ports (Proxmox's own name)."""
 
 
 class Inside(Converger, Protocol):
@@ -120,7 +129,12 @@ class Deployment:
         return frozenset(guest.vmid for node in nodes for guest in self._proxmox.observe.containers(node))
 
     def plan(
-        self, only: Collection[int] | None = None, *, wait: bool = False, replace: Collection[int] = ()
+        self,
+        only: Collection[int] | None = None,
+        *,
+        wait: bool = False,
+        replace: Collection[int] = (),
+        prune: bool = False,
     ) -> tuple[Plan, tuple[AnyStage, ...]]:
         """Make a plan and its stages.
 
@@ -128,6 +142,7 @@ class Deployment:
             only: VMIDs to plan for; None means all.
             wait: first wait for tasks that an earlier run left at work on the node.
             replace: VMIDs of containers that are replaced though nothing asks for it.
+            prune: containers of ours that the inventory does not have are destroyed.
         """
         wanted = self._selected(only)
         if wait:
@@ -141,7 +156,11 @@ class Deployment:
                 seen = self._with_firewall(seen, self._desired, self._seen(None))
                 plan = add_firewall(made, seen, self._firewall)
         self._planned_from = seen
+        plan = with_orphans(plan, wanted, seen, {one.vmid for one in self._desired}, prune=prune)
         stages = build_stages(plan, wanted)
+        if prune and plan.orphans and not plan.problems:
+            gone = self._without_orphans(plan.orphans, seen, RemovalLook(self._proxmox.observe))
+            stages = pruned(stages, gone, clashes(plan, wanted, seen, plan.orphans))
         return self._with_rights(plan, stages), stages
 
     def _with_rights(self, plan: Plan, stages: Sequence[AnyStage]) -> Plan:
@@ -181,17 +200,24 @@ class Deployment:
         performer = Performer(self._proxmox, {one.vmid: one for one in self._desired}, self._inside, firewall)
         return engine.run(stages, performer, listen or self._listen, stop=stop)
 
-    def removal(self, only: Collection[int] | None = None) -> tuple[tuple[AnyStage, ...], tuple[int, ...]]:
+    def removal(
+        self, only: Collection[int] | None = None, orphans: Collection[int] = ()
+    ) -> tuple[tuple[AnyStage, ...], tuple[int, ...]]:
         """Stages that destroy our containers; those that are not there need none.
 
+        Args:
+            only: VMIDs of the inventory; None means all.
+            orphans: VMIDs of containers of ours that the inventory does not have, which are destroyed too.
+
         Returns:
-            The stages, and the VMIDs that are left alone since they are not ours.
+            The stages, and the VMIDs that are left alone: those that are not ours, and orphans that nobody named.
 
         Raises:
             RefusedError: one of them is protected, its data is parked, or we lack a right; nothing was changed.
         """
         stages: list[AnyStage] = []
         left: list[int] = []
+        look = RemovalLook(self._proxmox.observe)
         world.wait_for_tasks(self._proxmox.observe, self._selected(only), self._proxmox.who)
         seen = self._seen(only)
         for one in reversed(self._selected(only)):
@@ -216,14 +242,55 @@ class Deployment:
                     got="it is protected",
                     todo=f"set `protect: false` ({one.said_at('protection')}) and run `zentoria up`, then try again",
                 )
-            # A volume that is taken away at the next restart is destroyed too.
-            loses = parking.destroyed({**observed.config, **observed.in_force}, one.vmid)
-            stages.append(Destroy(one.vmid, one.name, f"{one.vmid}:destroy", (), loses=loses))
+            stages.append(look.stage(observed, one.name, one.site_id))
+        found = self._orphans(seen)
+        stages += self._without_orphans([one for one in found if one.vmid in orphans], seen, look)
+        if missing := set(orphans) - {one.vmid for one in found}:
+            named = ", ".join(map(str, sorted(missing)))
+            raise RefusedError(
+                f"destroy container {named}",
+                got="the inventory has none of that name, and there is no container of that VMID with our site's mark",
+                todo="`zentoria status` names what there is; nothing was changed",
+            )
+        left += [one.vmid for one in found if only is None and one.vmid not in orphans]
         if only is None and not left:
             stages += self._objects_removal(tuple(stage.id for stage in stages))
         if stages:
             self.require_rights(stages)
         return tuple(stages), tuple(left)
+
+    def remains(self, left: Collection[int], *, whole: bool) -> Iterator[str]:
+        """What stays when the stack was taken down, in words.
+
+        Args:
+            left: VMIDs that :meth:`removal` left alone.
+            whole: all of the stack was taken down, and not some containers.
+        """
+        if whole and self._firewall is not None:
+            with contextlib.suppress(ZentoriaError):
+                yield from self._shared_left()
+        for vmid in left:
+            whose = "is not Zentoria's" if vmid in {one.vmid for one in self._desired} else (
+                f"is not in the inventory: `zentoria down {vmid}` destroys it"
+            )  # fmt: skip
+            yield f"container {vmid} {whose}; left as it is"
+
+    def _shared_left(self) -> Iterator[str]:
+        """What is turned on or made in the datacenter for the node's own sake: others may count on it by now."""
+        options, _ = self._proxmox.firewall.options(fw.DATACENTER)
+        if truth(options.get("enable", "0")):
+            yield "the datacenter's firewall stays on (Datacenter, Firewall, Options turns it off)"
+        if found := self._proxmox.firewall.ipset(fw.DATACENTER, MANAGEMENT):
+            members = ", ".join(one.cidr for one in found.entries)
+            yield f"the datacenter's IP set `{MANAGEMENT}` stays: {members or 'it is empty'} (who reaches the node)"
+
+    def _orphans(self, seen: World) -> tuple[Orphan, ...]:
+        return orphans_of(seen, {one.vmid for one in self._desired}, self._desired[0].site_id) if self._desired else ()
+
+    def _without_orphans(self, orphans: Sequence[Orphan], seen: World, look: RemovalLook) -> list[Destroy]:
+        if held := [text for one in orphans if (text := held_back(one, seen))]:
+            raise RefusedError("destroy orphans", got="; ".join(held), todo="nothing was changed")
+        return [look.orphan(one, seen.others[one.vmid]) for one in orphans]
 
     def _objects_removal(self, after: tuple[str, ...]) -> list[AnyStage]:
         """Our objects in the datacenter go when the last of our containers does; its switch stays as it is."""
@@ -293,7 +360,10 @@ class Deployment:
             self._proxmox.pct.reach()
 
     def _seen(self, only: Collection[int] | None) -> World:
-        return world.observe(self._proxmox.observe, self._selected(only), None, no_inside="not asked")
+        reserved = [one.vmid for one in self._desired]
+        return world.observe(
+            self._proxmox.observe, self._selected(only), None, no_inside="not asked", reserved=reserved
+        )
 
     def _selected(self, only: Collection[int] | None) -> tuple[DesiredContainer, ...]:
         return tuple(one for one in self._desired if only is None or one.vmid in only)

@@ -19,6 +19,7 @@ from zentoria_infra.plan.firewall import DesiredFirewall, add_firewall
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.listing import Basis
 from zentoria_infra.plan.observed import GuestCheck, World
+from zentoria_infra.plan.orphans import with_orphans
 from zentoria_infra.plan.places import places_of
 from zentoria_infra.plan.proof import proven_firewall
 from zentoria_infra.plan.stage_types import DATACENTER, AnyStage
@@ -83,7 +84,12 @@ def _against(
 
 def _planned(inventory: Inventory, firewall: DesiredFirewall, world: World) -> tuple[Plan, tuple[AnyStage, ...]]:
     desired = desired_containers(inventory)
+    known = {one.vmid for one in desired}
+    # What was an orphan when it was observed may be in the inventory by now.
+    found = {vmid: one for vmid, one in world.others.items() if vmid in known}
+    world = dataclasses.replace(world, containers={**found, **world.containers})
     plan = add_firewall(make_plan(desired, world), world, firewall)
+    plan = with_orphans(plan, desired, world, known)
     return plan, build_stages(plan, desired)
 
 

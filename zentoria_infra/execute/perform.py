@@ -15,6 +15,7 @@ from zentoria_infra.plan import ownership, parking
 from zentoria_infra.plan.change import Via
 from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.firewall import is_opening
+from zentoria_infra.plan.orphan import Orphan
 from zentoria_infra.plan.stage_types import (
     AnyStage,
     Configure,
@@ -101,6 +102,9 @@ class Performer:
         """
         if not stage.vmid:
             self._shared(stage, say)
+            return None
+        if isinstance(stage, Destroy) and stage.orphan is not None:
+            self._destroy(stage.orphan, stage)
             return None
         desired = self._desired[stage.vmid]
         if not isinstance(stage, Create | Destroy):
@@ -216,7 +220,7 @@ class Performer:
             is_ours=lambda config: _is_ours(config, desired),
         )
 
-    def _destroy(self, desired: DesiredContainer, stage: Destroy) -> None:
+    def _destroy(self, desired: DesiredContainer | Orphan, stage: Destroy) -> None:
         config = self._proxmox.observe.config(desired.vmid, desired.node)
         require_ours(config, desired)
         if stage.digest not in ("", config.digest):
@@ -263,12 +267,12 @@ def create_parameters(desired: DesiredContainer) -> dict[str, str | int | bool]:
     return parameters
 
 
-def _is_ours(config: ContainerConfig, desired: DesiredContainer) -> bool:
+def _is_ours(config: ContainerConfig, desired: DesiredContainer | Orphan) -> bool:
     text = config.values.get("description", "")
     return ownership.owner(text, desired.site_id, desired.vmid) is ownership.Owner.OURS
 
 
-def require_ours(config: ContainerConfig, desired: DesiredContainer) -> None:
+def require_ours(config: ContainerConfig, desired: DesiredContainer | Orphan) -> None:
     """Refuse to go on when a container is not ours.
 
     Raises:
@@ -282,7 +286,7 @@ def require_ours(config: ContainerConfig, desired: DesiredContainer) -> None:
         raise foreign(desired.vmid, desired.name, why)
 
 
-def changed_since(desired: DesiredContainer) -> ZentoriaError:
+def changed_since(desired: DesiredContainer | Orphan) -> ZentoriaError:
     """The error for a container that somebody else changed after it was looked at, as Proxmox has it for a digest."""
     return ModifiedError(
         f"change container {desired.vmid} ({desired.name})",

@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zentoria_infra.errors import ApiError, ZentoriaError
+from zentoria_infra.execute import world
 from zentoria_infra.execute.firewall_observe import nics
 from zentoria_infra.execute.reading import readers
 from zentoria_infra.firewall.identity import OPENING
 from zentoria_infra.inventory.model import Container, Inventory, Service
 from zentoria_infra.plan import ownership
 from zentoria_infra.plan.between import CLOSED
+from zentoria_infra.plan.observed import World
+from zentoria_infra.plan.orphan import Orphan
+from zentoria_infra.plan.orphans import orphans_of
 from zentoria_infra.proxmox import firewall_records as fw
 from zentoria_infra.proxmox.client import Proxmox
 from zentoria_infra.roles.catalog import unbuilt
@@ -72,6 +76,14 @@ def read_status(inventory: Inventory, proxmox: Proxmox) -> tuple[ContainerStatus
 
     with readers(8, "status") as pool:
         return tuple(pool.map(one, inventory.containers))
+
+
+def read_orphans(inventory: Inventory, proxmox: Proxmox) -> tuple[Orphan, ...]:
+    """Containers with the site's mark that the inventory does not have. Two lists, and one call for each candidate."""
+    known = {container.vmid for container in inventory.containers}
+    nodes = {inventory.node_of(container) for container in inventory.containers}
+    others = world.observe_others(proxmox.observe, nodes, {inventory.site.proxmox.pool}, known)
+    return orphans_of(World({}, others=others), known, inventory.site.id)
 
 
 def _line(container: Container, status: str, services: str, *, good: bool, firewall: str = "") -> ContainerStatus:

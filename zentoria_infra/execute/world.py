@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from zentoria_infra.errors import TaskError, ZentoriaError
+from zentoria_infra.errors import ApiError, TaskError, ZentoriaError
 from zentoria_infra.execute.reading import readers
 from zentoria_infra.plan import ownership, parking
 from zentoria_infra.plan.change import AttributeChange, Effect, Via
@@ -64,6 +64,7 @@ def observe(
         ZentoriaError: the node could not be read.
     """
     guests = {guest.vmid: guest for guest in observer.resources()}
+    pools = {guest.vmid: guest.pool for guest in guests.values()}
     vmids = {one.vmid for one in desired}
     for node in sorted({one.node for one in desired}):
         # /cluster/resources is up to ten seconds behind (pvestatd's cycle); the node's own list is not.
@@ -88,7 +89,63 @@ def observe(
     held = [one for one in there if one in replaced or one.vmid in to_move]
     listed = _each(lambda one: observer.snapshots(one.vmid, containers[one.vmid].node), held, READS)
     snapshots = dict(zip((one.vmid for one in held), listed, strict=True))
-    return World(containers, taken, checks, problems, no_inside, parked=parked, spare=spare, snapshots=snapshots)
+    known = {*vmids, *reserved}
+    moving = making or any(one.key.startswith("net") for found in differing.values() for one in found)
+    besides = [guests[vmid] for vmid in sorted(guests.keys() - vmids)]
+    ours = {one.pool for one in desired}
+    others = _others(observer, ours, besides, known, pools, all_of_ours=bool(moving))
+    return World(containers, taken, checks, problems, no_inside, parked=parked, spare=spare, snapshots=snapshots,
+                 others=others)  # fmt: skip
+
+
+def observe_others(
+    observer: Observer, nodes: Collection[str], pools: Collection[str], known: Collection[int]
+) -> dict[int, ObservedContainer]:
+    """Containers that are in our pools, or carry our tag, and are not in the inventory.
+
+    Args:
+        observer: reads the nodes.
+        nodes: of the inventory.
+        pools: of the site.
+        known: the VMIDs of the inventory.
+    """
+    found = {guest.vmid: guest for guest in observer.resources()}
+    of_pool = {vmid: guest.pool for vmid, guest in found.items()}
+    for node in sorted(nodes):
+        found |= {guest.vmid: guest for guest in observer.containers(node)}
+    besides = [guest for vmid, guest in sorted(found.items()) if vmid not in known]
+    return _others(observer, pools, besides, known, of_pool, all_of_ours=False)
+
+
+def _others(
+    observer: Observer,
+    our_pools: Collection[str],
+    guests: Sequence[Guest],
+    known: Collection[int],
+    pools: Mapping[int, str],
+    *,
+    all_of_ours: bool,
+) -> dict[int, ObservedContainer]:
+    """Containers that are in our pool, or carry our tag, and are not of this run: orphans, and guests of others.
+
+    With ``all_of_ours`` also those of the inventory that the run is not for: somebody is about to get an address.
+    """
+    ours = set(our_pools) - {""}
+    found = [
+        guest
+        for guest in guests
+        if guest.kind == "lxc"
+        and (all_of_ours if guest.vmid in known else ownership.TAG in guest.tags or pools.get(guest.vmid) in ours)
+        and parking.holds_for(guest.name) not in known
+    ]
+
+    def read(guest: Guest) -> ObservedContainer | None:
+        try:
+            return _container(observer, guest)
+        except ApiError:
+            return None  # it is going, or its rights have changed: then it is none that we can see
+
+    return {one.vmid: one for one in _each(read, found, READS) if one is not None}
 
 
 def _parked(

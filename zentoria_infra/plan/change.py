@@ -10,6 +10,7 @@ from zentoria_infra.firewall.changes import Changes
 from zentoria_infra.firewall.steps import Step
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan.desired import DesiredContainer
+from zentoria_infra.plan.orphan import Orphan
 from zentoria_infra.plan.parking import Parking
 
 NO_CHANGES = Changes()
@@ -178,6 +179,9 @@ class Plan:
     """Flows that are lost, whose open connections are cut at the end."""
     gained: tuple[LostFlow, ...] = ()
     """Flows that there will be and were not; those of containers that are made are left out."""
+
+    orphans: tuple[Orphan, ...] = ()
+    """Containers of ours that the inventory does not have; they are left alone unless somebody asks for it."""
 
     def __iter__(self) -> Iterator[ContainerPlan]:
         return iter(self.containers)

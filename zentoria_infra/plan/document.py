@@ -21,6 +21,7 @@ from zentoria_infra.plan.document_model import (
     InsideDocument,
     Kind,
     Origin,
+    OrphanDocument,
     PlanDocument,
     Privilege,
     SharedFirewallDocument,
@@ -75,6 +76,19 @@ def document(plan: Plan, stages: Sequence[AnyStage], basis: Basis = NOTHING_ELSE
             foreign=plan.foreign_rules,
         ),
         containers=tuple(_container(one, steps.get(one.vmid, ())) for one in plan),
+        orphans=tuple(
+            OrphanDocument(
+                vmid=one.vmid,
+                name=one.name,
+                node=one.node,
+                running=one.running,
+                addresses=one.addresses,
+                volumes=one.volumes,
+                protected=one.protected,
+                destroyed=one.vmid in steps,
+            )
+            for one in plan.orphans
+        ),
     )
 
 

@@ -190,6 +190,21 @@ class SharedFirewallDocument(_Model):
     """Rules of others, which are left alone."""
 
 
+class OrphanDocument(_Model):
+    """A container with the site's mark that the inventory does not have; left alone unless somebody asks for it."""
+
+    vmid: int
+    name: str
+    node: str
+    running: bool
+    addresses: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    """In words, with sizes."""
+    protected: bool = False
+    destroyed: bool = False
+    """Whether this run destroys it (``up --prune``)."""
+
+
 class PlanDocument(_Model):
     """A whole plan."""
 
@@ -210,3 +225,4 @@ class PlanDocument(_Model):
     """Why nothing is done inside containers; empty where it is."""
     firewall: SharedFirewallDocument = SharedFirewallDocument()
     containers: tuple[ContainerDocument, ...] = ()
+    orphans: tuple[OrphanDocument, ...] = ()

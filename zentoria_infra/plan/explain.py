@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from zentoria_infra.plan.change import Action, ContainerPlan, Plan
 from zentoria_infra.plan.document_model import Change, Disturbs, Kind, Origin
 from zentoria_infra.plan.listing import NOTHING_ELSE, Basis, changes_of
-from zentoria_infra.plan.stage_types import DATACENTER, AnyStage
+from zentoria_infra.plan.orphan import Orphan
+from zentoria_infra.plan.stage_types import DATACENTER, AnyStage, Destroy
 
 _SIGNS = {
     Action.REFUSE: "!",
@@ -64,6 +65,8 @@ def lines(
     yield from (f"- {flow.says}: lost, and its open connections are cut" for flow in plan.cut)
     yield from (f"+ {flow.says}: gained" for flow in plan.gained)
     yield from (f"? not Zentoria's, left as it is: {line}" for line in plan.foreign_rules)
+    pruned = {stage.vmid for stage in stages if isinstance(stage, Destroy) and stage.orphan is not None}
+    yield from (f"{'-' if one.vmid in pruned else '?'} {told_orphan(one, pruned)}" for one in plan.orphans)
     yield from (f"! {problem}" for problem in plan.problems)
     yield from (f"? unknown: {one.what} ({one.why})" for one in basis.unknown)
     if basis.unread and changes:
@@ -71,6 +74,13 @@ def lines(
     if plan.no_inside:
         yield f"Not run inside the containers: {plan.no_inside}."
     yield summary(plan, len(drifted))
+
+
+def told_orphan(orphan: Orphan, pruned: Collection[int] = ()) -> str:
+    """An orphan in one line, with what can be done about it, or will be."""
+    if orphan.vmid in pruned:
+        return f"{orphan.says}: destroyed, with {', '.join(orphan.volumes) or 'what is on it'}"
+    return f"{orphan.says}: not in the inventory; `zentoria down {orphan.vmid}` destroys it"
 
 
 def summary(plan: Plan, drifted: int = 0) -> str:

@@ -22,6 +22,8 @@ class Allow(enum.StrEnum):
     """Destroy containers and make them again."""
     DATA = "data"
     """Take data out of sight: volumes that are taken away, mounted elsewhere or hidden."""
+    SNAPSHOTS = "snapshots"
+    """Destroy snapshots that somebody has taken, with their container."""
 
 
 def require_possible(
@@ -76,7 +78,28 @@ def destroyed(stages: Iterable[AnyStage]) -> Iterator[str]:
     """What stages destroy for good, container by container, in words, for the question whether to go on."""
     for one in stages:
         if isinstance(one, Destroy):
-            yield f"{one.container} ({one.vmid}) with its data: {', '.join(one.loses) or 'what is on it'}"
+            orphan = ", which the inventory does not have," if one.orphan is not None else ""
+            snapshots = f"; and the snapshots {', '.join(one.snapshots)}" if one.snapshots else ""
+            data = ", ".join(one.loses) or "what is on it"
+            yield f"{one.container} ({one.vmid}){orphan} with its data: {data}{snapshots}"
+        if isinstance(one, Destroy) and one.leaves:
+            yield f"    left, for {one.vmid} does not speak of it: {', '.join(one.leaves)}"
+
+
+def require_snapshots_allowed(stages: Iterable[AnyStage], allow: Collection[Allow]) -> None:
+    """Refuse to destroy snapshots of others with their container, unless somebody said so.
+
+    Raises:
+        RefusedError: some would be; nothing was changed.
+    """
+    held = [one for one in stages if isinstance(one, Destroy) and one.snapshots]
+    if held and Allow.SNAPSHOTS not in allow:
+        lines = (f"  - {one.container} ({one.vmid}): {', '.join(one.snapshots)}" for one in held)
+        raise RefusedError(
+            "destroy containers",
+            got="\n".join(["snapshots that are not Zentoria's would go with them:", *lines]),
+            todo="remove them first, or allow it with --allow snapshots; nothing was changed",
+        )
 
 
 _Found = tuple[list[str], str]

@@ -12,7 +12,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from zentoria_infra.plan.document_model import Change, ContainerDocument, Disturbs, Kind, Origin, PlanDocument, Unknown
+from zentoria_infra.plan.document_model import (
+    Change,
+    ContainerDocument,
+    Disturbs,
+    Kind,
+    Origin,
+    OrphanDocument,
+    PlanDocument,
+    Unknown,
+)
 
 LIMIT = 65_000
 """Bytes. GitHub takes 65,536 characters in a comment, GitLab 1,000,000; no character is less than a byte of UTF-8."""
@@ -67,6 +76,7 @@ def markdown(document: PlanDocument, *, limit: int = LIMIT, title: str = "Zentor
     page.rows("Flows", "", flows, lambda one: f"- {one[0]}: {code(one[1])}", 6)
     page.rows("Unknown", "", document.unknown, _unknown, 8)
     page.rows("Not Zentoria's, left as it is", "", document.firewall.foreign, lambda one: f"- {code(one)}", 8)
+    page.rows("Orphans: the site's containers that the inventory does not have", "", document.orphans, _orphan, 8)
     by_vmid: dict[int, list[Change]] = {}
     for change in document.listing:
         by_vmid.setdefault(change.vmid, []).append(change)
@@ -269,6 +279,14 @@ def _hides(change: Change) -> str:
 
 def _unknown(one: Unknown) -> str:
     return f"- {_name(one.vmid, one.container)}, {plain(one.what)}: {plain(one.why)}"
+
+
+def _orphan(one: OrphanDocument) -> str:
+    state = "runs" if one.running else "does not run"
+    has = f", has {', '.join(map(code, one.addresses))}" if one.addresses else ""
+    end = "**destroyed**" if one.destroyed else f"left as it is ({code(f'zentoria down {one.vmid}')} destroys it)"
+    data = f" with {', '.join(map(code, one.volumes))}" if one.destroyed and one.volumes else ""
+    return f"- {_name(one.vmid, one.name)} {state}{has}: {end}{data}"
 
 
 def _says_no_more(change: Change) -> bool:

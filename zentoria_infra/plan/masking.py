@@ -62,6 +62,7 @@ def without_secrets(world: World, descriptions: Mapping[int, str]) -> World:
         guests={vmid: _guest(one) for vmid, one in sorted(world.guests.items())},
         firewall=None if world.firewall is None else _firewall(world.firewall),
         parked={vmid: _container(one, "") for vmid, one in sorted(world.parked.items())},
+        others={vmid: _container(one, "") for vmid, one in sorted(world.others.items())},
         parked_firewall={vmid: _guest_firewall(one) for vmid, one in sorted(world.parked_firewall.items())},
     )
 

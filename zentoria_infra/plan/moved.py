@@ -97,6 +97,10 @@ def _seen(then: StateDocument, now: StateDocument, names: Mapping[int, str]) -> 
     for vmid in sorted(before.keys() | after.keys()):
         for text in _container(before.get(vmid), after.get(vmid)):
             yield f"container {_named(vmid, names)}: {text}"
+    besides = {one.vmid: one for one in then.others}, {one.vmid: one for one in now.others}
+    for vmid in sorted(besides[0].keys() | besides[1].keys()):
+        for text in _container(besides[0].get(vmid), besides[1].get(vmid)):
+            yield f"container {vmid}, which the inventory does not have: {text}"
     for vmid in sorted(set(then.taken) ^ set(now.taken)):
         what = "is taken now by something that our token may not see" if vmid in now.taken else "is not taken any more"
         yield f"VMID {_named(vmid, names)} {what}"

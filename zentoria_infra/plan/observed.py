@@ -75,5 +75,7 @@ class World:
     spare: Mapping[int, int] = dataclasses.field(default_factory=dict)
     snapshots: Mapping[int, tuple[Snapshot, ...]] = dataclasses.field(default_factory=dict)
     """Snapshots of the containers whose volumes must be moved or destroyed; of the others nobody asked."""
+    others: Mapping[int, ObservedContainer] = dataclasses.field(default_factory=dict)
+    """Containers of our pool, or with our tag, besides those of the run: whose they are, their notes tell."""
     parked_firewall: Mapping[int, Guest] = dataclasses.field(default_factory=dict)
     """The firewalls of the parking containers, by the VMID of the container that they are for."""

@@ -7,6 +7,7 @@ import dataclasses
 from zentoria_infra.firewall.steps import Step
 from zentoria_infra.plan.change import AttributeChange, LostFlow, Via
 from zentoria_infra.plan.desired import DesiredContainer
+from zentoria_infra.plan.orphan import Orphan
 from zentoria_infra.plan.stage_base import DATACENTER, Stage
 from zentoria_infra.plan.stage_snapshots import DropSnapshots, GoBack, Snapshot
 
@@ -24,6 +25,7 @@ class Destroy(Stage):
         leaves: volumes that have its number and that its configuration does not speak of, in words: they stay.
         digest: of the configuration that this was planned from: it is not destroyed when somebody changed it since.
             Empty where earlier stages of ours change it.
+        orphan: what it is, where the inventory does not have it.
     """
 
     emptied: bool = False
@@ -31,6 +33,7 @@ class Destroy(Stage):
     snapshots: tuple[str, ...] = ()
     leaves: tuple[str, ...] = ()
     digest: str = ""
+    orphan: Orphan | None = None
 
     verb = "destroy"
 

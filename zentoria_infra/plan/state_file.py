@@ -115,6 +115,8 @@ class StateDocument(_Model):
     """Parking containers that are there."""
     spare: tuple[SpareState, ...] = ()
     """VMIDs for parking containers that must be made."""
+    others: tuple[ContainerState, ...] = ()
+    """Containers of the pool, or with Zentoria's tag, that the inventory does not have."""
 
     @model_validator(mode="after")
     def _once(self) -> StateDocument:
@@ -173,6 +175,7 @@ def state_of(
             ParkedState(vmid=vmid, container=_container(one), firewall=shown.parked_firewall.get(vmid))
             for vmid, one in sorted(shown.parked.items())
         ),
+        others=tuple(_container(one) for _, one in sorted(shown.others.items())),
         spare=tuple(SpareState(vmid=vmid, spare=one) for vmid, one in sorted(shown.spare.items())),
     )
 
@@ -208,6 +211,7 @@ def world_of(document: StateDocument) -> World:
         firewall_unknown=document.firewall_unknown or World.firewall_unknown,
         parked={one.vmid: _observed(one.container) for one in document.parked},
         spare={one.vmid: one.spare for one in document.spare},
+        others={one.vmid: _observed(one) for one in document.others},
         parked_firewall={one.vmid: one.firewall for one in document.parked if one.firewall is not None},
     )
 
