@@ -325,7 +325,7 @@ def ways_back() -> Iterator[Exerciser]:
     )  # fmt: skip
     back: Step = lambda case: case.client.snapshots.roll_back(case.number, FIRST)  # noqa: E731 - a Step
     path = one + "/rollback"
-    yield Exerciser("POST", path, back, snapshotted_container, check=has_gone_back, lost=Lost.LOOKED, names=number)
+    yield Exerciser("POST", path, back, snapshotted_container, check=has_gone_back, lost=Lost.FOUND, names=number)
     gone: Step = lambda case: case.client.snapshots.remove(case.number, FIRST)  # noqa: E731 - a Step
     yield Exerciser("DELETE", one, gone, snapshotted_container, check=has_no_snapshot, lost=Lost.LOOKED, names=number)
 

@@ -96,6 +96,8 @@ class Writer(WriterBase):
             try:
                 self._put_config(vmid, everything, where)
             except (errors.LostAnswerError, errors.TransientError) as lost:
+                if digest is None and isinstance(lost, errors.AnswerTimeoutError):
+                    raise  # that was the time to wait
                 there = self._require_ours(vmid, where, f"change container {vmid}", lost)
                 if digest in (None, there.digest):
                     self._put_again(vmid, everything, where, there, lost)
