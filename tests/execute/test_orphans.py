@@ -161,7 +161,7 @@ def seen(vmid: int, text: str, kind: str = "lxc") -> ObservedContainer:
         (seen(418, ownership.description("x", "", "lab", 418)), True),
         (seen(418, ownership.description("x", "", "other", 418)), False),
         (seen(900, ownership.description("x", "", "lab", 418)), False),
-        (seen(424, parking.description("x", "lab", 418)), False),
+        (seen(424, parking.description("x", "lab", 418, {})), False),
         (seen(418, "mine"), False),
         (seen(418, ownership.description("x", "", "lab", 418), "qemu"), False),
         (seen(410, ownership.description("x", "", "lab", 410)), False),

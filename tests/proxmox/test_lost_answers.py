@@ -23,7 +23,7 @@ from zentoria_infra.proxmox import firewall_records as fw
 
 NODE = "/nodes/pve1/lxc"
 OURS = ownership.description("zentoria-db", "", "home", 404)
-PARKING = parking.description("zentoria-db", "home", 404)
+PARKING = parking.description("zentoria-db", "home", 404, {})
 DB = fw.guest(404, "pve1")
 RULE = Rule("in", "ACCEPT", source="10.10.40.1", comment="zt/row-1/x ours")
 
