@@ -57,7 +57,11 @@ FormatOption = Annotated[
     typer.Option("--format", help="`text`; `md` for a comment on a pull request; `json`, as `--json` prints it."),
 ]
 DetailedOption = Annotated[
-    bool, typer.Option("--detailed-exitcode", help="Exit with 0 for no change, 2 for changes, 1 for any error.")
+    bool,
+    typer.Option(
+        "--detailed-exitcode",
+        help="Exit with 0 for no change, 2 for changes, 1 for any error, or where an inside could not be seen.",
+    ),
 ]
 
 
