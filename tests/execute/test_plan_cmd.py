@@ -21,6 +21,7 @@ from zentoria_infra.errors import ExitCode, UnreachableError
 from zentoria_infra.execute import applied_record, perform_firewall
 from zentoria_infra.execute.engine import Result
 from zentoria_infra.execute.events import Ended, Status
+from zentoria_infra.execute.inside import GuestsInside
 from zentoria_infra.execute.site_state import local_state
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
@@ -146,6 +147,25 @@ def test_changes_name_lines_rights_and_disturbances(world: World) -> None:
     (rule_change,) = [one for name, one in found.items() if name.startswith("404/firewall/")]
     assert rule_change["where"].startswith("zones.yaml:")
     assert rule_change["action"] == "create"
+
+
+def test_what_could_not_be_seen_is_neither_no_change_nor_changes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.up()
+
+    def unseen(*_: object) -> None:
+        raise UnreachableError("look into redis", got="it takes connections and does not greet")
+
+    monkeypatch.setattr(GuestsInside, "missing", "")
+    monkeypatch.setattr(GuestsInside, "check", unseen)
+    answer = plan("--detailed-exitcode")
+    assert answer.exit_code == 1, answer.output
+    assert "look again (what is inside is unknown: look into redis: it takes connections" in answer.stdout
+    assert "It is not known whether there are changes" in answer.stderr
+    assert plan().exit_code == 0
+    world.node.root("PUT", "/nodes/pve/lxc/410/config", memory=300)
+    assert plan("--detailed-exitcode").exit_code == 2, "there are some in any case"
 
 
 def test_every_error_is_1_with_a_detailed_exit_code(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
