@@ -149,9 +149,7 @@ def test_changes_name_lines_rights_and_disturbances(world: World) -> None:
     assert rule_change["action"] == "create"
 
 
-def test_what_could_not_be_seen_is_neither_no_change_nor_changes(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_could_not_be_seen_is_neither_no_change_nor_changes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.up()
 
     def unseen(*_: object) -> None:

@@ -22,6 +22,7 @@ def check(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
         broken: names of containers whose files could not be: nothing is said about what leads to them.
     """
     yield from _duplicates(inventory)
+    yield from _names_of_others(inventory)
     yield from _addresses(inventory)
     yield from _names(inventory)
     yield from _placement(inventory, broken)
@@ -55,6 +56,17 @@ def _duplicates(inventory: Inventory) -> Iterator[Problem]:
             if other is not container and not _follows(key, container, other):
                 there = inventory.where(other, key)
                 yield problem(inventory.position(container, key), f"{words} {value} is used twice; also in {there}")
+
+
+def _names_of_others(inventory: Inventory) -> Iterator[Problem]:
+    """Host names that are another container's name: both stand in every hosts file, for two addresses."""
+    by_name = {container.name: container for container in inventory.containers}
+    for container in inventory.containers:
+        other = by_name.get(container.short_hostname, container)
+        if other is not container:
+            text, there = container.short_hostname, inventory.where(other, "name")
+            at = inventory.position(container, "hostname")
+            yield problem(at, f"host name {text} is the name of another container; in {there}")
 
 
 def _follows(key: str, one: Container, other: Container) -> bool:
