@@ -152,6 +152,45 @@ def test_a_unit_restarts_only_when_what_it_reads_has_changed(guest: Guest) -> No
     assert guest.run(file.model_copy(update={"text": "2"}), other, unit).restarted == ("app.service",)
 
 
+def test_reload_or_restart_is_said_per_file(guest: Guest) -> None:
+    systemctl(guest, Id="app.service", LoadState="loaded", ActiveState="active", UnitFileState="enabled")
+    hard = File(id="h", path=str(guest.root / "h"), text="1", **ME)
+    soft = File(id="s", path=str(guest.root / "s"), text="1", **ME)
+    unit = Unit(id="u", name="app.service", reads=("h", "s"), reloads=("s",))
+
+    def run(one: str, other: str, mode: str = "apply") -> tuple[tuple[str, ...], tuple[str, ...]]:
+        files = (hard.model_copy(update={"text": one}), soft.model_copy(update={"text": other}))
+        report = guest.run(*files, unit, mode=mode)
+        return report.restarted, report.reloaded
+
+    app = ("app.service",)
+    assert run("1", "1") == (app, ())
+    assert run("1", "1") == ((), ())
+    for mode in ("check", "apply"):
+        assert run("1", "2", mode) == ((), app)
+    assert run("1", "2") == ((), ())
+    for mode in ("check", "apply"):
+        assert run("2", "2", mode) == (app, ())
+    assert run("3", "3") == (app, ())
+    assert run("3", "3") == ((), ())
+    # from now on a restart for both: its hash is another one, and it restarts once
+    unit = unit.model_copy(update={"reloads": ()})
+    assert run("3", "3") == (app, ())
+    assert run("3", "4") == (app, ())
+
+
+def test_a_run_killed_before_a_reload_is_made_good_with_a_reload(guest: Guest) -> None:
+    systemctl(guest, Id="app.service", LoadState="loaded", ActiveState="active", UnitFileState="enabled")
+    soft = File(id="s", path=str(guest.root / "s"), text="1", **ME)
+    unit = Unit(id="u", name="app.service", reads=("s",), reloads=("s",))
+    guest.run(soft, unit)
+    changed = soft.model_copy(update={"text": "2"})
+    failing = Step(id="stop", check=("false",), apply=("false",))
+    assert guest.run(changed, failing, unit).failed == "stop"
+    report = guest.run(changed, unit)
+    assert (report.restarted, report.reloaded) == ((), ("app.service",))
+
+
 def test_a_run_killed_before_the_restart_is_made_good(guest: Guest) -> None:
     systemctl(guest, Id="app.service", LoadState="loaded", ActiveState="active", UnitFileState="enabled")
     file = File(id="f", path=str(guest.root / "f"), text="1", **ME)

@@ -40,7 +40,7 @@ def world(guest: Guest) -> list[Resource]:
         conf,
         other,
         Unit(id="unit:a", name="a.service", reads=reads),
-        Unit(id="unit:b", name="b.service", reads=reads, on_change="reload"),
+        Unit(id="unit:b", name="b.service", reads=reads, reloads=reads),
         Unit(id="unit:c", name="c.service"),
     ]
 

@@ -29,11 +29,16 @@ class FixedSecrets:
 
     def __init__(self) -> None:
         self.asked: set[str] = set()
+        self.supplied: dict[str, SecretStr] = {}
 
     def get_or_create(self, path: str, generator: Generator) -> SecretStr:
         self.asked.add(path)
         assert len(generator()) >= 32
         return SecretStr(CANARY + hashlib.sha256(path.encode()).hexdigest()[:36])
+
+    def find(self, path: str) -> SecretStr | None:
+        self.asked.add(path)
+        return self.supplied.get(path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +65,7 @@ class FixedMaterials:
         self.files.append((url, sha256))
         return sha256
 
-    def certificate(self, names: Sequence[str]) -> ServerCertificate:
+    def certificate(self, server: str, names: Sequence[str], *, public: bool = False) -> ServerCertificate:
         self.names = tuple(names)
         return self._certificate
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from roles_support import FixedMaterials, context, files, state, text, units
 
 from zentoria_infra.errors import InventoryError
-from zentoria_infra.guest.state import Release, Step, Symlink
+from zentoria_infra.guest.state import File, Release, Step, Symlink
 from zentoria_infra.inventory.model import Service
 from zentoria_infra.roles import catalog
 from zentoria_infra.roles.kit.archive_service import archive_service, unpacked
@@ -27,6 +28,8 @@ VOICE = python_service(
     variables=lambda context, service: {"ZENTORIA_MODEL": "small"},
     secrets={"model_key": "zentoria/api_keys/voice"},
 )
+
+GOOGLE = "zentoria/oauth/google_client_secret"
 
 ARCHIVE = {"kind": "url", "url": "https://example.org/qdrant-1.tar.gz", "sha256": "c" * 64}
 QDRANT = archive_service(
@@ -72,6 +75,33 @@ def test_a_second_service_of_ours_is_a_dozen_lines() -> None:
     assert "ExecStart=/opt/zentoria/voice/current/bin/zentoria-voice serve" in unit
     assert "Description=Zentoria's speech to text" in unit
     assert "backend" not in unit + text(guest, "/etc/systemd/system/zentoria-voice.socket")
+
+
+def test_a_supplied_secret_is_never_invented(monkeypatch: pytest.MonkeyPatch) -> None:
+    role = python_service(
+        "voice",
+        title="sign-in",
+        secrets={"signing_key": "zentoria/jwt/secret_key"},
+        kinds={"signing_key": "keypair"},
+        supplied={"google_client_secret": GOOGLE},
+    )
+    made = context("voice", overrides=source("voice", "api", {"kind": "workspace", "directory": "voice"}))
+    service = made.container.service("api")
+    assert set(role.secrets(made.inventory, made.container, service)) == {"zentoria/jwt/secret_key", GOOGLE}
+
+    def built() -> dict[str, str]:
+        files = (one for one in role.build(made, service).main if isinstance(one, File))
+        return {one.path.removeprefix("/etc/zentoria/voice/"): one.text or "" for one in files}
+
+    without = built()
+    assert "google_client_secret" not in without
+    assert "GOOGLE" not in without["environment"]
+    assert "ZENTORIA_SIGNING_KEY_FILE" in without["environment"]
+    materials = made.materials
+    assert isinstance(materials, FixedMaterials)
+    materials.secrets.supplied[GOOGLE] = SecretStr("from Google")
+    assert built()["google_client_secret"] == "from Google\n"
+    assert 'ZENTORIA_GOOGLE_CLIENT_SECRET_FILE="/etc/zentoria/voice/google_client_secret"' in built()["environment"]
 
 
 def test_what_it_uses_it_must_need() -> None:
@@ -147,7 +177,7 @@ def test_pages_are_served_at_the_address_of_the_container_alone() -> None:
     assert "/srv/docs/index.html" in files(guest)
     ids = [one.id for one in guest.resources]
     assert ids.index("nginx:configuration is valid") < ids.index("unit:nginx.service")
-    assert units(guest)["nginx.service"].on_change == "reload"
+    assert "file:/etc/nginx/zentoria/site.conf" in units(guest)["nginx.service"].reloads
 
 
 def test_a_role_can_ask_whether_another_service_is_built() -> None:

@@ -102,7 +102,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     folder = tmp_path_factory.mktemp("nginx")
     folder.chmod(0o755)
     ca = SiteCa(folder / "ca", "Test")
-    guest = state("proxy", materials=FixedMaterials(ca.server_certificate(("localhost", "127.0.0.1"))))
+    guest = state("proxy", materials=FixedMaterials(ca.server_certificate("proxy", ("localhost", "127.0.0.1"))))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
     server.daemon_threads = True
     server.released = threading.Event()  # type: ignore[attr-defined] # set by the test of streams

@@ -129,8 +129,8 @@ def test_a_reload_is_guarded_and_certificates_are_read() -> None:
     guest = state("proxy")
     ids = [one.id for one in guest.resources]
     unit = units(guest)["nginx.service"]
-    assert unit.on_change == "reload"
-    assert {f"file:{TLS}/fullchain.pem", f"file:{TLS}/privkey.pem", f"file:{SITE}"} <= set(unit.reads)
+    assert {f"file:{TLS}/fullchain.pem", f"file:{TLS}/privkey.pem", f"file:{SITE}"} <= set(unit.reloads)
+    assert set(unit.reads) - set(unit.reloads) == {"file:/etc/systemd/system/nginx.service.d/zentoria.conf"}
     assert ids.index("nginx:configuration is valid") < ids.index(unit.id)
     assert ids.index(f"file:{SITE}") < ids.index("nginx:configuration is valid")
 

@@ -86,3 +86,15 @@ def test_new_passwords() -> None:
 
 def test_redis_hash() -> None:
     assert secrets.redis_hash(SecretStr("test")) == "#" + hashlib.sha256(b"test").hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["password", "hex32", "keypair"])
+def test_each_kind_is_made_anew_and_fits_its_use(kind: secrets.Kind) -> None:
+    one, other = secrets.generator(kind)(), secrets.generator(kind)()
+    assert one != other
+    if kind == "hex32":
+        assert len(bytes.fromhex(one)) == 32
+    if kind == "keypair":
+        public = secrets.public_key(SecretStr(one))
+        assert public.startswith("-----BEGIN PUBLIC KEY-----")
+        assert secrets.public_key(SecretStr(one)) == public != secrets.public_key(SecretStr(other))

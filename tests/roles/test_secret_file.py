@@ -155,3 +155,13 @@ def test_reading_what_is_not_there(tmp_path: Path) -> None:
     with locked(tmp_path / "private"):
         write(tmp_path / "private" / "a", b"x")
         assert read(tmp_path / "private" / "a") == b"x"
+
+
+def test_to_find_makes_nothing(place: Path) -> None:
+    store = SecretFile(place)
+    assert store.find(PATH) is None
+    assert not place.exists()
+    made = SecretFile(place).get_or_create(PATH, new_password)
+    assert store.find(PATH) == made
+    with pytest.raises(ValueError, match="not a path"):
+        store.find("../x")

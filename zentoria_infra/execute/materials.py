@@ -64,14 +64,14 @@ class Materials:
         """
         return fetch(url, sha256, self._cache)
 
-    def certificate(self, names: Sequence[str]) -> ServerCertificate:
-        """The supplied certificate, else one of the site's own CA.
+    def certificate(self, server: str, names: Sequence[str], *, public: bool = False) -> ServerCertificate:
+        """The supplied certificate for the public server, else one of the site's own CA, kept by the server's name.
 
         Raises:
             CertificateError: the supplied one cannot be used.
             PrivateFileError: the CA's folder cannot be used.
         """
         wanted = self._site.certificate
-        if wanted.mode == "supplied" and wanted.certificate_file and wanted.key_file:
+        if public and wanted.mode == "supplied" and wanted.certificate_file and wanted.key_file:
             return read_supplied(wanted.certificate_file, wanted.key_file)
-        return ca_of(self._site).server_certificate(names)
+        return ca_of(self._site).server_certificate(server, names)

@@ -40,6 +40,10 @@ class NamedSecrets:
         """The path between angle brackets."""
         return SecretStr(f"<{path}>")
 
+    def find(self, path: str) -> SecretStr:
+        """The path between angle brackets, as if it were there."""
+        return SecretStr(f"<{path}>")
+
 
 class SourceMaterials:
     """Materials of a recipe. Nothing is made, fetched or written.
@@ -65,7 +69,7 @@ class SourceMaterials:
         """The hash that the file must have."""
         return sha256
 
-    def certificate(self, names: Sequence[str]) -> ServerCertificate:
+    def certificate(self, server: str, names: Sequence[str], *, public: bool = False) -> ServerCertificate:
         """The names that the certificate must have."""
         return ServerCertificate(f"<certificate of {', '.join(names)}>\n", SecretStr("<key>\n"))
 

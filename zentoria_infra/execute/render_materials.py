@@ -32,6 +32,10 @@ class StandInSecrets:
         """The stand-in for the secret at ``path``, of the length of a real one."""
         return SecretStr("stand-in-" + hashlib.sha256(path.encode()).hexdigest()[:34])
 
+    def find(self, path: str) -> SecretStr:
+        """The same, as if it were there: what it asks for shall be rendered."""
+        return SecretStr("stand-in-" + hashlib.sha256(path.encode()).hexdigest()[:34])
+
 
 class StandInMaterials:
     """A :class:`~zentoria_infra.roles.kit.materials.Materials` without a network and without a disk.
@@ -73,7 +77,7 @@ class StandInMaterials:
         """Nothing is fetched."""
         return sha256
 
-    def certificate(self, names: Sequence[str]) -> ServerCertificate:
+    def certificate(self, server: str, names: Sequence[str], *, public: bool = False) -> ServerCertificate:
         """A certificate that signs itself, made anew and thrown away."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in.invalid")])

@@ -58,6 +58,21 @@ class SecretFile:
                 self._known = self._look(path, generator)
             return SecretStr(self._known[path])
 
+    def find(self, path: str) -> SecretStr | None:
+        """The secret at ``path``; None when there is none. Nothing is made.
+
+        Raises:
+            PrivateFileError: the file cannot be read, is damaged, or is not private.
+            ValueError: ``path`` is no path of a secret.
+        """
+        if not _PATH.fullmatch(path):
+            raise ValueError(f"not a path of a secret: {path!r}")
+        with self._mutex:
+            if self._known is None or path not in self._known:
+                self._known = self._read()
+            found = self._known.get(path)
+            return None if found is None else SecretStr(found)
+
     def _look(self, path: str, generator: Generator) -> dict[str, str]:
         """Read the file again, for another process may have written it, and add what is missing."""
         with private_file.locked(self._path.parent):

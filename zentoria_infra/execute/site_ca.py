@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,12 +24,15 @@ SERVER_DAYS = 397
 """Browsers take no server certificate that is valid for more than 398 days (CA/Browser Forum, ballot SC31)."""
 RENEW_DAYS = 30
 """A server certificate with less than this left is replaced."""
+_SERVER = re.compile(r"[a-z0-9][a-z0-9-]*")
 _SKEW = datetime.timedelta(hours=1)
 """Certificates are valid from a little before now: the clocks of clients differ."""
 
 
 class SiteCa:
-    """A CA in a folder: ``ca.key``, ``ca.crt``, ``server.key``, ``server.crt``, all 0600. Made at its first use.
+    """A CA in a folder: ``ca.key``, ``ca.crt``, and ``server-<name>.key`` and ``.crt`` of each server, all 0600.
+
+    Made at its first use.
 
     Args:
         folder: private, outside the project.
@@ -44,29 +48,36 @@ class SiteCa:
         """The CA's certificate: what a browser or ``curl --cacert`` is given to trust the site."""
         return self._folder / "ca.crt"
 
-    def server_certificate(self, names: Sequence[str], *, now: datetime.datetime | None = None) -> ServerCertificate:
-        """A certificate for DNS names and IPv4 addresses.
+    def server_certificate(
+        self, server: str, names: Sequence[str], *, now: datetime.datetime | None = None
+    ) -> ServerCertificate:
+        """A server's certificate for DNS names and IPv4 addresses.
 
         The same one is returned until the names or the CA change or it has less than 30 days left.
 
         Args:
+            server: its name, as a container's; each server has a key and certificate of its own.
             names: the first one is the common name.
             now: in place of the clock.
 
         Raises:
             PrivateFileError: the folder or a file in it cannot be used; nothing is replaced then.
+            ValueError: ``server`` is no name of a server.
         """
+        if not _SERVER.fullmatch(server):
+            raise ValueError(f"not a name of a server: {server!r}")
+        key_file, certificate_file = f"server-{server}.key", f"server-{server}.crt"
         now = now or datetime.datetime.now(datetime.UTC)
         with private_file.locked(self._folder):
             ca_key, ca = self._authority(now)
-            key = self._key("server.key")
-            found = self._certificate("server.crt")
+            key = self._key(key_file)
+            found = self._certificate(certificate_file)
             if key is None or found is None or not _still_good(found, key, ca, names, now):
                 key = ec.generate_private_key(ec.SECP256R1())
                 found = _server(names, key, ca_key, ca, now)
                 # the certificate last: without its key it is found wrong, and made again
-                self._keep("server.key", _pem(key))
-                self._keep("server.crt", found.public_bytes(serialization.Encoding.PEM))
+                self._keep(key_file, _pem(key))
+                self._keep(certificate_file, found.public_bytes(serialization.Encoding.PEM))
             chain = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (found, ca))
         return ServerCertificate(chain.decode("ascii"), SecretStr(_pem(key).decode("ascii")))
 

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import SecretStr
 
@@ -18,6 +18,8 @@ SCRAM_SALT_BYTES = 16
 
 Generator = Callable[[], str]
 """Makes a new secret."""
+Kind = Literal["password", "hex32", "keypair"]
+"""What can be made. What somebody else gives out, as a client secret of Google's, is only ever supplied."""
 
 
 class SecretStore(Protocol):
@@ -31,10 +33,54 @@ class SecretStore(Protocol):
         """
         ...
 
+    def find(self, path: str) -> SecretStr | None:
+        """The secret at ``path``; None when there is none. Nothing is made.
+
+        Raises:
+            ZentoriaError: the store cannot be read.
+        """
+        ...
+
+
+def generator(kind: Kind) -> Generator:
+    """What makes a new secret of that kind."""
+    return {"password": new_password, "hex32": new_hex32, "keypair": new_keypair}[kind]
+
 
 def new_password() -> str:
     """256 bits from the operating system, as 43 characters that need no quoting in a URL."""
     return secrets.token_urlsafe(32)
+
+
+def new_hex32() -> str:
+    """256 bits from the operating system, as 64 hexadecimal digits: what programs take as a key."""
+    return secrets.token_hex(32)
+
+
+def new_keypair() -> str:
+    """A private key of Ed25519 (RFC 8032) in PEM form (PKCS #8); :func:`public_key` has the other half."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    made = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return made.decode("ascii")
+
+
+def public_key(pair: SecretStr) -> str:
+    """The public half of a key pair, in PEM form: whoever only checks signatures gets this one.
+
+    Raises:
+        ValueError: it is no private key in PEM form.
+    """
+    from cryptography.hazmat.primitives import serialization
+
+    private = serialization.load_pem_private_key(pair.get_secret_value().encode(), None)
+    made = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return made.decode("ascii")
 
 
 def scram_salt(password: SecretStr, user: str) -> bytes:

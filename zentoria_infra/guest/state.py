@@ -170,9 +170,10 @@ class Rollback(_Resource):
 
 
 class Unit(_Resource):
-    """A systemd unit. It restarts (or reloads) only when something in ``reads`` is not what it last started with.
+    """A systemd unit. It restarts only when something in ``reads`` is not what it last started with.
 
-    ``reads`` are ids of resources in the same state. The agent keeps the hash of what a unit last (re)started
+    ``reads`` are ids of resources in the same state; for a change of those that are in ``reloads`` too, a reload is
+    enough. The agent keeps the hash of what a unit last (re)started
     with, so that a run that was killed between a file and the restart is made good by the next run.
     """
 
@@ -184,7 +185,8 @@ class Unit(_Resource):
     running: bool = True
     masked: bool = False
     reads: tuple[str, ...] = ()
-    on_change: Literal["restart", "reload", "none"] = "restart"
+    reloads: tuple[str, ...] = ()
+    on_change: Literal["restart", "none"] = "restart"
 
 
 class Health(_Resource):

@@ -70,7 +70,7 @@ def _site(context: Context, service: Service) -> str:
 def _certificate(context: Context) -> tuple[Resource, ...]:
     """The supplied certificate or that of the site's own CA; with ACME, the latter until the first one comes."""
     names = server_names(context)
-    certificate = context.materials.certificate(names)
+    certificate = context.materials.certificate(context.container.name, names, public=True)
     acme = context.inventory.site.certificate.mode == "acme"
     folder = f"{TLS}/interim" if acme else TLS
     files: tuple[Resource, ...] = (

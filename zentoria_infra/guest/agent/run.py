@@ -18,30 +18,48 @@ UNIT_FOLDERS = ("/etc/systemd/system/", "/usr/lib/systemd/system/", "/lib/system
 Tell = Callable[["dict[str, Any]"], None]
 
 
+_SPLIT = "."
+"""Between the hash of what a unit restarts for and that of what it reloads for."""
+
+
+def _hash(parts: Sequence[Resource]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
 class Starts:
     """What each unit last started with, kept so that a killed run is made good by the next one."""
 
     def __init__(self, resources: Sequence[Resource]) -> None:
         self._kept: dict[str, str] = common.load_json(KEPT)
         self._wanted: dict[str, str] = {}
-        self._readers: dict[str, list[str]] = {}
+        self._readers: dict[str, list[tuple[str, bool]]] = {}
         by_id = {one["id"]: one for one in resources}
         for unit in resources:
             if unit["kind"] != "unit" or not unit["reads"]:
                 continue
-            parts = [by_id[read] for read in unit["reads"]]
-            self._wanted[unit["name"]] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+            soft = set(unit["reloads"])
+            kinds = [[by_id[read] for read in unit["reads"] if (read in soft) == reload] for reload in (False, True)]
+            self._wanted[unit["name"]] = _SPLIT.join(_hash(parts) for parts in (kinds if soft else kinds[:1]))
             for read in unit["reads"]:
-                self._readers.setdefault(read, []).append(unit["name"])
+                self._readers.setdefault(read, []).append((unit["name"], read in soft))
 
-    def stale(self, name: str) -> bool:
-        """Whether a unit runs with something else than what it reads now."""
-        return name in self._wanted and self._kept.get(name) != self._wanted[name]
+    def stale(self, name: str) -> str:
+        """What a unit needs that runs with something else than what it reads now: restart, reload, or nothing."""
+        kept, wanted = self._kept.get(name, ""), self._wanted.get(name, "")
+        if kept == wanted or not wanted:
+            return ""
+        hard, split, _ = wanted.partition(_SPLIT)
+        enough = split and (hard == _hash([]) or (_SPLIT in kept and hard == kept.partition(_SPLIT)[0]))
+        return "reload" if enough else "restart"
 
     def forget(self, resource_id: str) -> None:
         """Before a resource changes: the units that read it no longer run with what is there."""
-        names = [name for name in self._readers.get(resource_id, ()) if self._kept.pop(name, None)]
-        if names:
+        before = dict(self._kept)
+        for name, reload in self._readers.get(resource_id, ()):
+            kept = self._kept.pop(name, "")
+            if reload and _SPLIT in kept:
+                self._kept[name] = kept.partition(_SPLIT)[0] + _SPLIT
+        if self._kept != before:
             common.save_json(KEPT, self._kept)
 
     def started(self, name: str) -> None:

@@ -75,8 +75,9 @@ def unit(resource: Resource, run: Run) -> Outcome:
         todo.append("start")
     elif not running and active in ("active", "activating", "reloading"):
         todo.append("stop")
-    elif running and (run.starts.stale(name) or _touched(resource, run)) and resource["on_change"] != "none":
-        todo.append(resource["on_change"])
+    elif running and resource["on_change"] != "none":
+        wanted = {run.starts.stale(name), _touched(resource, run)}
+        todo += [verb for verb in ("restart", "reload") if verb in wanted][:1]
     if not todo:
         if running and run.apply:
             run.starts.started(name)
@@ -107,9 +108,10 @@ def _in_words(resource: Resource, todo: Sequence[str], loaded: str, active: str,
     return ", ".join(before), ", ".join(after)
 
 
-def _touched(resource: Resource, run: Run) -> bool:
-    """Looking only: would something that it reads change?"""
-    return not run.apply and any(read in run.changed for read in resource["reads"])
+def _touched(resource: Resource, run: Run) -> str:
+    """Looking only: what it would need for something that it reads and that would change."""
+    changed = set() if run.apply else run.changed.intersection(resource["reads"])
+    return "restart" if changed.difference(resource["reloads"]) else "reload" if changed else ""
 
 
 def _do(resource: Resource, name: str, todo: list[str], run: Run) -> None:

@@ -19,6 +19,7 @@ def debian_server(
     before: Sequence[Resource] = (),
     first: Sequence[Resource] = (),
     late: Resource | None = None,
+    reloads: Sequence[Resource] = (),
 ) -> Fragment:
     """Packages of the service's source, files, and the packages' own unit, which restarts when a file changed.
 
@@ -30,12 +31,18 @@ def debian_server(
         before: what must be there before the packages are.
         first: what is done before the files are written.
         late: a drop-in of the unit; None: the one that waits for the container's address.
+        reloads: what the unit reads again at a reload, which is enough when one of these changed.
     """
-    reads = (*files, late if late is not None else drop_in(context, unit))
+    reads = (*files, *reloads, late if late is not None else drop_in(context, unit))
     return Fragment(
         before=tuple(before),
         packages=context.apt(service).packages,
-        main=(*first, *reads, Unit(id=f"unit:{unit}", name=unit, reads=ids(reads)), *context.health(service)),
+        main=(
+            *first,
+            *reads,
+            Unit(id=f"unit:{unit}", name=unit, reads=ids(reads), reloads=ids(reloads)),
+            *context.health(service),
+        ),
     )
 
 

@@ -90,9 +90,13 @@ class Context:
         """Whether a service, of any container, is installed: what has no role yet is not there to be asked."""
         return catalog.is_built(service.component)
 
-    def secret(self, path: str) -> SecretStr:
-        """A password, made at its first use."""
-        return self.materials.secrets.get_or_create(path, secrets.new_password)
+    def secret(self, path: str, kind: secrets.Kind = "password") -> SecretStr:
+        """A secret of ours, made at its first use."""
+        return self.materials.secrets.get_or_create(path, secrets.generator(kind))
+
+    def supplied(self, path: str) -> SecretStr | None:
+        """A secret that others give out, as a client secret of Google's; None: nobody supplied it. Never made up."""
+        return self.materials.secrets.find(path)
 
     def health(self, service: Service) -> tuple[Health, ...]:
         """The check that the inventory has for a service."""

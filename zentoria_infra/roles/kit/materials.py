@@ -73,10 +73,11 @@ class Materials(Protocol):
         """
         ...
 
-    def certificate(self, names: Sequence[str]) -> ServerCertificate:
-        """The proxy's certificate for these DNS names and IPv4 addresses, the first one being its common name.
+    def certificate(self, server: str, names: Sequence[str], *, public: bool = False) -> ServerCertificate:
+        """A server's certificate for these DNS names and IPv4 addresses, the first one being its common name.
 
-        The supplied one when the site's certificate mode is ``supplied``, else one of the site's own CA.
+        Each server has its own, kept by its name. For the ``public`` one it is that which was supplied when the
+        site's certificate mode is ``supplied``; else it is one of the site's own CA.
 
         Raises:
             ZentoriaError: it cannot be read or made.

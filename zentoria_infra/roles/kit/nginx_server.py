@@ -49,15 +49,16 @@ def nginx_server(
         file(SITE, site),
         *(file(f"/etc/nginx/zentoria/{name}.conf", context.render(f"nginx/{name}.conf")) for name in parts),
     )
+    late = drop_in(context, UNIT)
     return Fragment(
         packages=(*context.apt(service).packages, *packages),
         main=(
             *first,
             *files,
-            drop_in(context, UNIT),
+            late,
             # without this, a reload would be asked for that NGINX refuses
             Step(id="nginx:configuration is valid", check=("nginx", "-t", "-q"), apply=("nginx", "-t")),
-            Unit(id=f"unit:{UNIT}", name=UNIT, reads=(*ids(files), *reads), on_change="reload"),
+            Unit(id=f"unit:{UNIT}", name=UNIT, reads=(late.id, *ids(files), *reads), reloads=(*ids(files), *reads)),
             *context.health(service),
             *last,
         ),

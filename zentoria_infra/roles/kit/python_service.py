@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from zentoria_infra.errors import InventoryError
+from zentoria_infra.guest.secrets import Kind
 from zentoria_infra.guest.state import File, Release, Resource, Unit, User
 from zentoria_infra.inventory.component_model import WorkspaceComponent
 from zentoria_infra.inventory.model import Container, Inventory, Service
@@ -44,6 +45,8 @@ class _Maker:
     uses: tuple[Client, ...]
     variables: Variables
     secrets: Mapping[str, str]
+    kinds: Mapping[str, Kind]
+    supplied: Mapping[str, str]
     health: str
     user: str
 
@@ -95,7 +98,7 @@ class _Maker:
         )
         files = (
             file(f"{self.settings}/environment", self.environment(context, service), mode="0640", group=self.user),
-            *self.passwords(context),
+            *self.passwords(context).values(),
             file(f"/etc/systemd/system/{self.unit}", unit),
         )
         return Fragment(
@@ -113,7 +116,7 @@ class _Maker:
         )
 
     def asked(self, inventory: Inventory, container: Container, service: Service) -> tuple[str, ...]:
-        return tuple(self.paths(container).values())
+        return (*self.paths(container).values(), *self.supplied.values())
 
     def paths(self, container: Container) -> dict[str, str]:
         """Paths of secrets by the names of their files."""
@@ -130,7 +133,8 @@ class _Maker:
         variables["ZENTORIA_TRUSTED_PROXIES"] = ",".join(callers)
         for one in self.uses:
             variables |= self.connection(context, service, one)
-        variables |= {f"ZENTORIA_{name.upper()}_FILE": f"{self.settings}/{name}" for name in self.secrets}
+        given = [name for name in self.passwords(context) if name in self.secrets or name in self.supplied]
+        variables |= {f"ZENTORIA_{name.upper()}_FILE": f"{self.settings}/{name}" for name in given}
         variables |= self.variables(context, service)
         variables["ZENTORIA_MAX_BODY_BYTES"] = inventory.site.upload_max_bytes
         return context.render("base/environment", variables=variables)
@@ -153,17 +157,23 @@ class _Maker:
         variables[f"{prefix}_PASSWORD_FILE"] = f"{self.settings}/{client}_password"
         return variables
 
-    def passwords(self, context: Context) -> tuple[File, ...]:
-        """The service's user owns them, and not root: the gate's check runs as that user, before the unit does."""
-        return tuple(
-            secret_file(
-                f"{self.settings}/{name}",
-                f"{context.secret(path).get_secret_value()}\n",
-                owner=self.user,
-                group=self.user,
-            )
+    def passwords(self, context: Context) -> dict[str, File]:
+        """Files of secrets by name; of those that are supplied, the ones that are there.
+
+        The service's user owns them, and not root: the gate's check runs as that user, before the unit does.
+        """
+        own = {
+            name: context.secret(path, self.kinds.get(name, "password"))
             for name, path in self.paths(context.container).items()
-        )
+        }
+        others = {name: context.supplied(path) for name, path in self.supplied.items()}
+        return {
+            name: secret_file(
+                f"{self.settings}/{name}", f"{secret.get_secret_value().rstrip()}\n", owner=self.user, group=self.user
+            )
+            for name, secret in {**own, **others}.items()
+            if secret is not None
+        }
 
     def listening(self, context: Context, service: Service) -> tuple[Resource, ...]:
         found: list[Resource] = []
@@ -217,6 +227,8 @@ def python_service(
     uses: tuple[Client, ...] = (),
     variables: Variables = _none,
     secrets: Mapping[str, str] | None = None,
+    kinds: Mapping[str, Kind] | None = None,
+    supplied: Mapping[str, str] | None = None,
     health: str = "/health",
     user: str = "zentoria",
 ) -> Role:
@@ -230,7 +242,21 @@ def python_service(
         uses: what it is given address, name and password of, as ``ZENTORIA_DATABASE_HOST`` and so on.
         variables: further variables of its environment.
         secrets: paths of further secrets by the names of their files; ``ZENTORIA_<NAME>_FILE`` says where each is.
+        kinds: kinds of those, where it is not a password.
+        supplied: paths of secrets that others give out, by the names of their files. Of one that nobody supplied there
+            is neither file nor variable: the service goes without what needs it, and says so.
         health: the path of its gate, where the inventory says none.
         user: the system user.
     """
-    return _Maker(component, title, sockets or {"http": "http"}, uses, variables, secrets or {}, health, user).role()
+    return _Maker(
+        component,
+        title,
+        sockets or {"http": "http"},
+        uses,
+        variables,
+        secrets or {},
+        kinds or {},
+        supplied or {},
+        health,
+        user,
+    ).role()
