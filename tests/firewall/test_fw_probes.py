@@ -306,6 +306,24 @@ def test_a_router_that_answers_one_guest_gives_meaning_to_the_silence_of_others(
     assert silent == {Verdict.AS_DECLARED}
 
 
+@pytest.mark.parametrize(
+    "public",
+    [{"address": "192.0.2.8/24", "gateway": "192.0.2.1"}, {"address": "dhcp"}],
+    ids=["its own gateway", "a gateway by DHCP"],
+)
+@pytest.mark.parametrize("only", [None, {"proxy"}])
+def test_a_silent_router_is_judged_by_itself(public: dict[str, str], only: set[str] | None) -> None:
+    """The node answers for the internal bridge; the router at home, behind the public one, answers to nobody."""
+    out = (Egress.model_validate({"to": ("any",), "ports": (443,), "purpose": "x"}),)
+    whole = inventory([container(2, "db", egress=out), container(8, "proxy", egress=out, public=public)], [])
+    plan = plan_of(whole, only=only)
+    found = judge(plan, seen_in(plan, lambda address, probe: probe.allowed and probe.source != "proxy"))
+    assert not [one for one in found if one.is_mismatch]
+    behind = [one for one in found if one.probe.source == "proxy" and one.probe.target == "internet"]
+    assert {one.verdict for one in behind} == {Verdict.UNJUDGED}
+    assert all("answers to nobody" in one.why for one in behind)
+
+
 def one_probe(kind: ProbeKind, allowed: bool, *, heard: bool = True, protocol: str = "tcp") -> Probe:
     return Probe(1, kind, "a", "b", "10.0.0.2", protocol, 80, allowed, heard=heard)
 

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from zentoria_infra.firewall.intent import Compiled, Intent, Kind
-from zentoria_infra.firewall.intents import DHCP, INTERNAL_NIC, PUBLIC_NIC
+from zentoria_infra.firewall.intents import DHCP, INTERNAL_NIC, PUBLIC_NIC, default_nic
 from zentoria_infra.firewall.parties import GATEWAY, INTERNET, NODE, Parties, Party
 from zentoria_infra.firewall.probes import GuestPlan, Place, Probe, ProbeKind, ProbePlan
 from zentoria_infra.inventory.flows import ports_of
@@ -126,6 +126,8 @@ class _Planner:
         }
         self._intents = tuple(intent for intent in compiled.intents if intent.kind not in (Kind.GUARD, Kind.LEASE))
         self._leases = tuple(intent for intent in compiled.intents if intent.kind is Kind.LEASE)
+        self._wide = tuple(intent for intent in self._intents if set("/,") & set(intent.destination))
+        self._intents = tuple(intent for intent in self._intents if intent not in self._wide)
         self._declared = _Declared(self._intents, self._addresses)
         self._exposed = {
             container.name: _sorted(
@@ -135,6 +137,7 @@ class _Planner:
         }
         self._everywhere = _sorted(itertools.chain.from_iterable(self._exposed.values()))
         self._random = {container.name: self._random_ports(container.name) for container in inventory.containers}
+        self._routers = {container.name: _first_router(inventory, container) for container in inventory.containers}
         self._numbers = itertools.count(1)
         self._controls: dict[tuple[str, str, int], Probe] = {}
         self._flows = self._tcp_flows()
@@ -147,8 +150,8 @@ class _Planner:
             probes += self._to_others(container.name)
             probes += self._forged(container.name)
         if only is not None:
-            # One that must leave stays anyway: it shows that routers answer, else others' silence says nothing.
-            leaving = [probe for probe in probes if probe.hops and probe.allowed][:1]
+            # One that must leave stays by each router: it shows that this one answers, else silence says nothing.
+            leaving = {probe.router: probe for probe in probes if probe.hops and probe.allowed}.values()
             kept = [probe for probe in probes if probe.source in only or probe.target in only]
             probes = list(dict.fromkeys([*kept, *leaving]))
         needed = {number for probe in probes for number in probe.controls}
@@ -225,7 +228,7 @@ class _Planner:
             key = self._declared.key_out(source, protocol, port)
             kind = ProbeKind.DECLARED if key else ProbeKind.INTERNET
             probe = Probe(next(self._numbers), kind, source, INTERNET, out, protocol, port, bool(key), key)
-            yield dataclasses.replace(probe, heard=False, hops=1)
+            yield dataclasses.replace(probe, heard=False, hops=1, router=self._routers[source])
 
     def _forged(self, source: str) -> Iterator[Probe]:
         """Packets with the address of somebody who may send them, so that only a check of sources stops them."""
@@ -282,11 +285,13 @@ class _Planner:
         return found
 
     def _untried(self, only: Collection[str] | None) -> Iterator[tuple[Intent, str]]:
-        for intent in (*self._intents, *self._leases):
+        for intent in (*self._intents, *self._leases, *self._wide):
             if only is not None and intent.source not in only and intent.destination not in only:
                 continue
             if intent.kind is Kind.LEASE:
                 yield intent, "a second lease would be asked for"
+            elif intent in self._wide:
+                yield intent, "it leads to a whole network, in which nobody listens for us"
             elif intent.source == INTERNET:
                 yield intent, "it begins on the internet, where no guest of ours is"
 
@@ -304,6 +309,14 @@ class _Planner:
             if any(first <= number <= last for first, last in spans):
                 return text
         return None
+
+
+def _first_router(inventory: Inventory, container: Container) -> str:
+    """The router that what a container sends to the internet comes to first."""
+    public = container.public
+    if public is None or default_nic(container) != PUBLIC_NIC:
+        return str(inventory.gateway(container))
+    return f"{inventory.site.bridges.public} by DHCP" if public.gateway is None else str(public.gateway)
 
 
 def _addresses_of(container: Container) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ REFUSED = "refused"
 UNREACHABLE = "unreachable"
 SILENT = "silent"
 
-NO_ROUTER = "no router answers to anybody, so that silence says nothing"
+NO_ROUTER = "its first router ({router}) answers to nobody, so that silence says nothing"
 """Why a probe towards the internet is not judged."""
 
 
@@ -65,16 +65,21 @@ class Seen:
 def judge(plan: ProbePlan, seen: Seen) -> tuple[Judged, ...]:
     """The verdict on every probe but the controls."""
     probes = {probe.number: probe for probe in plan.probes}
-    routed = any(probe.hops and seen.results.get(probe.number) == UNREACHABLE for probe in probes.values())
+    # Each router for itself: that the node answers says nothing of a router at home, or of the provider's.
+    answering = {
+        probe.router for probe in probes.values() if probe.hops and seen.results.get(probe.number) == UNREACHABLE
+    }
     return tuple(
-        _forged(probe, probes, seen) if probe.kind is ProbeKind.FORGED else _tried(probe, seen, routed)
+        _forged(probe, probes, seen)
+        if probe.kind is ProbeKind.FORGED
+        else _tried(probe, seen, probe.router in answering)
         for probe in probes.values()
         if probe.kind is not ProbeKind.CONTROL
     )
 
 
 def _tried(probe: Probe, seen: Seen, routed: bool) -> Judged:
-    """``routed``: whether a router has answered to anybody, so that silence would be noticed."""
+    """``routed``: whether the probe's first router has answered to anybody, so that silence would be noticed."""
     if reason := _absence(probe, seen):
         return Judged(probe, Verdict.UNJUDGED, reason)
     result = seen.results.get(probe.number, "")
@@ -91,7 +96,7 @@ def _tried(probe: Probe, seen: Seen, routed: bool) -> Judged:
         if result == UNREACHABLE:
             return Judged(probe, Verdict.OPEN, "it left: a router answered")
         if result == SILENT and probe.hops and not routed:
-            return Judged(probe, Verdict.UNJUDGED, NO_ROUTER)
+            return Judged(probe, Verdict.UNJUDGED, NO_ROUTER.format(router=probe.router))
         return Judged(probe, Verdict.AS_DECLARED, result)
     if (lack := seen.lacking.get(_place(probe))) is not None:
         return Judged(probe, Verdict.UNJUDGED, f"{probe.target} cannot tell: {lack}")
@@ -108,7 +113,8 @@ def _declared(probe: Probe, result: str, came_in: bool, seen: Seen, routed: bool
             return Judged(probe, Verdict.AS_DECLARED, "it left: a router answered")
         if probe.hops and routed:
             return Judged(probe, Verdict.BLOCKED, result)
-        why = NO_ROUTER if probe.hops else f"no answer ({result}), and no listener of ours is there"
+        silent = NO_ROUTER.format(router=probe.router)
+        why = silent if probe.hops else f"no answer ({result}), and no listener of ours is there"
         return Judged(probe, Verdict.UNJUDGED, why)
     if (lack := seen.lacking.get(_place(probe))) is not None:
         return Judged(probe, Verdict.UNJUDGED, f"{probe.target} cannot tell: {lack}")

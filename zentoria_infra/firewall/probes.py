@@ -40,6 +40,8 @@ class Probe:
         heard: whether a listener of ours stands at the far end.
         hops: how many hosts may pass it on (time to live); 0: as many as there are. With 1 the first router answers
             that it does not go on, and nothing reaches the internet.
+        router: which router is the first one, as far as it is known: its address, or the bridge that it is behind.
+            Only of those that have hops.
     """
 
     number: int
@@ -56,6 +58,7 @@ class Probe:
     controls: tuple[int, ...] = ()
     heard: bool = True
     hops: int = 0
+    router: str = ""
 
     @property
     def is_raw(self) -> bool:
