@@ -84,9 +84,9 @@ def test_a_mismatch_shows_the_pair_the_rules_and_leaves_with_one(verify: Callabl
     assert lines[at].endswith(": undeclared but open (connected)")
     assert " more" in lines[at]
     # The node has the very rules that are compiled, and yet it was open.
-    assert lines[at + 1].startswith("    on the node: out of ai: denied by rule 1 of group zt-deny (zt/deny/out)")
+    assert lines[at + 1].startswith("    on the node: out of ai: denied by rule 1 of group zt-lab_deny (zt/deny/out)")
     assert "its rules say otherwise" in lines[at + 3]
-    assert lines[at + 4].startswith("    as declared: out of ai: denied by rule 1 of group zt-deny (zt/deny/out)")
+    assert lines[at + 4].startswith("    as declared: out of ai: denied by rule 1 of group zt-lab_deny (zt/deny/out)")
     assert lines[-1].startswith("NOT as declared: ")
     assert any("!" in line for line in lines if line.startswith("405 ai"))
 

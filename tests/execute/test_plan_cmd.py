@@ -108,7 +108,7 @@ def test_what_somebody_changed_is_drift_and_what_the_inventory_changed_is_not(wo
     assert listing() == {}
     world.node.root("PUT", "/nodes/pve/lxc/410/config", memory=300, tags="zentoria")
     world.node.root("PUT", "/nodes/pve/lxc/404/firewall/options", dhcp=1)
-    alias = next(one for one in world.node.root("GET", "/cluster/firewall/aliases") if one["name"] == "zt-db")
+    alias = next(one for one in world.node.root("GET", "/cluster/firewall/aliases") if one["name"] == "zt-lab_db")
     world.node.root("DELETE", f"/cluster/firewall/aliases/{alias['name']}")
     world.node.root("POST", "/nodes/pve/lxc/408/status/stop")
     db = world.inventory.by_name("db")
@@ -117,7 +117,7 @@ def test_what_somebody_changed_is_drift_and_what_the_inventory_changed_is_not(wo
     world.inventory = world.inventory.model_copy(update={"containers": (*rest, more)})
     found = {name: one["origin"] for name, one in listing().items()}
     assert found == {
-        "datacenter/firewall/alias:zt-db": "drift",
+        "datacenter/firewall/alias:zt-lab_db": "drift",
         "404/config/memory": "intent",
         "404/firewall/option:dhcp": "drift",
         "408/status": "drift",

@@ -55,11 +55,11 @@ def foreign(nic: Nic, **more: object) -> Spoil:
 def long_group(old: Configuration) -> Configuration:
     """The group of denials gets a name that is too long, in every place."""
     name = "zt-deny-everything-else"
-    old = with_group(old, "zt-deny", lambda group: dataclasses.replace(group, name=name))
+    old = with_group(old, "zt-home_deny", lambda group: dataclasses.replace(group, name=name))
     guests = tuple(
         dataclasses.replace(
             guest,
-            rules=tuple(dataclasses.replace(r, action=name) if r.action == "zt-deny" else r for r in guest.rules),
+            rules=tuple(dataclasses.replace(r, action=name) if r.action == "zt-home_deny" else r for r in guest.rules),
         )
         for guest in old.guests
     )
@@ -69,17 +69,17 @@ def long_group(old: Configuration) -> Configuration:
 CASES: dict[str, tuple[Spoil, str, str | None, str]] = {
     # what is spoiled: how; what is found; identity of the rule to blame (None: an option or nothing); its words
     "dropped alias": (
-        drop_alias("zt-backend"),
+        drop_alias("zt-home_backend"),
         "missing backend>db tcp/5432, tcp/6432 @404",
         FLOW,
-        r"rule 1 of 404 \(zt/row-7/backend/db/tcp\) names alias 'zt-backend', which does not exist in the datacenter: "
-        "Proxmox leaves it out without an error",
+        r"rule 1 of 404 \(zt/row-7/backend/db/tcp\) names alias 'zt-home_backend', which does not exist in the "
+        "datacenter: Proxmox leaves it out without an error",
     ),
     "dropped alias vanishes": (
-        drop_alias("zt-backend"),
+        drop_alias("zt-home_backend"),
         "vanished db>  @404",
         FLOW,
-        "names alias 'zt-backend', which does not exist",
+        "names alias 'zt-home_backend', which does not exist",
     ),
     "dhcp left out": (
         lambda old: with_options(old, DB, {"dhcp": None}),
@@ -115,7 +115,7 @@ CASES: dict[str, tuple[Spoil, str, str | None, str]] = {
         swap_order,
         "missing backend>db tcp/5432, tcp/6432 @404",
         "zt/deny/in",
-        r"before rule 2 of 404 .* is reached; rule 0 of group zt-deny .*taken in by rule 1 of 404 denies it",
+        r"before rule 2 of 404 .* is reached; rule 0 of group zt-home_deny .*taken in by rule 1 of 404 denies it",
     ),
     "policy_out ACCEPT behind a deny": (
         lambda old: with_options(old, DB, {"policy_out": "ACCEPT"}),
@@ -124,7 +124,7 @@ CASES: dict[str, tuple[Spoil, str, str | None, str]] = {
         "option policy_out of 404 is ACCEPT and must be DROP",
     ),
     "policy_out ACCEPT without the deny": (
-        lambda old: with_group(with_options(old, DB, {"policy_out": "ACCEPT"}), "zt-deny", lambda group: None),
+        lambda old: with_group(with_options(old, DB, {"policy_out": "ACCEPT"}), "zt-home_deny", lambda group: None),
         "extra db>internet any @404",
         None,
         "option policy_out=ACCEPT of 404 lets it through",
@@ -200,14 +200,14 @@ CASES: dict[str, tuple[Spoil, str, str | None, str]] = {
     "shared rule disabled": (
         lambda old: with_group(
             old,
-            "zt-common",
+            "zt-home_common",
             lambda group: dataclasses.replace(
                 group, rules=tuple(dataclasses.replace(rule, enable=False) for rule in group.rules)
             ),
         ),
         "missing logs>db tcp/9100 @404",
         "zt/row-34/logs/all/tcp",
-        "rule 0 of group zt-common .* is disabled",
+        "rule 0 of group zt-home_common .* is disabled",
     ),
     "alias of everything": (
         lambda old: dataclasses.replace(
@@ -215,7 +215,8 @@ CASES: dict[str, tuple[Spoil, str, str | None, str]] = {
             datacenter=dataclasses.replace(
                 old.datacenter,
                 aliases=tuple(
-                    Alias(one.name, "0.0.0.0/0") if one.name == "zt-backend" else one for one in old.datacenter.aliases
+                    Alias(one.name, "0.0.0.0/0") if one.name == "zt-home_backend" else one
+                    for one in old.datacenter.aliases
                 ),
             ),
         ),

@@ -157,7 +157,7 @@ def test_a_deny_that_goes_goes_after_what_it_hides() -> None:
 def test_what_is_lost_goes_before_what_it_names() -> None:
     mine = Alias("mine", "192.0.2.1")
     there = Configuration(dataclasses.replace(DATACENTER, aliases=(*DATACENTER.aliases, mine)))
-    steps = removal(there).lost
+    steps = removal(there, DATACENTER).lost
     assert [says(step) for step in steps] == [
         "remove IN DROP [zt/deny/in]",
         "remove security group zt-deny",
@@ -183,6 +183,6 @@ def test_a_name_that_somebody_else_uses_is_a_conflict(there: Datacenter, words: 
 
 
 def test_a_group_is_emptied_before_it_goes() -> None:
-    steps = removal(Configuration(DATACENTER)).lost
+    steps = removal(Configuration(DATACENTER), DATACENTER).lost
     assert isinstance(steps[0], DropRule)
     assert steps[0].where.group == "zt-deny"

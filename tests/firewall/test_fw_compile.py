@@ -12,7 +12,7 @@ from zentoria_infra.errors import InventoryError
 from zentoria_infra.firewall.compile import GUEST_OPTIONS, compile_firewall
 from zentoria_infra.firewall.config import Nic, Node
 from zentoria_infra.firewall.intent import Kind
-from zentoria_infra.firewall.layout import COMMON_GROUP, DENY_GROUP
+from zentoria_infra.firewall.parties import NOT_PUBLIC
 from zentoria_infra.inventory.model import Container, Flow
 from zentoria_infra.plan.from_inventory import desired_containers
 
@@ -40,8 +40,8 @@ def egress_container(*entries: dict[str, Any], **more: Any) -> Container:
             [flow("a", "b", 6432, 5432, row=7)],
             {},
             {
-                "a": ["OUT ACCEPT net0 > dc/zt-b tcp 5432,6432 zt/row-7/a/b/tcp"],
-                "b": ["IN ACCEPT net0 < dc/zt-a tcp 5432,6432 zt/row-7/a/b/tcp"],
+                "a": ["OUT ACCEPT net0 > dc/zt-small_b tcp 5432,6432 zt/row-7/a/b/tcp"],
+                "b": ["IN ACCEPT net0 < dc/zt-small_a tcp 5432,6432 zt/row-7/a/b/tcp"],
             },
             id="one rule at each end, all ports of a flow in it",
         ),
@@ -51,12 +51,12 @@ def egress_container(*entries: dict[str, Any], **more: Any) -> Container:
             {},
             {
                 "a": [
-                    "OUT ACCEPT net0 > dc/zt-b tcp 9300:9302 zt/derived/a/b/tcp",
-                    "OUT ACCEPT net0 > dc/zt-b udp 53 zt/derived/a/b/udp",
+                    "OUT ACCEPT net0 > dc/zt-small_b tcp 9300:9302 zt/derived/a/b/tcp",
+                    "OUT ACCEPT net0 > dc/zt-small_b udp 53 zt/derived/a/b/udp",
                 ],
                 "b": [
-                    "IN ACCEPT net0 < dc/zt-a tcp 9300:9302 zt/derived/a/b/tcp",
-                    "IN ACCEPT net0 < dc/zt-a udp 53 zt/derived/a/b/udp",
+                    "IN ACCEPT net0 < dc/zt-small_a tcp 9300:9302 zt/derived/a/b/tcp",
+                    "IN ACCEPT net0 < dc/zt-small_a udp 53 zt/derived/a/b/udp",
                 ],
             },
             id="touching intervals are one; protocols are apart",
@@ -67,9 +67,9 @@ def egress_container(*entries: dict[str, Any], **more: Any) -> Container:
             {},
             {
                 "a": [
-                    "OUT ACCEPT net0 > dc/zt-b tcp 5432 zt/derived/a/b/tcp",
-                    "OUT ACCEPT net0 > dc/zt-b tcp 6432 zt/derived/a/b/tcp-2",
-                    "OUT ACCEPT net0 > dc/zt-b tcp 9300 zt/derived/a/b/tcp-3",
+                    "OUT ACCEPT net0 > dc/zt-small_b tcp 5432 zt/derived/a/b/tcp",
+                    "OUT ACCEPT net0 > dc/zt-small_b tcp 6432 zt/derived/a/b/tcp-2",
+                    "OUT ACCEPT net0 > dc/zt-small_b tcp 9300 zt/derived/a/b/tcp-3",
                 ]
             },
             id="several derived flows of a pair",
@@ -78,7 +78,7 @@ def egress_container(*entries: dict[str, Any], **more: Any) -> Container:
             [PROXY, A],
             [EXPOSED],
             {},
-            {"proxy": ["IN ACCEPT net0 < +dc/zt-internet tcp 80,443 zt/row-1/internet/proxy/tcp"], "a": []},
+            {"proxy": ["IN ACCEPT net0 < +dc/zt-small_outside tcp 80,443 zt/row-1/internet/proxy/tcp"], "a": []},
             id="from the internet, one NIC",
         ),
         pytest.param(
@@ -87,10 +87,10 @@ def egress_container(*entries: dict[str, Any], **more: Any) -> Container:
             {},
             {
                 "proxy": [
-                    "IN ACCEPT net1 < +dc/zt-internet tcp 80,443 zt/row-1/internet/proxy/tcp",
-                    "OUT ACCEPT net0 > dc/zt-a tcp 80 zt/derived/proxy/a/tcp",
+                    "IN ACCEPT net1 < +dc/zt-small_outside tcp 80,443 zt/row-1/internet/proxy/tcp",
+                    "OUT ACCEPT net0 > dc/zt-small_a tcp 80 zt/derived/proxy/a/tcp",
                 ],
-                "a": ["IN ACCEPT net0 < dc/zt-proxy tcp 80 zt/derived/proxy/a/tcp"],
+                "a": ["IN ACCEPT net0 < dc/zt-small_proxy tcp 80 zt/derived/proxy/a/tcp"],
             },
             id="from the internet, a public NIC",
         ),
@@ -100,9 +100,9 @@ def egress_container(*entries: dict[str, Any], **more: Any) -> Container:
             {},
             {
                 "proxy": [
-                    "IN ACCEPT net1 < +dc/zt-internet tcp 80,443 zt/row-1/internet/proxy/tcp",
-                    "OUT ACCEPT net1 > +dc/zt-internet udp 68: 67 zt/lease/proxy/udp/67",
-                    "IN ACCEPT net1 < +dc/zt-internet udp 67: 68 zt/lease/proxy/udp/68",
+                    "IN ACCEPT net1 < +dc/zt-small_outside tcp 80,443 zt/row-1/internet/proxy/tcp",
+                    "OUT ACCEPT net1 > +dc/zt-small_outside udp 68: 67 zt/lease/proxy/udp/67",
+                    "IN ACCEPT net1 < +dc/zt-small_outside udp 67: 68 zt/lease/proxy/udp/68",
                 ]
             },
             id="a public NIC with DHCP",
@@ -113,7 +113,7 @@ def egress_container(*entries: dict[str, Any], **more: Any) -> Container:
             {},
             {
                 "a": [
-                    "OUT ACCEPT net0 > +dc/zt-internet tcp 443 zt/egress/a/tcp/443",
+                    "OUT ACCEPT net0 > +dc/zt-small_internet tcp 443 zt/egress/a/tcp/443",
                     f"OUT ACCEPT net0 > {GATEWAY} udp 53 zt/dns/a/udp",
                     f"OUT ACCEPT net0 > {GATEWAY} tcp 53 zt/dns/a/tcp",
                 ]
@@ -138,7 +138,7 @@ def egress_container(*entries: dict[str, Any], **more: Any) -> Container:
             {"dns": {"nameservers": ("198.51.100.53", GATEWAY, "198.51.100.53")}},
             {
                 "a": [
-                    "OUT ACCEPT net0 > +dc/zt-internet tcp 443 zt/egress/a/tcp/443",
+                    "OUT ACCEPT net0 > +dc/zt-small_internet tcp 443 zt/egress/a/tcp/443",
                     "OUT ACCEPT net0 > 10.10.33.1 tcp 443 zt/egress/a/tcp/443/10.10.33.1",
                     "OUT ACCEPT net0 > 198.51.100.53 udp 53 zt/dns/a/udp",
                     "OUT ACCEPT net0 > 198.51.100.53 tcp 53 zt/dns/a/tcp",
@@ -154,9 +154,9 @@ def egress_container(*entries: dict[str, Any], **more: Any) -> Container:
             {},
             {
                 "a": [
-                    "OUT ACCEPT net0 > +dc/zt-internet tcp 443 zt/egress/a/tcp/443",
-                    "OUT ACCEPT net0 > +dc/zt-internet tcp 443 zt/egress/a/tcp/443-2",
-                    "OUT ACCEPT net0 > +dc/zt-internet udp 443 zt/egress/a/udp/443",
+                    "OUT ACCEPT net0 > +dc/zt-small_internet tcp 443 zt/egress/a/tcp/443",
+                    "OUT ACCEPT net0 > +dc/zt-small_internet tcp 443 zt/egress/a/tcp/443-2",
+                    "OUT ACCEPT net0 > +dc/zt-small_internet udp 443 zt/egress/a/udp/443",
                     f"OUT ACCEPT net0 > {GATEWAY} udp 53 zt/dns/a/udp",
                     f"OUT ACCEPT net0 > {GATEWAY} tcp 53 zt/dns/a/tcp",
                 ]
@@ -174,15 +174,15 @@ def egress_container(*entries: dict[str, Any], **more: Any) -> Container:
             {"dns": {"nameservers": ("192.0.2.53", "10.10.40.2")}},
             {
                 "proxy": [
-                    "OUT ACCEPT net1 > +dc/zt-internet tcp 443 zt/egress/proxy/tcp/443",
+                    "OUT ACCEPT net1 > +dc/zt-small_internet tcp 443 zt/egress/proxy/tcp/443",
                     "OUT ACCEPT net1 > 192.0.2.53 udp 53 zt/dns/proxy/udp",
                     "OUT ACCEPT net1 > 192.0.2.53 tcp 53 zt/dns/proxy/tcp",
-                    "OUT ACCEPT net0 > dc/zt-b udp 53 zt/dns/proxy/udp-2",
-                    "OUT ACCEPT net0 > dc/zt-b tcp 53 zt/dns/proxy/tcp-2",
+                    "OUT ACCEPT net0 > dc/zt-small_b udp 53 zt/dns/proxy/udp-2",
+                    "OUT ACCEPT net0 > dc/zt-small_b tcp 53 zt/dns/proxy/tcp-2",
                 ],
                 "b": [
-                    "IN ACCEPT net0 < dc/zt-proxy udp 53 zt/dns/proxy/udp-2",
-                    "IN ACCEPT net0 < dc/zt-proxy tcp 53 zt/dns/proxy/tcp-2",
+                    "IN ACCEPT net0 < dc/zt-small_proxy udp 53 zt/dns/proxy/udp-2",
+                    "IN ACCEPT net0 < dc/zt-small_proxy tcp 53 zt/dns/proxy/tcp-2",
                 ],
             },
             id="the NIC with the way there; a name server that is a container",
@@ -194,8 +194,8 @@ def test_rules_of_the_datacenter_layout(
 ) -> None:
     compiled = compile_firewall(inventory(containers, flows, **site))
     for name, lines in expected.items():
-        assert rules(compiled, name) == [*lines, "GROUP zt-deny zt/group/deny"]
-    assert [group.name for group in compiled.configuration.datacenter.groups] == [DENY_GROUP]
+        assert rules(compiled, name) == [*lines, "GROUP zt-small_deny zt/group/deny"]
+    assert [group.name for group in compiled.configuration.datacenter.groups] == ["zt-small_deny"]
 
 
 def test_the_whole_of_a_small_inventory() -> None:
@@ -205,11 +205,21 @@ def test_the_whole_of_a_small_inventory() -> None:
     datacenter = compiled.configuration.datacenter
     assert datacenter.options == {"enable": "1"}
     assert [(alias.name, alias.cidr) for alias in datacenter.aliases] == [
-        ("zt-a", "10.10.40.1"),
-        ("zt-proxy", "10.10.40.8"),
+        ("zt-small_a", "10.10.40.1"),
+        ("zt-small_proxy", "10.10.40.8"),
     ]
     ours = ["!10.10.32.0/20", "!203.0.113.1", "!192.0.2.10"]
-    assert sets(datacenter) == {"zt-internet": ["0.0.0.0/1", "128.0.0.0/1", *ours]}
+    private = [f"!{cidr}" for cidr in NOT_PUBLIC]
+    assert sets(datacenter) == {
+        "zt-small_internet": ["0.0.0.0/1", "128.0.0.0/1", *private, *ours[1:]],
+        "zt-small_outside": ["0.0.0.0/1", "128.0.0.0/1", *ours],
+        "zt-small_guests": ["10.10.40.8", "10.10.40.1"],
+    }
+    assert [words(rule) for rule in datacenter.rules] == [
+        f"IN ACCEPT < +dc/zt-small_guests > 10.10.47.254 {protocol} 53"
+        f" zt/site:small/node/10.10.47.254/{protocol}/53/guests"
+        for protocol in ("udp", "tcp")
+    ]
     (deny,) = datacenter.groups
     assert [words(rule) for rule in deny.rules] == DENY
     assert compiled.configuration.nodes == (Node("pve"), Node("pve2"))
@@ -272,20 +282,20 @@ class TestShared:
     def test_what_all_have_is_in_the_group_and_the_rest_at_the_guest(self) -> None:
         compiled = compile_firewall(inventory([*self.CONTAINERS], [*self.FLOWS]))
         common, _ = compiled.configuration.datacenter.groups
-        assert common.name == COMMON_GROUP
+        assert common.name == "zt-small_common"
         assert [words(rule) for rule in common.rules] == [
-            "IN ACCEPT < dc/zt-logs tcp 9100 zt/row-34/logs/all/tcp",
-            "OUT ACCEPT > dc/zt-logs tcp 3100 zt/derived/all/logs/tcp",
+            "IN ACCEPT < dc/zt-small_logs tcp 9100 zt/row-34/logs/all/tcp",
+            "OUT ACCEPT > dc/zt-small_logs tcp 3100 zt/derived/all/logs/tcp",
         ]
-        take, last = "GROUP zt-common net0 zt/group/common", "GROUP zt-deny zt/group/deny"
-        assert rules(compiled, "a") == [take, "IN ACCEPT net0 < dc/zt-logs tcp 9187 zt/row-34/logs/a/tcp", last]
+        take, last = "GROUP zt-small_common net0 zt/group/common", "GROUP zt-small_deny zt/group/deny"
+        assert rules(compiled, "a") == [take, "IN ACCEPT net0 < dc/zt-small_logs tcp 9187 zt/row-34/logs/a/tcp", last]
         assert rules(compiled, "b") == [take, last]
         assert rules(compiled, "logs") == [
             take,
-            "OUT ACCEPT net0 > dc/zt-a tcp 9100,9187 zt/row-34/logs/a/tcp",
-            "OUT ACCEPT net0 > dc/zt-b tcp 9100 zt/row-34/logs/b/tcp",
-            "IN ACCEPT net0 < dc/zt-a tcp 3100 zt/derived/a/logs/tcp",
-            "IN ACCEPT net0 < dc/zt-b tcp 3100 zt/derived/b/logs/tcp",
+            "OUT ACCEPT net0 > dc/zt-small_a tcp 9100,9187 zt/row-34/logs/a/tcp",
+            "OUT ACCEPT net0 > dc/zt-small_b tcp 9100 zt/row-34/logs/b/tcp",
+            "IN ACCEPT net0 < dc/zt-small_a tcp 3100 zt/derived/a/logs/tcp",
+            "IN ACCEPT net0 < dc/zt-small_b tcp 3100 zt/derived/b/logs/tcp",
             last,
         ]
         assert {intent.key for intent in compiled.intents} == {
@@ -314,17 +324,17 @@ class TestShared:
     )
     def test_no_group_without_need(self, containers: tuple[Container, ...], flows: list[Flow]) -> None:
         compiled = compile_firewall(inventory([*containers], [*flows]))
-        assert [group.name for group in compiled.configuration.datacenter.groups] == [DENY_GROUP]
+        assert [group.name for group in compiled.configuration.datacenter.groups] == ["zt-small_deny"]
 
     def test_all_to_all(self) -> None:
         compiled = compile_firewall(inventory([*self.CONTAINERS], [flow("all", "all", exposes=("metrics",))]))
         common, _ = compiled.configuration.datacenter.groups
         assert sorted(words(rule) for rule in common.rules) == sorted(
-            [f"IN ACCEPT < dc/zt-{name} tcp 9100 zt/derived/{name}/all/tcp" for name in ("logs", "a", "b")]
+            [f"IN ACCEPT < dc/zt-small_{name} tcp 9100 zt/derived/{name}/all/tcp" for name in ("logs", "a", "b")]
             + [
-                "OUT ACCEPT > dc/zt-logs tcp 9100 zt/derived/all/logs/tcp",
-                "OUT ACCEPT > dc/zt-a tcp 9100,9187 zt/derived/all/a/tcp",
-                "OUT ACCEPT > dc/zt-b tcp 9100 zt/derived/all/b/tcp",
+                "OUT ACCEPT > dc/zt-small_logs tcp 9100 zt/derived/all/logs/tcp",
+                "OUT ACCEPT > dc/zt-small_a tcp 9100,9187 zt/derived/all/a/tcp",
+                "OUT ACCEPT > dc/zt-small_b tcp 9100 zt/derived/all/b/tcp",
             ]
         )
 
@@ -345,13 +355,13 @@ def test_guest_layout_keeps_everything_in_the_guests() -> None:
     assert (datacenter.options, datacenter.aliases, datacenter.ipsets, datacenter.groups) == ({}, (), (), ())
     deny = ["IN DROP log=info zt/deny/in", "OUT DROP log=info zt/deny/out"]
     assert rules(compiled, "proxy") == [
-        "IN ACCEPT net0 < +guest/zt-internet tcp 80,443 zt/row-1/internet/proxy/tcp",
+        "IN ACCEPT net0 < +guest/zt-outside tcp 80,443 zt/row-1/internet/proxy/tcp",
         "OUT ACCEPT net0 > 10.10.40.2 tcp 5432 zt/derived/proxy/b/tcp",
         *deny,
     ]
     assert rules(compiled, "b") == ["IN ACCEPT net0 < 10.10.40.8 tcp 5432 zt/derived/proxy/b/tcp", *deny]
     proxy, other = (sets(guest(compiled.configuration, name)) for name in ("proxy", "b"))
-    assert proxy["zt-internet"] == ["0.0.0.0/1", "128.0.0.0/1", "!10.10.32.0/20"]
+    assert proxy["zt-outside"] == ["0.0.0.0/1", "128.0.0.0/1", "!10.10.32.0/20"]
     assert other == {"ipfilter-net0": ["10.10.40.2"]}
 
 
@@ -372,7 +382,7 @@ def test_log_level_is_in_the_group_that_denies() -> None:
         pytest.param(
             "https://cache.example",
             [
-                "OUT ACCEPT net0 > +dc/zt-internet tcp 443 zt/opening/a/tcp",
+                "OUT ACCEPT net0 > +dc/zt-small_internet tcp 443 zt/opening/a/tcp",
                 f"OUT ACCEPT net0 > {GATEWAY} udp 53 zt/opening/a/dns/udp",
                 f"OUT ACCEPT net0 > {GATEWAY} tcp 53 zt/opening/a/dns/tcp",
             ],
@@ -381,13 +391,15 @@ def test_log_level_is_in_the_group_that_denies() -> None:
         pytest.param(
             None,
             [
-                "OUT ACCEPT net0 > +dc/zt-internet tcp 80,443 zt/opening/a/tcp",
+                "OUT ACCEPT net0 > +dc/zt-small_internet tcp 80,443 zt/opening/a/tcp",
                 f"OUT ACCEPT net0 > {GATEWAY} udp 53 zt/opening/a/dns/udp",
                 f"OUT ACCEPT net0 > {GATEWAY} tcp 53 zt/opening/a/dns/tcp",
             ],
             id="none",
         ),
-        pytest.param("http://10.10.40.2:3142", ["OUT ACCEPT net0 > dc/zt-b tcp 3142 zt/opening/a/tcp"], id="container"),
+        pytest.param(
+            "http://10.10.40.2:3142", ["OUT ACCEPT net0 > dc/zt-small_b tcp 3142 zt/opening/a/tcp"], id="container"
+        ),
     ],
 )
 def test_an_opening_is_for_one_container_and_its_package_sources(proxy: str | None, expected: list[str]) -> None:
@@ -395,11 +407,11 @@ def test_an_opening_is_for_one_container_and_its_package_sources(proxy: str | No
     closed, opened = compile_firewall(small), compile_firewall(small, openings=[401])
     more = [line for line in rules(opened, "a") if line not in rules(closed, "a")]
     assert more == expected
-    assert rules(opened, "a")[-1] == "GROUP zt-deny zt/group/deny"
+    assert rules(opened, "a")[-1] == "GROUP zt-small_deny zt/group/deny"
     gained = [intent for intent in opened.intents if intent not in closed.intents]
     assert {intent.kind for intent in gained} == {Kind.OPENING}
     at_b = [line for line in rules(opened, "b") if line not in rules(closed, "b")]
-    inside = "IN ACCEPT net0 < dc/zt-a tcp 3142 zt/opening/a/tcp"
+    inside = "IN ACCEPT net0 < dc/zt-small_a tcp 3142 zt/opening/a/tcp"
     assert at_b == ([inside] if proxy == "http://10.10.40.2:3142" else [])
     assert compile_firewall(small, openings=[]) == closed
 
@@ -433,7 +445,7 @@ def test_long_lists_of_ports(ports: list[int | str], lists: list[str]) -> None:
     compiled = compile_firewall(inventory([A, B], [flow("a", "b", *ports, row=9)]))
     (intent,) = compiled.intents
     keys = ["zt/row-9/a/b/tcp", *(f"zt/row-9/a/b/tcp/{n}" for n in range(2, len(lists) + 1))]
-    expected = [f"OUT ACCEPT net0 > dc/zt-b tcp {one} {key}" for one, key in zip(lists, keys, strict=True)]
+    expected = [f"OUT ACCEPT net0 > dc/zt-small_b tcp {one} {key}" for one, key in zip(lists, keys, strict=True)]
     assert rules(compiled, "a")[:-1] == expected
     assert all(compiled.positions[key] == intent.position for key in keys[1:])
 

@@ -17,8 +17,8 @@ from zentoria_infra.firewall.compile import GUEST_OPTIONS, compile_firewall
 from zentoria_infra.firewall.config import Configuration, Guest, Rule
 from zentoria_infra.firewall.identity import identity
 from zentoria_infra.firewall.intent import Compiled, Intent, Kind
-from zentoria_infra.firewall.layout import COMMON_GROUP, DENY_GROUP, port_lists
-from zentoria_infra.firewall.parties import INTERNET, parties_of
+from zentoria_infra.firewall.parties import INTERNET, OUTSIDE, parties_of
+from zentoria_infra.firewall.port_lists import port_lists
 from zentoria_infra.firewall.prove import prove
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
@@ -41,7 +41,7 @@ def check_shape(compiled: Compiled) -> None:
         key = identity(rule.comment)
         assert key in compiled.positions or key in set(keys)
         assert rule.enable
-        assert rule.action in ("ACCEPT", "DROP", COMMON_GROUP, DENY_GROUP)
+        assert rule.action in ("ACCEPT", "DROP", *(group.name for group in configuration.datacenter.groups))
         assert rule.action != "ACCEPT" or (rule.proto and rule.dport and (rule.source or rule.dest))
         weight = sum(2 if ":" in part else 1 for part in rule.dport.split(",") if part)
         assert weight <= 15
@@ -132,7 +132,8 @@ def test_every_intent_has_its_rule_at_each_end_and_every_rule_its_intent(whole: 
                 if each.action != "ACCEPT":
                     continue
                 peer = each.source or each.dest
-                peer = INTERNET if peer.endswith("zt-internet") else aliases.get(peer, peer)
+                sets = {"+dc/zt-small_internet": INTERNET, "+dc/zt-small_outside": OUTSIDE}
+                peer = sets.get(peer) or aliases.get(peer, peer)
                 for part in each.dport.split(","):
                     first, _, last = part.partition(":")
                     for number in range(int(first), int(last or first) + 1):
@@ -143,8 +144,8 @@ def test_every_intent_has_its_rule_at_each_end_and_every_rule_its_intent(whole: 
         found: Counter[tuple[str, str, str, str, str]] = Counter()
         for intent in compiled.intents:
             for kind, name, nic, peer in (
-                ("out", intent.source, intent.source_nic, intent.destination),
-                ("in", intent.destination, intent.destination_nic, intent.source),
+                ("out", intent.source, intent.source_nic, intent.far("out")),
+                ("in", intent.destination, intent.destination_nic, intent.far("in")),
             ):
                 if name == one.name and nic:
                     for first, last in intent.ports:

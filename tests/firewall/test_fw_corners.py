@@ -156,7 +156,7 @@ def test_good_names_and_those_of_others_do_not_vanish() -> None:
     [
         ({"action": "DROP"}, r"says DROP, not ACCEPT"),
         ({"dport": "9"}, r"lets only tcp/9 through"),
-        ({"source": "dc/zt-n8n"}, r"lets nothing from 10.10.40.1 through: it says dc/zt-n8n"),
+        ({"source": "dc/zt-home_n8n"}, r"lets nothing from 10.10.40.1 through: it says dc/zt-home_n8n"),
     ],
 )
 def test_what_is_the_matter_with_a_rule(change: dict[str, str], words: str) -> None:

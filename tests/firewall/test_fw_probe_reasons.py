@@ -49,7 +49,7 @@ def test_a_rule_that_is_disabled_names_the_end_and_what_denies() -> None:
     passes, lines = reasons(network(changed), probe_of("backend", "db", 5432))
     assert not passes
     assert lines[0].startswith("out of backend: allowed by rule")
-    assert lines[1].startswith("into db: denied by rule 0 of group zt-deny (zt/deny/in)")
+    assert lines[1].startswith("into db: denied by rule 0 of group zt-home_deny (zt/deny/in)")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_something_open_names_the_switch_or_the_option(change: dict[str, str], w
         bare = with_guest(
             configuration,
             405,
-            lambda guest: dataclasses.replace(guest, rules=tuple(r for r in guest.rules if r.action != "zt-deny")),
+            lambda guest: dataclasses.replace(guest, rules=tuple(r for r in guest.rules if r.action != "zt-home_deny")),
         )
         return with_options(bare, 405, change)
 
@@ -100,11 +100,11 @@ def test_a_forged_source_is_stopped_by_the_ip_filter() -> None:
 def test_a_rule_that_has_vanished_is_named() -> None:
     key = "zt/row-7/backend/db/tcp"
     changed = with_rule(
-        shipped()[1].configuration, 404, key, lambda rule: dataclasses.replace(rule, source="dc/zt-nobody")
+        shipped()[1].configuration, 404, key, lambda rule: dataclasses.replace(rule, source="dc/zt-home_nobody")
     )
     _, lines = reasons(network(changed), probe_of("backend", "db", 5432))
     assert f"the rule for {key} " in lines[1]
-    assert "zt-nobody" in lines[1]
+    assert "zt-home_nobody" in lines[1]
 
 
 def test_a_container_that_is_not_there() -> None:

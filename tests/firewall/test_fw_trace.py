@@ -90,8 +90,8 @@ def test_why_a_flow_exists() -> None:
 @pytest.mark.parametrize(
     ("spoil", "end", "reason"),
     [
-        (drop_alias("zt-backend"), "in", "names alias 'zt-backend', which does not exist"),
-        (swap_order, "in", "rule 0 of group zt-deny"),
+        (drop_alias("zt-home_backend"), "in", "names alias 'zt-home_backend', which does not exist"),
+        (swap_order, "in", "rule 0 of group zt-home_deny"),
         (
             lambda old: with_rule(old, BACKEND, FLOW, lambda rule: dataclasses.replace(rule, enable=False)),
             "out",

@@ -24,7 +24,7 @@ from zentoria_infra.plan.limits import require_possible
 from zentoria_infra.plan.observed import World
 from zentoria_infra.plan.proof import proven_firewall
 
-PEERS = ("dc/zt-a", "dc/zt-b", "dc/zt-c", "+dc/zt-internet", "10.10.40.0/24", "10.10.40.9", "")
+PEERS = ("dc/zt-small_a", "dc/zt-small_b", "dc/zt-small_c", "+dc/zt-small_internet", "10.10.40.0/24", "10.10.40.9", "")
 COMMENTS = ("zt/row-99/x/y/tcp old", "zt/row-98/x/y/tcp old", "zt/opening/a/tcp left", "zt/row-7/a/b/tcp edited",
             "zt/row-8/c/b/tcp edited", "zt/egress/d/tcp/443 edited")  # fmt: skip
 CIDRS = ("10.10.40.9", "0.0.0.0/1", "10.10.40.0/24", "10.10.32.0/20", "192.0.2.0/24")
@@ -177,7 +177,7 @@ def test_no_step_opens_more_than_before_and_after_whatever_is_there(random: Rand
 
 # What cannot be done one by one.
 
-STALE = Rule("in", "ACCEPT", source="dc/zt-c", proto="tcp", dport="23", comment="zt/row-99/c/b/tcp old")
+STALE = Rule("in", "ACCEPT", source="dc/zt-small_c", proto="tcp", dport="23", comment="zt/row-99/c/b/tcp old")
 
 
 def with_alias(there: Configuration, name: str, cidr: str) -> Configuration:
@@ -198,7 +198,7 @@ def with_rules(there: Configuration, vmid: int, *more: Rule) -> Configuration:
 def tangled() -> Configuration:
     """A stale rule lets in whom the alias c names. That is nobody; put right, it is c, which may reach any port."""
     let_out = Rule("out", "ACCEPT", proto="tcp", comment="zt/row-98/c/b/tcp old")
-    return with_rules(with_rules(with_alias(WANTED, "zt-c", "10.10.40.9"), 402, STALE), 403, let_out)
+    return with_rules(with_rules(with_alias(WANTED, "zt-small_c", "10.10.40.9"), 402, STALE), 403, let_out)
 
 
 def test_a_container_is_closed_where_its_steps_would_open_too_much(tangled: Configuration) -> None:
@@ -222,7 +222,7 @@ def test_without_closing_it_would_be_open(tangled: Configuration) -> None:
     parts = [dataclasses.replace(one, closed=()) for one in plan]
     (found,) = {one.text for one in unsafe_steps(dataclasses.replace(plan, containers=tuple(parts)), tangled,
                                                  desired().parties)}  # fmt: skip
-    assert "`change alias zt-c (10.10.40.3)` (datacenter) would open too much" in found
+    assert "`change alias zt-small_c (10.10.40.3)` (datacenter) would open too much" in found
     assert "c may send tcp/23 to b" in found
 
 
@@ -259,7 +259,7 @@ def test_a_container_that_does_not_run_needs_no_closing(tangled: Configuration) 
 def test_a_plan_that_cannot_be_made_safe_is_refused_and_names_the_step(tangled: Configuration) -> None:
     """As in `redeploy c`: that alias is put right, and `b` with its stale rule is not touched."""
     refused = planned(tangled, only="c")
-    with pytest.raises(RefusedError, match=r"(?s)`change alias zt-c.*c may send tcp/23 to b.*`zentoria up`"):
+    with pytest.raises(RefusedError, match=r"(?s)`change alias zt-small_c.*c may send tcp/23 to b.*`zentoria up`"):
         require_possible(refused)
     assert not any(one.closed for one in refused)
     with pytest.raises(RefusedError, match=r"c may send tcp/23 to b"):

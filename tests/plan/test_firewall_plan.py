@@ -107,7 +107,11 @@ def test_a_fresh_node_gets_all_of_it() -> None:
     wanted = proven_firewall(made).compiled.configuration
     assert plan.switch_on
     assert plan.cut == ()
-    assert [step.alias.name for step in plan.datacenter.gained if hasattr(step, "alias")] == ["zt-a", "zt-b", "zt-c"]
+    assert [step.alias.name for step in plan.datacenter.gained if hasattr(step, "alias")] == [
+        "zt-small_a",
+        "zt-small_b",
+        "zt-small_c",
+    ]
     for found in plan:
         rules = [step.rule for step in found.firewall.gained if isinstance(step, InsertRule)]
         assert rules[::-1] == list(wanted.guest(found.vmid).rules)
@@ -161,7 +165,7 @@ def test_a_flow_of_which_only_one_end_is_planned_is_cut_there(gone_from: str) ->
 
 def test_some_containers_leave_objects_that_others_may_name() -> None:
     whole = there(small())
-    aliases = (*whole.datacenter.aliases, Alias("zt-old", "10.10.40.9", "zt/alias/old"))
+    aliases = (*whole.datacenter.aliases, Alias("zt-old", "10.10.40.9", "zt/site:small/alias/old"))
     seen = dataclasses.replace(whole, datacenter=dataclasses.replace(whole.datacenter, aliases=aliases))
     assert planned(small(), seen, only=("a",)).datacenter.lost == ()
     assert [says(step) for step in planned(small(), seen).datacenter.lost] == ["remove alias zt-old"]
@@ -261,10 +265,10 @@ def test_what_a_flow_allows_anyway_does_not_go_through_the_opening() -> None:
 
 
 def test_a_name_of_ours_that_somebody_else_uses_is_a_problem() -> None:
-    seen = Configuration(Datacenter(aliases=(Alias("zt-a", "192.0.2.1", "mine"),)))
+    seen = Configuration(Datacenter(aliases=(Alias("zt-small_a", "192.0.2.1", "mine"),)))
     plan = planned(small(), seen, dict.fromkeys("abc", Action.CREATE))
-    assert plan.problems == ("alias zt-a of datacenter is 192.0.2.1 and not Zentoria's",)
-    with pytest.raises(RefusedError, match="zt-a"):
+    assert plan.problems == ("alias zt-small_a of datacenter is 192.0.2.1 and not Zentoria's",)
+    with pytest.raises(RefusedError, match="zt-small_a"):
         require_possible(plan)
 
 

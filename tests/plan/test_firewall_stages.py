@@ -97,7 +97,7 @@ def test_containers_do_not_wait_for_the_switch_with_anything_but_their_start() -
 
 def test_losses_wait_for_everything_and_cutting_for_them() -> None:
     seen = applied()
-    aliases = (*seen.datacenter.aliases, Alias("zt-old", "10.10.40.9", "zt/alias/old"))
+    aliases = (*seen.datacenter.aliases, Alias("zt-old", "10.10.40.9", "zt/site:small/alias/old"))
     seen = dataclasses.replace(seen, datacenter=dataclasses.replace(seen.datacenter, aliases=aliases))
     _, stages = staged(small(C_TO_B), seen, {"c": Action.RESTART}, converge="c")
     work = {"403:restart", "403:converge"}
@@ -218,7 +218,10 @@ def test_lost_flows_and_rules_of_others_are_told() -> None:
     assert "- a → b tcp/5432: lost, and its open connections are cut" in said
     assert "? not Zentoria's, left as it is: rule IN ACCEPT -p tcp -dport 22 of 403" in said
     assert "~ 402 b: change in place (its firewall differs)" in said
-    assert "    firewall: IN ACCEPT -i net0 -source dc/zt-a -p tcp -dport 5432 [zt/row-7/a/b/tcp] is not needed" in said
+    assert (
+        "    firewall: IN ACCEPT -i net0 -source dc/zt-small_a -p tcp -dport 5432 [zt/row-7/a/b/tcp] is not needed"
+        in said
+    )
     assert "    steps: firewall (-1) → firewall (-1 asleep)" in said
     assert "403" not in [line.split()[1] for line in said.splitlines() if line.startswith("~")]
 
@@ -262,9 +265,11 @@ def test_the_plan_as_data_has_every_step_and_every_reason() -> None:
     assert data["firewall"]["turn_on"] is True
     assert data["firewall"]["foreign"] == ["rule IN ACCEPT -p tcp -dport 22 of 402"]
     assert data["firewall"]["lost_flows"]
-    assert "add security group zt-deny" in data["firewall"]["datacenter"]["gained"]
+    assert "add security group zt-small_deny" in data["firewall"]["datacenter"]["gained"]
     (b,) = [one for one in data["containers"] if one["name"] == "b"]
-    assert b["firewall"]["lost"] == ["remove IN ACCEPT -i net0 -source dc/zt-a -p tcp -dport 5432 [zt/row-7/a/b/tcp]"]
+    assert b["firewall"]["lost"] == [
+        "remove IN ACCEPT -i net0 -source dc/zt-small_a -p tcp -dport 5432 [zt/row-7/a/b/tcp]"
+    ]
     assert len(b["firewall"]["reasons"]) == 1
     assert b["steps"] == ["firewall (-1)", "firewall (-1 asleep)"]
 

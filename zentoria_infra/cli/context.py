@@ -34,7 +34,7 @@ def complete_container(incomplete: str) -> list[str]:
 
 def complete_party(incomplete: str) -> list[str]:
     """Names of containers, and of who else can send or receive, that begin so."""
-    others = ("gateway", "internet", "node", "stranger")
+    others = ("gateway", "internet", "node", "private", "stranger")
     return [*complete_container(incomplete), *(name for name in others if name.startswith(incomplete))]
 
 

@@ -297,7 +297,7 @@ class Deployment:
         if self._firewall is None:
             return []
         wanted = self._firewall.compiled.configuration
-        steps = changes.removal(observe_firewall(self._proxmox.firewall, wanted, {})).lost
+        steps = changes.removal(observe_firewall(self._proxmox.firewall, wanted, {}), wanted.datacenter).lost
         return [LoseFlows(0, DATACENTER, f"{DATACENTER}:lose", after, steps)] if steps else []
 
     def _with_firewall(self, seen: World, wanted: Sequence[DesiredContainer], found_in: World) -> World:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from zentoria_infra.execute.reading import readers
 from zentoria_infra.firewall.config import Configuration, Datacenter, Nic
-from zentoria_infra.firewall.identity import is_ours
+from zentoria_infra.firewall.identity import is_ours, site_of
 from zentoria_infra.plan.values import parse_properties
 from zentoria_infra.proxmox import firewall_records as fw
 from zentoria_infra.proxmox.firewall_read import FirewallObserver
@@ -31,7 +31,7 @@ def read_firewall(
 ) -> tuple[Configuration, Mapping[str, str]]:
     """The firewall as it is, and Proxmox's digests of the lists that it was read from.
 
-    Calls: with objects of the datacenter five, and one a group of ours; else one. Three a container.
+    Calls: with objects of the datacenter six, and one a group of ours; else one. Three a container.
 
     Args:
         observer: reads the node.
@@ -85,8 +85,14 @@ def _datacenter(observer: FirewallObserver, wanted: Datacenter) -> fw.ObservedDa
         return observer.datacenter(aliases=False)
     comments = observer.ipset_comments(fw.DATACENTER)
     names = {one.name for one in wanted.ipsets}
-    ipsets = [name for name, comment in comments.items() if name in names or is_ours(comment)]
-    found = observer.datacenter(ipsets=ipsets, is_ours=is_ours)
+
+    def concerns(comment: str) -> bool:
+        """Whether an object is this site's, or from before there were sites in comments."""
+        return is_ours(comment) and site_of(comment) in ("", wanted.site)
+
+    ipsets = [name for name, comment in comments.items() if name in names or concerns(comment)]
+    groups = [one.name for one in wanted.groups]
+    found = observer.datacenter(ipsets=ipsets, groups=groups, is_ours=concerns, rules=True)
     sets = found.datacenter.ipsets
     named = tuple(dataclasses.replace(one, comment=comments.get(one.name, "")) for one in sets)
     return dataclasses.replace(found, datacenter=dataclasses.replace(found.datacenter, ipsets=named))

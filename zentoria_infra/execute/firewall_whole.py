@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from zentoria_infra.execute.firewall_observe import READS, nics
 from zentoria_infra.execute.reading import readers
-from zentoria_infra.firewall.config import Configuration, Datacenter, Guest, Node
+from zentoria_infra.firewall.config import Configuration, Datacenter, Guest
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.proxmox import firewall_records as fw
 from zentoria_infra.proxmox import records
@@ -30,8 +30,8 @@ class Whole:
 def observe_whole(proxmox: Proxmox, inventory: Inventory) -> Whole:
     """The firewall of a node as it is: all objects of the datacenter, every container of ours, and all on our bridge.
 
-    Calls: four for the datacenter, one an IP set and a group of it; one list; one configuration a container, and for
-    each of ours or on one of our bridges four more and one an IP set.
+    Calls: five for the datacenter, one an IP set and a group of it; two a node; one list; one configuration a
+    container, and for each of ours or on one of our bridges four more and one an IP set.
 
     Raises:
         ZentoriaError: something of it cannot be read; a PermissionDeniedError names the right that is lacking.
@@ -45,14 +45,15 @@ def observe_whole(proxmox: Proxmox, inventory: Inventory) -> Whole:
             [one for one in there if one.kind == "lxc"],
         )
         guests = sorted((guest for guest in found if guest is not None), key=lambda guest: guest.vmid)
-        nodes = sorted({inventory.node_of(container) for container in inventory.containers})
-        configuration = Configuration(datacenter.result(), tuple(map(Node, nodes)), tuple(guests))
+        names_of_nodes = sorted({inventory.node_of(container) for container in inventory.containers})
+        nodes = tuple(pool.map(lambda name: proxmox.firewall.node(name, rules=True).node, names_of_nodes))
+        configuration = Configuration(datacenter.result(), nodes, tuple(guests))
     return Whole(configuration, tuple(sorted(one.vmid for one in there if one.kind != "lxc")))
 
 
 def _datacenter(proxmox: Proxmox) -> Datacenter:
     comments = proxmox.firewall.ipset_comments(fw.DATACENTER)
-    found = proxmox.firewall.datacenter(ipsets=list(comments), is_ours=lambda comment: True).datacenter
+    found = proxmox.firewall.datacenter(ipsets=list(comments), is_ours=lambda comment: True, rules=True).datacenter
     named = tuple(dataclasses.replace(one, comment=comments.get(one.name, "")) for one in found.ipsets)
     return dataclasses.replace(found, ipsets=named)
 

@@ -117,8 +117,9 @@ class Allowed:
             for one, key, known in one_network.foreign
             if (one.vmid, key.key) == (guest.vmid, nic)
         ]
-        strangers = network.where.spans.get(STRANGER, NOTHING)
-        yield from _pretends(guest.name or str(guest.vmid), guest, made, strangers, here)
+        plugged = next((one for one in guest.nics if one.key == nic), None)
+        own = network.of_nobody(plugged) if plugged is not None else NOTHING
+        yield from _pretends(guest.name or str(guest.vmid), guest, made, own, here)
 
     def _too_much(
         self, network: Network, end: End, direction: Direction, stretch: tuple[int, int], services: Spans

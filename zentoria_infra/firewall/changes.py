@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Group, Guest, IpSet, Rule
-from zentoria_infra.firewall.identity import OPENING, identity, is_ours
+from zentoria_infra.firewall.identity import OPENING, identity
 from zentoria_infra.firewall.steps import (
     DATACENTER,
     DropAlias,
@@ -30,6 +30,7 @@ from zentoria_infra.firewall.steps import (
     Where,
     rule_text,
 )
+from zentoria_infra.firewall.whose import Whose, owners
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ def guest_changes(there: Guest, wanted: Guest) -> Changes:
     """
     note = _Noting()
     where = Where(vmid=wanted.vmid)
-    _aliases(note, where, there.aliases, wanted.aliases)
-    _ipsets(note, where, there.ipsets, wanted.ipsets, taken=True)
+    _aliases(note, where, there.aliases, wanted.aliases, Whose())
+    _ipsets(note, where, there.ipsets, wanted.ipsets, Whose(), taken=True)
     _rules(note, where, there.rules, wanted.rules)
     # An option that is not there counts as another, even where Proxmox's default is the same: what is written holds.
     options = {key: value for key, value in wanted.options.items() if there.options.get(key) != value}
@@ -94,15 +95,27 @@ def guest_changes(there: Guest, wanted: Guest) -> Changes:
     return note.changes()
 
 
-def datacenter_changes(there: Datacenter, wanted: Datacenter) -> Changes:
+def datacenter_changes(there: Datacenter, wanted: Datacenter, basis: Datacenter | None = None) -> Changes:
     """The steps for the datacenter's objects; its switch is no step (turning it on takes more than a call).
 
+    Other sites of the cluster have theirs in the same lists: those are left alone, and one that has a name of ours is
+    a conflict. Objects from before names carried a site go when all of them are this site's own.
+
     What is lost goes in the order in which nothing is named that is gone: rules of groups, groups, IP sets, aliases.
+
+    Args:
+        there: as it is, with the objects of whoever has some.
+        wanted: as the site's shall be.
+        basis: what the site has while it is up, where that is something else; it tells whose older objects are.
     """
     note = _Noting()
-    _aliases(note, DATACENTER, there.aliases, wanted.aliases)
-    _ipsets(note, DATACENTER, there.ipsets, wanted.ipsets)
-    _groups(note, there.groups, wanted.groups)
+    whose = owners(there, basis or wanted)
+    _aliases(note, DATACENTER, there.aliases, wanted.aliases, whose)
+    _ipsets(note, DATACENTER, there.ipsets, wanted.ipsets, whose)
+    _groups(note, there.groups, wanted.groups, whose)
+    # Of the node's own rules those of others are none of our business.
+    _rules(note, DATACENTER, tuple(rule for rule in there.rules if whose.is_own(rule.comment)), wanted.rules)
+    note.foreign += whose.left(there)
     order = (DropRule, DropGroup, DropEntry, DropIpSet, DropAlias)
     note.lost.sort(key=lambda step: next((n for n, kind in enumerate(order) if isinstance(step, kind)), 0))
     return note.changes()
@@ -157,12 +170,18 @@ def _woken(there: tuple[Rule, ...], wanted: tuple[Rule, ...]) -> tuple[Rule, ...
     )
 
 
-def removal(there: Configuration) -> Changes:
-    """The steps that take our objects out of the datacenter, for when none of our guests is left."""
-    return datacenter_changes(there.datacenter, Datacenter())
+def removal(there: Configuration, wanted: Datacenter) -> Changes:
+    """The steps that take our objects out of the datacenter, for when none of our guests is left.
+
+    Args:
+        there: as it is.
+        wanted: what the site has there while it is up: nobody else's goes.
+    """
+    gone = dataclasses.replace(wanted, aliases=(), ipsets=(), groups=(), rules=())
+    return datacenter_changes(there.datacenter, gone, wanted)
 
 
-def _aliases(note: _Noting, where: Where, there: tuple[Alias, ...], wanted: tuple[Alias, ...]) -> None:
+def _aliases(note: _Noting, where: Where, there: tuple[Alias, ...], wanted: tuple[Alias, ...], whose: Whose) -> None:
     seen = {one.name.lower(): one for one in there}
     names = {one.name.lower() for one in wanted}
     for one in wanted:
@@ -170,20 +189,26 @@ def _aliases(note: _Noting, where: Where, there: tuple[Alias, ...], wanted: tupl
         if old is None:
             note.gained.append(PutAlias(where, one))
             note.reasons.append(f"alias {one.name} is missing")
-        elif not is_ours(old.comment):
-            if old.cidr != one.cidr:
-                note.conflicts.append(f"alias {one.name} of {where} is {old.cidr} and not Zentoria's")
+        elif not whose.is_own(old.comment):
+            if old.cidr != one.cidr or whose.another(old.comment):
+                note.conflicts.append(f"alias {one.name} of {where} is {old.cidr} and {whose.says(old.comment)}")
         elif old.cidr != one.cidr:
             note.gained.append(PutAlias(where, one, exists=True, before=old.cidr))
             note.reasons.append(f"alias {one.name} is {old.cidr}, not {one.cidr}")
     for old in there:
-        if is_ours(old.comment) and old.name.lower() not in names:
+        if whose.goes(old.comment) and old.name.lower() not in names:
             note.lost.append(DropAlias(where, old.name))
             note.reasons.append(f"alias {old.name} is not needed any more")
 
 
 def _ipsets(
-    note: _Noting, where: Where, there: tuple[IpSet, ...], wanted: tuple[IpSet, ...], *, taken: bool = False
+    note: _Noting,
+    where: Where,
+    there: tuple[IpSet, ...],
+    wanted: tuple[IpSet, ...],
+    whose: Whose,
+    *,
+    taken: bool = False,
 ) -> None:
     """``taken``: a set of that name is ours whatever its comment says (``ipfilter-netN`` of our own guest)."""
     seen = {one.name: one for one in there}
@@ -193,8 +218,8 @@ def _ipsets(
         if old is None:
             note.gained.append(MakeIpSet(where, one.name, one.comment))
             note.reasons.append(f"IP set {one.name} is missing")
-        elif not taken and not is_ours(old.comment):
-            note.conflicts.append(f"IP set {one.name} of {where} is not Zentoria's")
+        elif not taken and not whose.is_own(old.comment):
+            note.conflicts.append(f"IP set {one.name} of {where} is {whose.says(old.comment)}")
             continue
         members = {entry.cidr: entry for entry in old.entries} if old else {}
         # What is taken out of a set goes in first: a network never counts before its exceptions do.
@@ -209,12 +234,12 @@ def _ipsets(
             note.lost.append(DropEntry(where, one.name, member.cidr))
             note.reasons.append(f"IP set {one.name} has {member.cidr}, which is not of it")
     for old in there:
-        if is_ours(old.comment) and old.name not in names:
+        if whose.goes(old.comment) and old.name not in names:
             note.lost.append(DropIpSet(where, old.name))
             note.reasons.append(f"IP set {old.name} is not needed any more")
 
 
-def _groups(note: _Noting, there: tuple[Group, ...], wanted: tuple[Group, ...]) -> None:
+def _groups(note: _Noting, there: tuple[Group, ...], wanted: tuple[Group, ...], whose: Whose) -> None:
     seen = {one.name: one for one in there}
     names = {one.name for one in wanted}
     for one in wanted:
@@ -222,12 +247,12 @@ def _groups(note: _Noting, there: tuple[Group, ...], wanted: tuple[Group, ...]) 
         if old is None:
             note.gained.append(MakeGroup(one.name, one.comment))
             note.reasons.append(f"security group {one.name} is missing")
-        elif not is_ours(old.comment):
-            note.conflicts.append(f"security group {one.name} is not Zentoria's")
+        elif not whose.is_own(old.comment):
+            note.conflicts.append(f"security group {one.name} is {whose.says(old.comment)}")
             continue
         _rules(note, Where(group=one.name), old.rules if old else (), one.rules)
     for old in there:
-        if is_ours(old.comment) and old.name not in names:
+        if whose.goes(old.comment) and old.name not in names:
             note.lost += [DropRule(Where(group=old.name), rule, exact=True) for rule in old.rules]
             note.lost.append(DropGroup(old.name))
             note.reasons.append(f"security group {old.name} is not needed any more")
@@ -303,7 +328,7 @@ def _moves(note: _Noting, where: Where, kept: list[Rule], wanted: tuple[Rule, ..
 
 def is_deny(rule: Rule) -> bool:
     """Whether a rule of ours denies: a DROP, or a group that holds nothing else (its name says so)."""
-    return rule.action in ("DROP", "REJECT") or (rule.type == "group" and rule.action.endswith("-deny"))
+    return rule.action in ("DROP", "REJECT") or (rule.type == "group" and rule.action.endswith(("-deny", "_deny")))
 
 
 def differs(there: Rule, wanted: Rule) -> str:

@@ -83,13 +83,17 @@ class Group:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Datacenter:
-    """``/cluster/firewall``. ``rules`` are those of the hosts; they say nothing about guests."""
+    """``/cluster/firewall``. ``rules`` are those of the hosts; they say nothing about guests.
+
+    ``site`` is whose objects these shall be, for what is compiled; what was read has objects of anybody.
+    """
 
     options: Mapping[str, str] = dataclasses.field(default_factory=lambda: NO_OPTIONS)
     aliases: tuple[Alias, ...] = ()
     ipsets: tuple[IpSet, ...] = ()
     groups: tuple[Group, ...] = ()
     rules: tuple[Rule, ...] = ()
+    site: str = dataclasses.field(default="", compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import collections
 import dataclasses
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from zentoria_infra.firewall.intent import Compiled, Intent
 from zentoria_infra.firewall.intents import INTERNAL_NIC, Ports
-from zentoria_infra.firewall.layout import port_lists
-from zentoria_infra.firewall.parties import EVERYTHING, GATEWAY, INTERNET, Parties, Span, merge, subtract
+from zentoria_infra.firewall.parties import EVERYTHING, GATEWAY, INTERNET, PRIVATE, Parties, Span, merge, subtract
+from zentoria_infra.firewall.port_lists import port_lists, port_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,10 +45,7 @@ class Forward:
     @property
     def lists(self) -> tuple[str, ...]:
         """The ports as iptables takes them, in lists that are no longer than it takes."""
-        return tuple(
-            ",".join(str(first) if first == last else f"{first}:{last}" for first, last in part)
-            for part in port_lists(self.ports)
-        )
+        return tuple(port_text(part) for part in port_lists(self.ports))
 
     @property
     def ranges(self) -> tuple[str, ...]:
@@ -72,27 +69,35 @@ class Gateway:
         sources: containers on the internal bridge, by VMID.
         forwards: one for each intent that the gateway forwards, in their order.
         unseen: the other intents.
-        internet: everything that is not ours.
+        internet: public addresses that are not ours.
+        private: those that are not public, and not ours either.
     """
 
     sources: tuple[Source, ...]
     forwards: tuple[Forward, ...]
     unseen: tuple[Unseen, ...]
     internet: tuple[Span, ...]
+    private: tuple[Span, ...]
 
     @property
     def ours(self) -> tuple[str, ...]:
-        """Networks (CIDR) that the internet has none of."""
-        return tuple(
-            str(network)
-            for first, last in subtract((EVERYTHING,), self.internet)
-            for network in ipaddress.summarize_address_range(ipaddress.IPv4Address(first), ipaddress.IPv4Address(last))
-        )
+        """Networks (CIDR) that are ours: who comes from there does not come from the internet."""
+        return _networks(subtract((EVERYTHING,), (*self.internet, *self.private)))
+
+    @property
+    def not_internet(self) -> tuple[str, ...]:
+        """Networks (CIDR) that what leaves for the internet does not lead to: ours, and private ones."""
+        return _networks(subtract((EVERYTHING,), self.internet))
+
+    @property
+    def public(self) -> tuple[str, ...]:
+        """The internet, as what leaves for it means it, as ranges of addresses."""
+        return _ranges(self.internet)
 
     @property
     def outside(self) -> tuple[str, ...]:
-        """The internet as ranges of addresses."""
-        return tuple(f"{ipaddress.IPv4Address(first)}-{ipaddress.IPv4Address(last)}" for first, last in self.internet)
+        """Where what comes from the internet may come from, as ranges of addresses."""
+        return _ranges(merge((*self.internet, *self.private)))
 
     @property
     def disjoint(self) -> tuple[Forward, ...]:
@@ -129,10 +134,26 @@ def gateway(compiled: Compiled, parties: Parties) -> Gateway:
             continue
         source = addresses.get(intent.source, intent.source)
         destination = addresses.get(intent.destination, intent.destination)
-        forwards.append(Forward(intent.key, source, destination, intent.protocol, intent.ports))
+        forwards += [Forward(intent.key, source, one, intent.protocol, intent.ports) for one in destination.split(",")]
     return Gateway(
-        tuple(_sources(compiled, addresses)), tuple(forwards), tuple(unseen), merge(parties.by_name(INTERNET).spans)
+        tuple(_sources(compiled, addresses)),
+        tuple(forwards),
+        tuple(unseen),
+        merge(parties.by_name(INTERNET).spans),
+        merge(parties.by_name(PRIVATE).spans),
     )
+
+
+def _networks(spans: Iterable[Span]) -> tuple[str, ...]:
+    return tuple(
+        str(network)
+        for first, last in spans
+        for network in ipaddress.summarize_address_range(ipaddress.IPv4Address(first), ipaddress.IPv4Address(last))
+    )
+
+
+def _ranges(spans: Iterable[Span]) -> tuple[str, ...]:
+    return tuple(f"{ipaddress.IPv4Address(first)}-{ipaddress.IPv4Address(last)}" for first, last in spans)
 
 
 def _unseen(intent: Intent, own: tuple[Span, ...]) -> str:

@@ -9,7 +9,6 @@ from zentoria_infra.firewall.config import Alias, Group, Guest, IpSet, Nic
 from zentoria_infra.firewall.differences import Difference, Kind, Positions, name_of
 from zentoria_infra.firewall.identity import identity, is_ours
 from zentoria_infra.firewall.network import End, Network
-from zentoria_infra.firewall.parties import STRANGER
 from zentoria_infra.firewall.semantics import DEFAULTS, DENY, Blame, Filter, option
 from zentoria_infra.firewall.spans import Spans, difference
 from zentoria_infra.inventory.problems import Position
@@ -42,12 +41,11 @@ def unfiltered(network: Network, positions: Positions) -> Iterator[Difference]:
     for end in network.ends.values():
         if end.filter.off in ("guest", "nic"):
             yield _open(end.guest, end.nic, end.filter, end.name, positions.of_guest(end.vmid))
-    strangers = network.where.spans.get(STRANGER, ())
     for guest, nic, made in network.foreign:
         name = guest.name or str(guest.vmid)
         if made.off in ("guest", "nic"):
             yield _open(guest, nic, made, name, positions.of_guest(guest.vmid))
-        elif not made.off and (more := difference(made.sources, strangers)):
+        elif not made.off and (more := difference(made.sources, network.of_nobody(nic))):
             yield Difference(
                 Kind.UNFILTERED, name, "", "any", guest.vmid, None, None, positions.of_guest(guest.vmid),
                 f"guest {guest.vmid} ({name}), which is not in the inventory, is on the bridge {nic.bridge} and may "

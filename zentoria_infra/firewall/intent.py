@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping
+from typing import Literal
 
 from zentoria_infra.firewall.config import Configuration
+from zentoria_infra.firewall.parties import INTERNET, OUTSIDE
 from zentoria_infra.inventory.problems import Position
 
 
@@ -34,7 +36,8 @@ class Intent:
     Args:
         key: identity, the first word of the comment of every rule made for it, as ``zt/row-7/backend/db/tcp``.
         source: name of a container, or ``internet``.
-        destination: name of a container; ``internet``, or an address, for egress, dns and openings.
+        destination: name of a container; ``internet``, or for egress, dns and openings an address, or networks with
+            ``,`` between them.
         protocol: ``tcp`` or ``udp``.
         ports: destination ports as closed intervals, sorted, not touching.
         source_nic: NIC of the source container; empty when the source is no container.
@@ -54,6 +57,14 @@ class Intent:
     position: Position
     origin: str
     purpose: str
+
+    def far(self, direction: Literal["in", "out"]) -> str:
+        """The other end as a rule must name it: what comes from the internet may come from a private network too.
+
+        What leaves for the internet does not lead there; but a DHCP server may be anywhere.
+        """
+        name = self.destination if direction == "out" else self.source
+        return OUTSIDE if name == INTERNET and (direction == "in" or self.kind is Kind.LEASE) else name
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

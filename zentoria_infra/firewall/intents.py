@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.firewall.identity import PREFIX
 from zentoria_infra.firewall.intent import Intent, Kind
-from zentoria_infra.firewall.parties import merge, node_addresses
+from zentoria_infra.firewall.parties import is_public, merge, node_addresses, subtract
 from zentoria_infra.inventory.flows import egress_of, expand_flows
 from zentoria_infra.inventory.model import ALL, INTERNET
 from zentoria_infra.inventory.problems import Position
@@ -57,6 +57,15 @@ def wanted(inventory: Inventory, openings: Collection[int] = ()) -> tuple[Wanted
         KeyError: there is no container with the VMID of an opening.
     """
     return _Reader(inventory).read(frozenset(openings))
+
+
+def towards_the_node(inventory: Inventory) -> tuple[Wanted, ...]:
+    """What containers may want of the node itself, now or while package sources are open; pure.
+
+    That is what leads to an address of the node, or to a gateway: whether that is the node, the inventory does not
+    say.
+    """
+    return _Reader(inventory).towards_the_node()
 
 
 class _Identities:
@@ -127,6 +136,15 @@ class _Reader:
             found.extend(self._opening(container))
         return tuple(found)
 
+    def towards_the_node(self) -> tuple[Wanted, ...]:
+        near = {str(address) for address in self._near if address not in self._by_address}
+        every = (
+            want
+            for container in self._inventory.containers
+            for want in (*self._egress(container), *self._opening(container))
+        )
+        return tuple(want for want in every if want.intent.destination in near)
+
     def _flows(self) -> Iterator[Wanted]:
         """One for each flow, pair and protocol: the ports of one flow belong together."""
         groups = itertools.groupby(
@@ -162,7 +180,8 @@ class _Reader:
             key = self._identity(path, "egress", container.name, entry.protocol, str(ports[0][0]))
             about = _About(key, Kind.EGRESS, at, origin, entry.purpose)
             addresses = [address for address in map(_address, dict.fromkeys(entry.to)) if address is not None]
-            only_addresses = all(_address(name) is not None for name in entry.to)
+            networks = [ipaddress.IPv4Network(name) for name in dict.fromkeys(entry.to) if "/" in name]
+            only_addresses = all(_address(name) is not None or "/" in name for name in entry.to)
             if not only_addresses:
                 has_names = True
                 yield Wanted(about.intent(container.name, INTERNET, entry.protocol, ports, default_nic(container), ""))
@@ -173,6 +192,10 @@ class _Reader:
                 if only_addresses or self._is_near(address):
                     one = dataclasses.replace(about, key=f"{key}/{address}")
                     yield self._to_address(container, address, entry.protocol, ports, one)
+            for cidr in networks:
+                if only_addresses or not is_public(cidr.network_address, cidr.broadcast_address):
+                    one = dataclasses.replace(about, key=f"{key}/{cidr}")
+                    yield from self._to_network(container, cidr, entry.protocol, ports, one)
         if has_names:
             yield from self._dns(container, Kind.DNS, ("dns", container.name), origin)
 
@@ -223,12 +246,30 @@ class _Reader:
         name, nic = self._by_address.get(address, (str(address), ""))
         return Wanted(about.intent(container.name, name, protocol, ports, self._nic_towards(container, address), nic))
 
+    def _to_network(
+        self, container: Container, cidr: ipaddress.IPv4Network, protocol: str, ports: Ports, about: _About
+    ) -> Iterator[Wanted]:
+        """All of a network but what is ours in it. Cut up, it is several networks, in one list."""
+        ours = [_span(one) for one in self._networks.values()]
+        ours += [(int(one), int(one)) for one in (*self._near, *self._by_address)]
+        left = [
+            part
+            for first, last in subtract([_span(cidr)], ours)
+            for part in ipaddress.summarize_address_range(ipaddress.IPv4Address(first), ipaddress.IPv4Address(last))
+        ]
+        if left:
+            nic = self._nic_towards(container, left[0].network_address)
+            names = ",".join(str(part) if part.prefixlen < 32 else str(part.network_address) for part in left)
+            yield Wanted(about.intent(container.name, names, protocol, ports, nic, ""))
+
     def _is_own(self, container: Container, address: ipaddress.IPv4Address) -> bool:
         return self._by_address.get(address, ("", ""))[0] == container.name
 
     def _is_near(self, address: ipaddress.IPv4Address) -> bool:
-        """Whether an address is none of the internet's: in a network of ours, or the node's or a gateway's."""
-        return address in self._near or any(address in cidr for cidr in self._networks.values())
+        """Whether an address is none of the internet's: private, in a network of ours, the node's or a gateway's."""
+        if address in self._near or not is_public(address, address):
+            return True
+        return any(address in cidr for cidr in self._networks.values())
 
     def _nic_towards(self, container: Container, address: ipaddress.IPv4Address) -> str:
         if address in self._networks[container.network]:
@@ -255,6 +296,10 @@ def _address(name: str) -> ipaddress.IPv4Address | None:
         return ipaddress.IPv4Address(name)
     except ValueError:
         return None
+
+
+def _span(cidr: ipaddress.IPv4Network) -> tuple[int, int]:
+    return int(cidr.network_address), int(cidr.broadcast_address)
 
 
 def _own_container(container: Container, target: str, address: ipaddress.IPv4Address, at: Position) -> InventoryError:

@@ -8,27 +8,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from zentoria_infra.firewall import objects
+from zentoria_infra.firewall import names, objects
 from zentoria_infra.firewall.config import Datacenter, Group, IpSet, Rule
-from zentoria_infra.firewall.identity import PREFIX
+from zentoria_infra.firewall.identity import PREFIX, identity, site_identity
 from zentoria_infra.firewall.intents import INTERNAL_NIC, Ports, Wanted
-from zentoria_infra.firewall.parties import subtract
+from zentoria_infra.firewall.node_rules import GUESTS, node_rules
+from zentoria_infra.firewall.parties import INTERNET, OUTSIDE, subtract
+from zentoria_infra.firewall.port_lists import port_lists, port_text
 from zentoria_infra.firewall.spans import intersection
-from zentoria_infra.inventory.model import INTERNET
 
 if TYPE_CHECKING:
     from zentoria_infra.inventory.model import Inventory
     from zentoria_infra.inventory.problems import Position
 
-COMMON_GROUP = "zt-common"
-DENY_GROUP = "zt-deny"
 DENY_IN = f"{PREFIX}deny/in"
 DENY_OUT = f"{PREFIX}deny/out"
 _COMMON = f"{PREFIX}group/common"
 _DENY = f"{PREFIX}group/deny"
-
-PORTS_MOST = 15
-"""Entries of a port list in Proxmox, as in iptables' multiport: a range counts as two."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ class Layout:
 
 
 class _Refer(Protocol):
-    """Writes the name of a container, ``internet`` or an address as source or destination of a rule."""
+    """Writes the name of a container, ``internet``, ``outside`` or an address as source or destination of a rule."""
 
     def __call__(self, name: str) -> str: ...
 
@@ -76,36 +72,46 @@ class _End:
 
 
 def datacenter_layout(inventory: Inventory, wants: Sequence[Wanted]) -> Layout:
-    """Aliases, the internet's set and two groups in the datacenter: least to write and to read."""
+    """Aliases, sets of addresses and two groups in the datacenter: least to write and to read.
+
+    All of them carry the site's id, in their names and in their comments: other sites may be on the same cluster.
+    """
+    site = inventory.site.id
     known = {container.name for container in inventory.containers}
 
     def refer(name: str) -> str:
-        if name == INTERNET:
-            return f"+dc/{objects.INTERNET_SET}"
-        return f"dc/{objects.alias_name(name)}" if name in known else name
+        if name in (INTERNET, OUTSIDE):
+            return f"+dc/{names.set_name(site, name)}"
+        return f"dc/{names.alias_name(site, name)}" if name in known else name
 
     ends = [*_ends(wants)]
     common = _common(ends, len(known))
     positions = _positions(inventory, common)
-    groups = [Group(DENY_GROUP, _deny(inventory), f"{_DENY} What no rule allows")]
+    common_group, deny_group = (names.group_name(site, what) for what in ("common", "deny"))
+    groups = [Group(deny_group, _deny(inventory), f"{site_identity(site, 'group', 'deny')} What no rule allows")]
     if common:
         rules = tuple(
             rule for end, ports in common.values() for rule in _rules(end, end.shared, ports, "", refer, positions)
         )
-        groups.insert(0, Group(COMMON_GROUP, rules, f"{_COMMON} Flows that all guests share"))
-    head = Rule("group", COMMON_GROUP, iface=INTERNAL_NIC, comment=f"{_COMMON} Flows that all guests share")
-    tail = Rule("group", DENY_GROUP, comment=f"{_DENY} What no rule allows")
+        word = site_identity(site, "group", "common")
+        groups.insert(0, Group(common_group, rules, f"{word} Flows that all guests share"))
+    head = Rule("group", common_group, iface=INTERNAL_NIC, comment=f"{_COMMON} Flows that all guests share")
+    tail = Rule("group", deny_group, comment=f"{_DENY} What no rule allows")
     by_guest: dict[str, list[Rule]] = {name: [head] if common else [] for name in known}
     for end in ends:
         shared = common.get((end.direction, end.shared))
         ports = subtract(end.want.intent.ports, shared[1]) if shared else end.want.intent.ports
         by_guest[end.owner].extend(_rules(end, end.want.intent.key, ports, end.nic, refer, positions))
+    own = node_rules(inventory)
+    positions.update((identity(rule.comment), position) for rule, position in own)
     return Layout(
         Datacenter(
             options=MappingProxyType({"enable": "1"}),
             aliases=objects.aliases(inventory),
-            ipsets=(objects.internet_set(inventory),),
+            ipsets=tuple(_shared_sets(inventory, ends, [rule for rule, _ in own])),
             groups=tuple(groups),
+            rules=tuple(rule for rule, _ in own),
+            site=site,
         ),
         dict.fromkeys(known, ()),
         {name: (*rules, tail) for name, rules in by_guest.items()},
@@ -116,25 +122,41 @@ def datacenter_layout(inventory: Inventory, wants: Sequence[Wanted]) -> Layout:
 def guest_layout(inventory: Inventory, wants: Sequence[Wanted]) -> Layout:
     """Everything in the guests' own files, addresses in place of aliases: rights on the pool are enough."""
     addresses = {container.name: str(container.address) for container in inventory.containers}
-    internet = objects.internet_set(inventory)
+    sets = {
+        INTERNET: objects.internet_set(inventory, objects.INTERNET_SET, f"{PREFIX}{INTERNET}"),
+        OUTSIDE: objects.outside_set(inventory, objects.OUTSIDE_SET, f"{PREFIX}{OUTSIDE}"),
+    }
 
     def refer(name: str) -> str:
-        return f"+guest/{objects.INTERNET_SET}" if name == INTERNET else addresses.get(name, name)
+        return f"+guest/{sets[name].name}" if name in sets else addresses.get(name, name)
 
     positions = _positions(inventory, {})
     by_guest: dict[str, list[Rule]] = {name: [] for name in addresses}
-    outside: set[str] = set()
+    named: set[tuple[str, str]] = set()
     for end in _ends(wants):
         intent = end.want.intent
         by_guest[end.owner].extend(_rules(end, intent.key, intent.ports, end.nic, refer, positions))
-        if end.peer == INTERNET:
-            outside.add(end.owner)
+        named.add((end.owner, end.peer))
     return Layout(
-        Datacenter(),
-        {name: (internet,) if name in outside else () for name in addresses},
+        Datacenter(site=inventory.site.id),
+        {name: tuple(one for peer, one in sets.items() if (name, peer) in named) for name in addresses},
         {name: (*rules, *_deny(inventory)) for name, rules in by_guest.items()},
         positions,
     )
+
+
+def _shared_sets(inventory: Inventory, ends: Iterable[_End], own: Iterable[Rule]) -> Iterator[IpSet]:
+    """The internet's always: package sources are opened by it."""
+    site = inventory.site.id
+
+    def of(what: str) -> tuple[str, str]:
+        return names.set_name(site, what), site_identity(site, what)
+
+    yield objects.internet_set(inventory, *of(INTERNET))
+    if any(end.peer == OUTSIDE for end in ends):
+        yield objects.outside_set(inventory, *of(OUTSIDE))
+    if any(rule.source == f"+dc/{names.set_name(site, GUESTS)}" for rule in own):
+        yield objects.guests_set(inventory, *of(GUESTS))
 
 
 def _ends(wants: Iterable[Wanted]) -> Iterator[_End]:
@@ -142,9 +164,9 @@ def _ends(wants: Iterable[Wanted]) -> Iterator[_End]:
     for want in wants:
         one = want.intent
         if one.source_nic:
-            yield _End(want, one.source, "out", one.source_nic, one.destination, want.shared_out)
+            yield _End(want, one.source, "out", one.source_nic, one.far("out"), want.shared_out)
         if one.destination_nic:
-            yield _End(want, one.destination, "in", one.destination_nic, one.source, want.shared_in)
+            yield _End(want, one.destination, "in", one.destination_nic, one.far("in"), want.shared_in)
 
 
 _Common = dict[tuple[str, str], tuple[_End, Ports]]
@@ -162,7 +184,7 @@ def _common(ends: Iterable[_End], guests: int) -> _Common:
             sharing[end.direction, end.shared].append(end)
     found: _Common = {}
     for key, owners in sharing.items():
-        every = guests - (owners[0].peer != INTERNET)
+        every = guests - (owners[0].peer not in (INTERNET, OUTSIDE))
         if len(owners) < max(2, every):
             continue
         ports = owners[0].want.intent.ports
@@ -189,25 +211,10 @@ def _rules(
             source="" if end.direction == "out" else refer(end.peer),
             dest=refer(end.peer) if end.direction == "out" else "",
             proto=intent.protocol,
-            dport=",".join(str(first) if first == last else f"{first}:{last}" for first, last in part),
+            dport=port_text(part),
             sport=end.want.source_port,
             comment=f"{own} {intent.purpose}",
         )
-
-
-def port_lists(ports: Ports) -> Iterator[Ports]:
-    """Intervals in lists as long as Proxmox takes them."""
-    part: list[tuple[int, int]] = []
-    weight = 0
-    for first, last in ports:
-        weighs = 1 if first == last else 2
-        if weight + weighs > PORTS_MOST:
-            yield tuple(part)
-            part, weight = [], 0
-        part.append((first, last))
-        weight += weighs
-    if part:
-        yield tuple(part)
 
 
 def _deny(inventory: Inventory) -> tuple[Rule, Rule]:
@@ -222,7 +229,9 @@ def _deny(inventory: Inventory) -> tuple[Rule, Rule]:
 
 def _positions(inventory: Inventory, common: _Common) -> dict[str, Position]:
     flows = inventory.position("zones", "flows")
-    found = objects.object_positions(inventory) | dict.fromkeys((DENY_IN, DENY_OUT, _DENY), flows)
+    site = inventory.site.id
+    words = [DENY_IN, DENY_OUT, _DENY, site_identity(site, "group", "deny")]
     if common:
-        found[_COMMON] = flows
+        words += [_COMMON, site_identity(site, "group", "common")]
+    found = objects.object_positions(inventory) | dict.fromkeys(words, flows)
     return found

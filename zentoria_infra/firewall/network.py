@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from zentoria_infra.firewall.addresses import EVERYWHERE, Objects
 from zentoria_infra.firewall.config import Configuration, Datacenter, Guest, Nic
 from zentoria_infra.firewall.intent import Compiled
-from zentoria_infra.firewall.parties import Parties
-from zentoria_infra.firewall.semantics import DIRECTIONS, Direction, Filter, nic_filter
+from zentoria_infra.firewall.parties import INTERNET, PRIVATE, STRANGER, Parties
+from zentoria_infra.firewall.semantics import DIRECTIONS, Direction, Filter, nic_filter, own_addresses
 from zentoria_infra.firewall.spans import NOTHING, Spans, intersection, normal, union
 
 
@@ -123,6 +123,14 @@ class Network:
         for nic in guest.nics:
             self.ends.pop((name, nic.key), None)
             self._on_bridge.pop((name, nic.bridge), None)
+
+    def of_nobody(self, nic: Nic) -> Spans:
+        """What a guest that is not in the inventory may send as: addresses of nobody, and its own outside of ours.
+
+        A second site's guests on the same bridge have addresses of another network.
+        """
+        outside = union(self.where.spans.get(INTERNET, NOTHING), self.where.spans.get(PRIVATE, NOTHING))
+        return union(self.where.spans.get(STRANGER, NOTHING), intersection(own_addresses(nic), outside))
 
     def name_of(self, vmid: int) -> str:
         """The container with that VMID; empty when it is none of the inventory."""

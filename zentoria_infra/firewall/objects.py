@@ -2,44 +2,65 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from zentoria_infra.firewall import names
 from zentoria_infra.firewall.config import Alias, Entry, IpSet
-from zentoria_infra.firewall.identity import PREFIX
+from zentoria_infra.firewall.identity import PREFIX, identity, site_identity
 from zentoria_infra.firewall.intents import DHCP, INTERNAL_NIC, PUBLIC_NIC
-from zentoria_infra.firewall.parties import node_addresses
+from zentoria_infra.firewall.parties import NOT_PUBLIC, node_addresses
 
 if TYPE_CHECKING:
     from zentoria_infra.inventory.model import Container, Inventory
     from zentoria_infra.inventory.problems import Position
 
 INTERNET_SET = "zt-internet"
-INTERNET_IDENTITY = f"{PREFIX}internet"
+"""Of a guest, where it has its objects in its own file."""
+OUTSIDE_SET = "zt-outside"
 EVERYTHING = ("0.0.0.0/1", "128.0.0.0/1")
 """All of IPv4 in halves: Proxmox refuses 0.0.0.0/0 in an IP set."""
 
 
-def alias_name(container: str) -> str:
-    """Name of a container's alias; a container's name has 31 characters at most, an alias 64."""
-    return f"zt-{container}"
-
-
 def aliases(inventory: Inventory) -> tuple[Alias, ...]:
     """One alias a container, for its address on the internal bridge, by VMID."""
+    site = inventory.site.id
     return tuple(
-        Alias(alias_name(one.name), str(one.address), _alias_identity(one))
+        Alias(names.alias_name(site, one.name), str(one.address), site_identity(site, "alias", one.name))
         for one in sorted(inventory.containers, key=lambda one: one.vmid)
     )
 
 
-def internet_set(inventory: Inventory) -> IpSet:
-    """Everything but what is ours: no network, node, gateway or container of ours is in it."""
-    entries = {half: Entry(half, comment=INTERNET_IDENTITY) for half in EVERYTHING}
-    for cidr, title in _ours(inventory):
-        entries.setdefault(cidr, Entry(cidr, nomatch=True, comment=f"{INTERNET_IDENTITY} not {title}"))
-    return IpSet(INTERNET_SET, tuple(entries.values()), f"{INTERNET_IDENTITY} All but what is ours")
+def internet_set(inventory: Inventory, name: str, word: str) -> IpSet:
+    """Public addresses that are not ours: no private network, and no node, gateway or container of ours is in it."""
+    ours = [*((str(cidr), "public") for cidr in NOT_PUBLIC), *_ours(inventory)]
+    kept = [(cidr, title) for cidr, title in ours if title == "public" or not _is_private(cidr)]
+    return _all_but(kept, IpSet(name, comment=f"{word} Public addresses, but for ours"))
+
+
+def outside_set(inventory: Inventory, name: str, word: str) -> IpSet:
+    """Everything but what is ours: the internet and private networks of others, as the home's."""
+    return _all_but(_ours(inventory), IpSet(name, comment=f"{word} All but what is ours"))
+
+
+def guests_set(inventory: Inventory, name: str, word: str) -> IpSet:
+    """The addresses of all containers on the internal bridge."""
+    members = tuple(Entry(str(one.address), comment=f"{word} {one.name}") for one in inventory.containers)
+    return IpSet(name, members, f"{word} All containers of the site")
+
+
+def _all_but(taken: Iterable[tuple[str, str]], empty: IpSet) -> IpSet:
+    word = identity(empty.comment)
+    entries = {half: Entry(half, comment=word) for half in EVERYTHING}
+    for cidr, title in taken:
+        entries.setdefault(cidr, Entry(cidr, nomatch=True, comment=f"{word} not {title}"))
+    return dataclasses.replace(empty, entries=tuple(entries.values()))
+
+
+def _is_private(cidr: str) -> bool:
+    return any(ipaddress.IPv4Network(cidr).subnet_of(one) for one in NOT_PUBLIC)
 
 
 def ipfilters(inventory: Inventory, container: Container) -> tuple[IpSet, ...]:
@@ -64,10 +85,19 @@ def ipfilters(inventory: Inventory, container: Container) -> tuple[IpSet, ...]:
 
 def object_positions(inventory: Inventory) -> dict[str, Position]:
     """Where the objects' contents are said, by identity."""
-    found = {INTERNET_IDENTITY: inventory.position("zones", "networks")}
+    site = inventory.site.id
+    networks = inventory.position("zones", "networks")
+    found = dict.fromkeys(
+        (
+            f"{PREFIX}internet",
+            f"{PREFIX}outside",
+            *(site_identity(site, one) for one in ("internet", "outside", "guests")),
+        ),
+        networks,
+    )
     for container in inventory.containers:
         at = inventory.position(container, "address")
-        found[_alias_identity(container)] = at
+        found[site_identity(site, "alias", container.name)] = at
         found[_filter_identity(container, INTERNAL_NIC)] = at
         if container.public is not None:
             found[_filter_identity(container, PUBLIC_NIC)] = inventory.position(container, "public.address")
@@ -91,10 +121,6 @@ def _ours(inventory: Inventory) -> Iterator[tuple[str, str]]:
     for address, title in singles:
         if not any(address in cidr for cidr in networks):
             yield str(address), title
-
-
-def _alias_identity(container: Container) -> str:
-    return f"{PREFIX}alias/{container.name}"
 
 
 def _filter_identity(container: Container, nic: str) -> str:

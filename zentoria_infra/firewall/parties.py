@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 NODE = "node"
 GATEWAY = "gateway"
 INTERNET = "internet"
+"""Public addresses that are nobody's of the inventory."""
+PRIVATE = "private"
+"""Addresses that are not public, and in no network of ours: the home's network, and what no router forwards."""
+OUTSIDE = "outside"
+"""Not a party, but two: the internet and what is private. A flow from the internet lets both in."""
 STRANGER = "stranger"
 """Addresses of our networks that nobody in the inventory has."""
 
@@ -25,6 +30,24 @@ Span = tuple[int, int]
 """First and last IPv4 address, as integers."""
 
 EVERYTHING: Span = (0, 2**32 - 1)
+
+NOT_PUBLIC = tuple(
+    ipaddress.IPv4Network(cidr)
+    for cidr in (
+        "0.0.0.0/8",  # this host
+        "10.0.0.0/8",
+        "100.64.0.0/10",  # behind a provider's NAT
+        "127.0.0.0/8",
+        "169.254.0.0/16",  # link-local, and metadata services of clouds
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",  # benchmarks, and makeshift networks of VPNs
+        "224.0.0.0/3",  # multicast, reserved, broadcast
+    )
+)
+"""What is not the internet's (IANA's registry of special-purpose addresses). The three networks for documentation are
+not among them: nobody is there to be protected."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,7 +83,7 @@ class Parties:
         containers: by name, in the order of VMIDs, with the addresses of all their NICs.
         vmids: VMID by name of the container.
         attachments: NICs by name of the container.
-        others: node (when its address is known), gateway, internet, stranger.
+        others: node (when its address is known), gateway, internet, private, stranger.
     """
 
     containers: tuple[Party, ...]
@@ -110,10 +133,12 @@ def parties_of(inventory: Inventory) -> Parties:
     gateways = subtract(gateways, taken)
     node = subtract(merge(_one(address) for address in node_addresses(inventory)), merge([*taken, *gateways]))
     known = merge([*taken, *gateways, *node])
+    private = merge(map(_network, NOT_PUBLIC))
     others = (
         *([Party(NODE, node)] if node else []),
         Party(GATEWAY, gateways),
-        Party(INTERNET, subtract((EVERYTHING,), merge([*networks, *known]))),
+        Party(INTERNET, subtract((EVERYTHING,), merge([*networks, *known, *private]))),
+        Party(PRIVATE, subtract(private, merge([*networks, *known]))),
         Party(STRANGER, subtract(networks, known)),
     )
     return Parties(
@@ -133,6 +158,11 @@ def node_addresses(inventory: Inventory) -> tuple[ipaddress.IPv4Address, ...]:
         if isinstance(address, ipaddress.IPv4Address) and not address.is_loopback:
             found.append(address)
     return tuple(sorted(set(found)))
+
+
+def is_public(first: ipaddress.IPv4Address, last: ipaddress.IPv4Address) -> bool:
+    """Whether all addresses of a stretch are public."""
+    return not any(first <= one.broadcast_address and one.network_address <= last for one in NOT_PUBLIC)
 
 
 def merge(spans: Iterable[Span]) -> tuple[Span, ...]:

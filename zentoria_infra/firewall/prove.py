@@ -4,6 +4,7 @@ Every container's accepted sets are compared with what the intents say of that N
 address range; only what is left over is followed to the other end. So the work grows with rules and flows, not with
 pairs. Between two containers a packet needs leave at both ends; node, gateway, internet and strangers have no filter
 of ours, so that one end decides. Over IPv6 (link-local, on any bridge) nothing is intended at all.
+What guests need of their node must pass its own chain too.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from zentoria_infra.firewall.addresses import EVERYWHERE
 from zentoria_infra.firewall.config import Configuration
 from zentoria_infra.firewall.differences import Difference, Kind, Positions, name_of
 from zentoria_infra.firewall.explain import Explainer
+from zentoria_infra.firewall.host import node_differences
 from zentoria_infra.firewall.hygiene import forged, unfiltered, vanished, weakened_options
 from zentoria_infra.firewall.intent import Compiled, Intent
 from zentoria_infra.firewall.network import End, Filters, Network, assumed
-from zentoria_infra.firewall.parties import STRANGER, Parties
+from zentoria_infra.firewall.parties import INTERNET, OUTSIDE, PRIVATE, STRANGER, Parties
 from zentoria_infra.firewall.semantics import DIRECTIONS, Blame, Direction
 from zentoria_infra.firewall.services import port_services
 from zentoria_infra.firewall.spans import NOTHING, Spans, contains, difference, intersection, union
@@ -111,6 +113,7 @@ class _Prover:
             *self._missing(),
             *self._extra(surplus),
             *self._extra6(),
+            *node_differences(self._compiled, self._network.configuration, self._positions),
         ]
         found += weakened_options(self._network, self._positions, self._blamed(surplus))
         return tuple(sorted(dict.fromkeys(found), key=lambda one: (_ORDER[one.kind], one.vmid)))
@@ -131,10 +134,10 @@ class _Prover:
         for intent in self._compiled.intents:
             wanted = port_services(intent.protocol, intent.ports)
             if intent.source_nic:
-                far = self._far(intent.destination, intent.destination_nic)
+                far = self._far(intent.far("out"), intent.destination_nic)
                 yield from self._lacking(intent, intent.source, intent.source_nic, "out", far, wanted)
             if intent.destination_nic:
-                far = self._far(intent.source, intent.source_nic)
+                far = self._far(intent.far("in"), intent.source_nic)
                 yield from self._lacking(intent, intent.destination, intent.destination_nic, "in", far, wanted)
 
     def _lacking(
@@ -160,8 +163,11 @@ class _Prover:
         attached = self._network.parties.attachments.get(name)
         if attached is not None:
             return next((one.spans for one in attached if one.nic == nic), NOTHING)
-        if name in self._network.where.spans:
-            return self._network.where.spans[name]
+        spans = self._network.where.spans
+        if name == OUTSIDE:
+            return union(spans[INTERNET], spans.get(PRIVATE, NOTHING))
+        if name in spans:
+            return spans[name]
         return self._network.objects.match(name).upper
 
     # What is allowed and not intended.
@@ -171,10 +177,10 @@ class _Prover:
         for intent in self._compiled.intents:
             wanted = port_services(intent.protocol, intent.ports)
             if intent.source_nic:
-                far = self._far(intent.destination, intent.destination_nic)
+                far = self._far(intent.far("out"), intent.destination_nic)
                 lines[intent.source, intent.source_nic, "out"].append(Line(True, far, wanted, intent))
             if intent.destination_nic:
-                far = self._far(intent.source, intent.source_nic)
+                far = self._far(intent.far("in"), intent.source_nic)
                 lines[intent.destination, intent.destination_nic, "in"].append(Line(True, far, wanted, intent))
         return {key: sweep(some) for key, some in lines.items()}
 

@@ -341,6 +341,18 @@ def _rules(
             yield from _rule(objects, guest, rule, direction, Blame(rule, position), vanished)
 
 
+def clause_of(objects: Objects, rule: Rule) -> Clause:
+    """A rule of a node or of the datacenter, which let in and are about no guest.
+
+    Raises:
+        InvalidRuleError: Proxmox leaves it out.
+    """
+    left_out: list[Vanished] = []
+    for clause in _rule(objects, None, rule, "in", Blame(rule), left_out):
+        return clause
+    raise InvalidRuleError(left_out[0].reason)
+
+
 def _rule(
     objects: Objects,
     guest: Guest | None,

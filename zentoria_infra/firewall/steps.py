@@ -219,6 +219,8 @@ def _datacenter(datacenter: Datacenter, step: Step) -> Datacenter:
         case DropGroup(name=name):
             left = tuple(one for one in datacenter.groups if one.name != name)
             return dataclasses.replace(datacenter, groups=left)
+        case InsertRule() | UpdateRule() | MoveToEnd() | DropRule() if not step.where.group:
+            return dataclasses.replace(datacenter, rules=_rules(datacenter.rules, step))
         case InsertRule() | UpdateRule() | MoveToEnd() | DropRule():
             groups = tuple(
                 dataclasses.replace(one, rules=_rules(one.rules, step)) if one.name == step.where.group else one

@@ -13,7 +13,7 @@ from zentoria_infra.firewall.explain import Explainer
 from zentoria_infra.firewall.identity import identity
 from zentoria_infra.firewall.intent import Compiled, Intent
 from zentoria_infra.firewall.network import End, Network, assumed
-from zentoria_infra.firewall.parties import INTERNET, Parties
+from zentoria_infra.firewall.parties import INTERNET, OUTSIDE, PRIVATE, Parties
 from zentoria_infra.firewall.semantics import DIRECTIONS, Blame, Direction
 from zentoria_infra.firewall.services import point, port_services, text
 from zentoria_infra.firewall.spans import Spans, contains, meets
@@ -190,17 +190,19 @@ class _Tracer:
         for intent in self._compiled.intents:
             if (
                 meets(port_services(intent.protocol, intent.ports), ((service, service),))
-                and self._is(intent.source, one)
-                and self._is(intent.destination, other)
+                and self._is(intent, "in", one)
+                and self._is(intent, "out", other)
             ):
                 yield intent
 
-    def _is(self, name: str, asked: _Asked) -> bool:
-        """Whether an intent's end is the one that is asked for, all of it."""
+    def _is(self, intent: Intent, seen: Direction, asked: _Asked) -> bool:
+        """Whether an intent's end, the one that a rule in this direction names, is what is asked for, all of it."""
+        name = intent.far(seen)
+        if name == OUTSIDE:
+            return asked.name in (INTERNET, PRIVATE)
         if name in self._network.where.spans:
             return name == asked.name
-        number = int(ipaddress.IPv4Address(name))
-        return contains(((number, number),), asked.spans)
+        return contains(self._network.objects.match(name).upper, asked.spans)
 
     def _routes(self, one: _Asked, other: _Asked, service: int, intents: tuple[Intent, ...]) -> Iterator[_Route]:
         """Every pair of NICs where the two can meet; where they cannot, the first ones, as if it were routed."""
@@ -223,7 +225,7 @@ class _Tracer:
     def _ends(self, asked: _Asked, other: _Asked) -> list[End | None]:
         """NICs to look at: where an address is asked for, the one that has it. None: no NIC of ours, or none at all."""
         own = [end for (name, _), end in self._network.ends.items() if name == asked.name]
-        if other.name == INTERNET:
+        if other.name in (INTERNET, PRIVATE):
             own.sort(key=lambda end: end.nic.bridge in self._network.ours)
         met = [end for end in own if asked.literal and meets(end.own, asked.spans)]
         return [*(met or own)] or [None]

@@ -10,7 +10,7 @@ from zentoria_infra.inventory.flow_checks import check_flows
 from zentoria_infra.inventory.flows import egress_of
 from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory
 from zentoria_infra.inventory.order import circles
-from zentoria_infra.inventory.problems import Problem, problem
+from zentoria_infra.inventory.problems import Position, Problem, problem
 from zentoria_infra.inventory.wording import nearest
 
 
@@ -132,8 +132,27 @@ def _egress(inventory: Inventory) -> Iterator[Problem]:
             at = inventory.position(container, f"{path}.to.{number}")
             if host in owners:
                 yield problem(at, f"{host} is the address of '{owners[host]}': write a flow in zones.yaml instead")
+            elif "/" in host:
+                yield from _network(inventory, host, at)
             elif host.replace(".", "").isdigit() and not _is_address(host):
                 yield problem(at, f"'{host}' is not an IPv4 address")
+
+
+def _network(inventory: Inventory, text: str, at: Position) -> Iterator[Problem]:
+    try:
+        cidr = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        yield problem(at, f"'{text}' is not an IPv4 network: {error}")
+        return
+    if cidr.prefixlen < WIDEST:
+        yield problem(at, f"{cidr} is more than any network has: /{WIDEST} at most; 'any' means all public addresses")
+    for network in inventory.networks:
+        if cidr.subnet_of(network.cidr):
+            yield problem(at, f"{cidr} is in the network '{network.name}': write a flow in zones.yaml instead")
+
+
+WIDEST = 8
+"""Shortest prefix of a network in ``egress``: 10.0.0.0/8 is the widest one that is private."""
 
 
 def _is_address(text: str) -> bool:
@@ -150,7 +169,7 @@ def _names(inventory: Inventory) -> Iterator[Problem]:
         if container.zone not in zones:
             text = f"there is no zone '{container.zone}'{nearest(container.zone, zones)}"
             yield problem(inventory.position(container, "zone"), text)
-        if container.name in (ALL, INTERNET):
+        if container.name in (ALL, INTERNET, "outside", "private"):
             at = inventory.position(container, "name")
             yield problem(at, f"'{container.name}' has a meaning of its own in flows: choose another name")
         if container.vmid in inventory.reserved and not container.reserved:

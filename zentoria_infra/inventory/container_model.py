@@ -12,7 +12,6 @@ from zentoria_infra.inventory.component_model import Component
 from zentoria_infra.inventory.values import (
     NAMED,
     Address,
-    HostName,
     Mac,
     Model,
     Name,
@@ -21,6 +20,7 @@ from zentoria_infra.inventory.values import (
     PortNumber,
     PortRange,
     PublicAddress,
+    Target,
     Text,
     Vmid,
     matching,
@@ -175,9 +175,14 @@ class Need(Model):
 
 
 class Egress(Model):
-    """Leave to reach the internet, which nothing has by default. ``to`` are names; ``any`` is any host."""
+    """Leave to reach what is outside, which nothing has by default.
 
-    to: tuple[HostName, ...]
+    ``to`` are names, addresses and networks. A name, and ``any``, mean every public address: the firewall knows no
+    names. Private networks, as the home's, are reached only by an address or a network that is written here, as
+    ``192.168.1.0/24``; such a network never means what is ours in it: containers, the node, gateways.
+    """
+
+    to: tuple[Target, ...]
     ports: tuple[PortRange, ...]
     protocol: TransportProtocol = "tcp"
     purpose: Text

@@ -159,7 +159,8 @@ class FirewallSite(Model):
     """Admins' networks, which join the IP set ``management`` before the datacenter's switch is turned on. The
     address from which Zentoria reaches the node joins by itself."""
     node_addresses: tuple[Address, ...] = ()
-    """The node's own addresses; none: ``proxmox.host`` when it is an address."""
+    """The node's own addresses; none: ``proxmox.host`` when it is an address. Where that is a name, a public address
+    of the node must be said here: else it counts as the internet's. Private ones never do."""
     log: Literal["nolog", "err", "warning", "notice", "info", "debug"] = "nolog"
     """Log level of what is denied."""
 

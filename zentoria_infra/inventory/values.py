@@ -49,6 +49,10 @@ HostName = Annotated[str, matching(HOST_NAME, "a host name")]
 PUBLIC_ADDRESS = r"^(dhcp|\d{1,3}(\.\d{1,3}){3}/\d{1,2})$"
 PublicAddress = Annotated[str, matching(PUBLIC_ADDRESS, "'dhcp' or an address with prefix as 192.0.2.7/24")]
 
+TARGET = rf"^({HOST_NAME[1:-1]}|\d{{1,3}}(\.\d{{1,3}}){{3}}/\d{{1,2}})$"
+Target = Annotated[str, matching(TARGET, "a host name, an address, or a network as 192.168.1.0/24")]
+"""Where egress leads: a DNS name, an IPv4 address, or a network."""
+
 Text = Annotated[str, StringConstraints(min_length=1)]
 Address = Annotated[ipaddress.IPv4Address, Field(strict=False)]
 Cidr = Annotated[ipaddress.IPv4Network, Field(strict=False)]

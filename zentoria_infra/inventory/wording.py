@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from zentoria_infra.inventory.problems import Position, Problem, problem
-from zentoria_infra.inventory.values import HOST_NAME, PATTERNS, PUBLIC_ADDRESS
+from zentoria_infra.inventory.values import HOST_NAME, PATTERNS, PUBLIC_ADDRESS, TARGET
 from zentoria_infra.inventory.yaml_positions import Node, PathStep, find
 
 _EXPECTED = {
@@ -37,6 +37,7 @@ _IPV4 = {
     "ip_v4_address": "an IPv4 address",
     "ip_v4_network": "an IPv4 network",
     HOST_NAME: "a host name or an IPv4 address",
+    TARGET: "a host name, an IPv4 address or a network",
     PUBLIC_ADDRESS: "'dhcp' or an IPv4 address with prefix",
 }
 """What is expected where somebody may write IPv6, by the type of the error or by its pattern."""
