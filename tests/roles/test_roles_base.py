@@ -133,6 +133,7 @@ def test_the_network_is_there_when_the_containers_own_address_is() -> None:
     unit = text(guest, "/etc/systemd/system/zentoria-address.service")
     assert "address show to 10.10.40.4 |" in unit
     assert "Before=network-online.target\n" in unit
+    assert "ExecStart=-/usr/bin/timeout 20 " in unit, "an address that was changed leaves no failed unit"
     links = {one.path.removeprefix("/etc/systemd/system/"): one.target for one in guest.resources
              if isinstance(one, Symlink) and one.path.startswith("/etc/systemd")}  # fmt: skip
     assert links == {
