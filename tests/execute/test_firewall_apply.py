@@ -133,7 +133,7 @@ def test_the_calls_of_a_second_plan_are_few(firewalled) -> None:
     proxmox = firewalled.client()
     deployment(proxmox).plan()
     assert proxmox.api_calls.by_verb().keys() == {"GET"}
-    assert proxmox.api_calls.total <= 4 * len(SMALL) + 12
+    assert proxmox.api_calls.total <= 4 * len(SMALL) + 13
 
 
 def test_default_deny_is_on_before_a_container_starts(firewalled) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from test_firewall_apply import bring_up, guest, shipped
+from test_firewall_apply import bring_up, deployment, guest, shipped
 
-from zentoria_infra.errors import UnreachableError
+from zentoria_infra.errors import RefusedError, UnreachableError
 from zentoria_infra.execute import perform_firewall
 from zentoria_infra.execute.status import ContainerStatus, read_status
+from zentoria_infra.plan import explain
+from zentoria_infra.plan.limits import require_possible
 from zentoria_infra.proxmox.reachable import Patience
 
 CONFIG = "/nodes/pve/lxc/404/config"
@@ -102,3 +104,19 @@ def test_a_missing_container_and_a_hidden_one_are_told_apart(node) -> None:
     found = lines(node)
     assert found[404].status == "not ours: we may not see it"
     assert found[401].status == "missing"
+
+
+def test_a_dead_firewall_daemon_is_told_and_nothing_is_carried_out(applied) -> None:
+    """Proxmox's takes its rules away when it stops: all is open, whatever the files say."""
+    applied.root("POST", "/nodes/pve/services/pve-firewall/stop")
+    found = lines(applied)
+    assert {(one.firewall, one.good) for one in found.values()} == {("OFF: pve-firewall is dead on pve", False)}
+    plan, stages = deployment(applied.client()).plan()
+    assert stages == ()
+    assert any("pve-firewall does not run on node pve" in one for one in plan.problems)
+    assert not any("No changes" in line for line in explain.lines(plan, stages))
+    with pytest.raises(RefusedError, match="pve-firewall does not run"):
+        require_possible(plan)
+    applied.root("POST", "/nodes/pve/services/pve-firewall/start")
+    assert {one.firewall for one in lines(applied).values()} == {"on"}
+    assert deployment(applied.client()).plan()[0].problems == ()

@@ -130,6 +130,8 @@ def reading() -> Iterator[Exerciser]:
     yield get("/cluster/nextid", lambda case: case.client.observe.is_free(case.number))
     yield get("/pools", lambda case: case.client.observe.pool(POOL))
     yield get("/nodes/{node}/status", lambda case: case.client.observe.node_status())
+    state = "/nodes/{node}/services/{service}/state"
+    yield get(state, lambda case: case.client.observe.service_runs("pve-firewall"))
     yield get("/nodes/{node}/storage", lambda case: case.client.observe.storages())
     yield get("/nodes/{node}/storage/{storage}/content", lambda case: case.client.observe.templates("local"))
     yield get("/nodes/{node}/network", lambda case: case.client.observe.bridges())

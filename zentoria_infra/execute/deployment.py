@@ -155,6 +155,9 @@ class Deployment:
                 # What all containers share will change: what that means for the others is looked at as well.
                 seen = self._with_firewall(seen, self._desired, self._seen(None))
                 plan = add_firewall(made, seen, self._firewall)
+            plan = dataclasses.replace(
+                plan, problems=(*plan.problems, *world.unfiltered(self._proxmox.observe, wanted))
+            )
         self._planned_from = seen
         plan = with_orphans(plan, wanted, seen, {one.vmid for one in self._desired}, prune=prune)
         stages = build_stages(plan, wanted)

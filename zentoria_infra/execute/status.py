@@ -51,12 +51,13 @@ class ContainerStatus:
 def read_status(inventory: Inventory, proxmox: Proxmox) -> tuple[ContainerStatus, ...]:
     """Look at every container of the inventory. Changes nothing.
 
-    Calls: one list a node, one for the datacenter's firewall; three a container (one where there is
-    none of ours), and one command inside if it runs.
+    Calls: two a node (its containers, and whether its firewall's daemon runs), one for the datacenter's firewall;
+    three a container (one where there is none of ours), and one command inside if it runs.
     """
     nodes = {inventory.node_of(container) for container in inventory.containers}
     guests = {guest.vmid: guest for node in nodes for guest in proxmox.observe.containers(node)}
     switch = _switch(proxmox)
+    dead = {node: _dead(proxmox, node) for node in nodes}
 
     def one(container: Container) -> ContainerStatus:
         guest = guests.get(container.vmid)
@@ -68,7 +69,7 @@ def read_status(inventory: Inventory, proxmox: Proxmox) -> tuple[ContainerStatus
         if whose is not ownership.Owner.OURS:
             return _line(container, f"{guest.status}, not ours", "", good=False)
         locked = f", locked ({guest.lock})" if guest.lock else ""
-        firewall = switch or _firewall(container, proxmox, guest.node, config)
+        firewall = switch or dead.get(guest.node, "") or _firewall(container, proxmox, guest.node, config)
         if guest.status != "running":
             return _line(container, f"{guest.status}{locked}", "", good=False, firewall=firewall)
         services, good = _services(container, proxmox)
@@ -99,6 +100,14 @@ def _switch(proxmox: Proxmox) -> str:
     except ApiError:
         return "unknown: the datacenter's firewall cannot be read"
     return "" if options.get("enable", "0") != "0" else "OFF in the datacenter"
+
+
+def _dead(proxmox: Proxmox, node: str) -> str:
+    """What is wrong with a node whose pve-firewall does not run: all is open there. Empty when it runs."""
+    try:
+        return "" if proxmox.observe.service_runs("pve-firewall", node) else f"OFF: pve-firewall is dead on {node}"
+    except ApiError:
+        return "unknown: whether pve-firewall runs cannot be read"
 
 
 def _firewall(container: Container, proxmox: Proxmox, node: str, config: Mapping[str, str]) -> str:

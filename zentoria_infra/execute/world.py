@@ -285,6 +285,23 @@ def _problems(observer: Observer, making: Sequence[DesiredContainer]) -> Iterabl
             yield f"there is no pool '{pool}' that we may see: make it, or set another one under `proxmox.pool`"
 
 
+def unfiltered(observer: Observer, desired: Sequence[DesiredContainer]) -> Iterable[str]:
+    """Say on which nodes nothing is filtered, whatever the rules are: their pve-firewall does not run.
+
+    Proxmox's takes its rules away when it stops ("The host is unprotected afterwards", PVE::Service::pve_firewall).
+    """
+    for node in sorted({one.node for one in desired}):
+        try:
+            runs = observer.service_runs("pve-firewall", node)
+        except ApiError:
+            continue  # what we may not ask, other problems tell
+        if not runs:
+            yield (
+                f"pve-firewall does not run on node {node}: nothing is filtered there, and no guest is started so; "
+                f"`systemctl restart pve-firewall` there, and `journalctl -u pve-firewall` tells why it ended"
+            )
+
+
 def describe(error: ZentoriaError) -> str:
     """An error in one line, for a check that could not look inside."""
     return str(error).splitlines()[0]

@@ -90,6 +90,7 @@ def _reading() -> Iterator[ApiCall]:
     yield ApiCall("GET", "/pools", "whether the pool is there, its members", shows=_on("/pool/{poolid}", "Pool.Audit"))
     node = _on("/nodes/{node}", "Sys.Audit")
     yield ApiCall("GET", "/nodes/{node}/status", "processors and load of a node", node)
+    yield ApiCall("GET", "/nodes/{node}/services/{service}/state", "whether the firewall's daemon runs", node)
     yield ApiCall("GET", "/nodes/{node}/storage", "storages and free space", shows=_SPACE)
     template = _on("/storage/{template}", "Datastore.Audit")
     content = "whether the template is there, and which volumes have a container's number"
@@ -187,10 +188,12 @@ def _datacenter() -> Iterator[ApiCall]:
 
 
 def _hosts() -> Iterator[ApiCall]:
-    """The firewall of a node itself, which Zentoria can read and write, but leaves alone."""
+    """The firewall of a node itself, which Zentoria leaves alone."""
     base, read, write = "/nodes/{node}/firewall", _on("/nodes/{node}", "Sys.Audit"), _on("/nodes/{node}", "Sys.Modify")
     for call in _firewall(base, read, write, Used.NEVER, "a node's firewall"):
-        if "/ipset" not in call.template and "/aliases" not in call.template:  # nodes have neither
+        if (call.verb, call.template) == ("GET", base + "/options"):
+            yield ApiCall("GET", call.template, "whether the node's firewall is in nftables", read)
+        elif "/ipset" not in call.template and "/aliases" not in call.template:  # nodes have neither
             yield call
 
 

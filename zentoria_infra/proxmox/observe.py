@@ -53,6 +53,14 @@ class Observer:
             load=_load(raw.get("loadavg")),
         )
 
+    def service_runs(self, service: str, node: str | None = None) -> bool:
+        """Whether a daemon of a node runs, as ``pve-firewall``. Needs Sys.Audit on the node.
+
+        ``state`` is what systemd calls SubState (PVE::API2::Services): ``running``, ``dead``, ``failed`` and so on.
+        """
+        raw = self._read("/nodes/{node}/services/{service}/state", node=node or self.node, service=service)
+        return str(raw.get("state", "")) == "running"
+
     def resources(self) -> tuple[records.Guest, ...]:
         """All guests of the cluster that we may see, by VMID. Up to 10 s behind (pvestatd)."""
         return self._guests(self._read("/cluster/resources", {"type": "vm"}))

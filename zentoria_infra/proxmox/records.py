@@ -62,7 +62,7 @@ class Version:
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """``GET /nodes/{node}/status``; sizes in bytes, uptime in seconds."""
+    """``GET /nodes/{node}/status``; sizes in bytes, uptime in seconds, load of the last minute."""
 
     node: str
     cpus: int

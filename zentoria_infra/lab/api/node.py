@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 
 from zentoria_infra.lab.api.access import Access
+from zentoria_infra.lab.api.filtering import Filtering
 from zentoria_infra.lab.api.firewall.store import FirewallFiles
 from zentoria_infra.lab.api.guests import Guests
 from zentoria_infra.lab.api.interfaces import Interfaces
@@ -65,3 +66,4 @@ class Node:
         self.storages = Storages(layout.pve / "storage.cfg", layout.storage)
         self.interfaces = Interfaces(layout.pve / "nodes" / name, bridges)
         self.firewall = FirewallFiles(layout.pve, name)
+        self.filtering = Filtering()

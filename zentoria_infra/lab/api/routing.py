@@ -32,6 +32,7 @@ URI_PARAMS: Schema = {
     "group": Param(pattern=r"[A-Za-z][A-Za-z0-9\-\_]+", min_length=2, max_length=18),
     "pos": Param("integer", optional=True, minimum=0),
     "cidr": Param(format="IPorCIDRorAlias"),
+    "service": Param(enum=("pve-firewall", "pvedaemon", "pveproxy", "pvestatd", "sshd")),
 }
 """Parameters that stand in paths; they mean the same everywhere."""
 
