@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from zentoria_infra.execute import in_force
 from zentoria_infra.lab import certificates
 from zentoria_infra.lab.api.access import bootstrap
 from zentoria_infra.lab.api.firewall import store
@@ -138,3 +139,10 @@ def node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Node]:
 def client(node: Node) -> Callable[[], Proxmox]:
     """Makes clients with least rights."""
     return node.client
+
+
+@pytest.fixture(autouse=True)
+def no_cycle(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Nothing filters before a lab's API, so there is no cycle to let pass."""
+    if request.module.__name__ != "test_perform_firewall":
+        monkeypatch.setattr(in_force, "by_time", lambda load, processors: 0.0)

@@ -51,7 +51,7 @@ class World:
         self.name = f"zt-f{os.getpid() % 1_000_000}{suffix}"
         self.pve = folder
         self.network = Network(self.name)
-        self.enforcer = Enforcer(self.name, Reader(folder, "pve"), facts, folder / "state.json")
+        self.enforcer = Enforcer(self.name, Reader(folder, "pve"), facts, folder / "state.json", cycle=0.25)
         self._holders: dict[int, subprocess.Popen[bytes]] = {}
         for part in ("firewall", "lxc", "nodes/pve"):
             (folder / part).mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ class World:
             self._holders[vmid] = holder
             self._ip(vmid, "link set dev lo up")
         (self.pve / f"lxc/{vmid}.conf").write_text(f"net0: {net0}\n")
-        self.enforcer.before(vmid, {"net0": net0})
+        self.enforcer.sync()
         self.network.plug(vmid, config.nets({"net0": net0})[0], self._holders[vmid].pid)
 
     def forge(self, vmid: int, address: str) -> None:

@@ -72,12 +72,21 @@ def up(
             "them only by rules of the node or the datacenter. It stays so until the lab is reset.",
         ),
     ] = False,
+    firewall_cycle: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            max=60,
+            metavar="SECONDS",
+            help="How often its firewall takes up what was written (10, as Proxmox's).",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start the lab. A second time changes nothing."""
     wanted = Wanted(
         guests=guests.value, auto_ports=ports is PortsChoice.AUTO, api=api_port, ssh=ssh_port, https=https_port,
-        http=http_port, allow=tuple(allow or ()), strict=strict,
+        http=http_port, allow=tuple(allow or ()), strict=strict, firewall_cycle=firewall_cycle,
     )  # fmt: skip
     outcome = control.up(name, wanted, output.note)
     lab = outcome.lab

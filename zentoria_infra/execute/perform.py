@@ -146,7 +146,9 @@ class Performer:
                 )
             case PctSet(changes=changes):
                 self._proxmox.pct.set(stage.vmid, **{change.key: change.sent for change in changes})
-            case Start():
+            case Start(guarded=guarded):
+                if guarded:
+                    self._firewall.await_filter(stage.vmid, say)
                 self._proxmox.write.start(stage.vmid, node=desired.node)
             case Restart():
                 self._proxmox.write.reboot(stage.vmid, node=desired.node)
@@ -184,7 +186,8 @@ class Performer:
         """Package sources are open for this container and this deploy only, whatever happens in between."""
         if not stage.closing:
             return self._converger.apply(stage.vmid, say)
-        for vmid in {step.where.vmid for step in (*stage.opening, *stage.closing)} - {stage.vmid}:
+        ends = {step.where.vmid for step in (*stage.opening, *stage.closing)} - {stage.vmid}
+        for vmid in ends:
             # The other end of its way to them is a container too.
             require_ours(self._proxmox.observe.config(vmid, self._desired[vmid].node), self._desired[vmid])
         left = stage.closing
@@ -201,14 +204,14 @@ class Performer:
             report = self._converger.apply(stage.vmid, say, packaged)
         except Exception as error:
             try:
-                self._firewall.close_sources(stage.vmid, left, stage.through, say)
+                self._firewall.close_sources(stage.vmid, left, stage.through, say, ends)
             except ZentoriaError as left_open:
                 if not isinstance(error, ZentoriaError):
                     left_open.got = f"{left_open.got}\nafter {type(error).__name__}: {error}"
                     raise left_open from error
                 error.got = f"{error.got}\nand then: {left_open}"
             raise
-        self._firewall.close_sources(stage.vmid, left, stage.through, say)
+        self._firewall.close_sources(stage.vmid, left, stage.through, say, ends)
         return report
 
     def _create(self, desired: DesiredContainer, without: tuple[str, ...]) -> None:

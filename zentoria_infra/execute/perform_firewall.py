@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from zentoria_infra.errors import GuestError, ZentoriaError
 from zentoria_infra.execute import egress_probe
+from zentoria_infra.execute.in_force import InForce
 from zentoria_infra.firewall.steps import (
     DropAlias,
     DropEntry,
@@ -48,8 +49,6 @@ _PAUSE, _LATER, _LONGEST = 0.3, 1.0, 5.0
 costs it a second of a processor."""
 _PROBE = 1.0
 """Seconds that a look waits for each target."""
-_SEEN = 16
-"""Lost flows that are tried from one container, before connections are cut."""
 _PORTS = 32
 """Intervals of up to so many ports are cut port by port, others by protocol alone: what rules still allow goes on."""
 
@@ -108,6 +107,15 @@ class FirewallPerformer:
         self._management = tuple(management)
         self._clock = clock
         self._sleep = sleep
+        self._in_force = InForce(proxmox, nodes, clock=clock, sleep=sleep)
+
+    def await_filter(self, vmid: int, say: Say) -> None:
+        """Wait until a container is filtered that is about to start.
+
+        Raises:
+            NotInForceError: it is not; it must not be started.
+        """
+        self._in_force.before_start(vmid, say)
 
     def carry_out(self, steps: Sequence[Step], say: Say) -> None:
         """Carry out steps, one after the other. Each may have been done before: by a run that was killed.
@@ -118,6 +126,7 @@ class FirewallPerformer:
         for number, step in enumerate(steps, 1):
             say(f"{number}/{len(steps)} {says(step)}")
             self._one(step)
+            self._in_force.wrote(step.where.vmid)
 
     def switch_on(self, say: Say) -> None:
         """Turn the datacenter's firewall on; it is taken back unless the node can be reached again.
@@ -152,14 +161,24 @@ class FirewallPerformer:
                 "`zentoria bootstrap --dry-run` looks at its NAT and says what it lacks",
             )
 
-    def close_sources(self, vmid: int, steps: Sequence[Step], through: Sequence[LostFlow], say: Say) -> None:
-        """Close a container's package sources, cut what is open to them, and prove that they are closed.
+    def close_sources(
+        self, vmid: int, steps: Sequence[Step], through: Sequence[LostFlow], say: Say, ends: Iterable[int] = ()
+    ) -> None:
+        """Close a container's package sources, prove that they are closed, and cut what is open to them.
+
+        Args:
+            vmid: the container.
+            steps: what closes them; none where that was done before.
+            through: what went through them.
+            say: told of the progress.
+            ends: other containers whose rules they were opened in.
 
         Raises:
             OpeningError: they can still be reached, or a rule could not be removed.
+            NotInForceError: the node does not come to close them.
         """
         self._close(vmid, steps, say)
-        self.prove_closed(vmid, through, say)
+        self.prove_closed(vmid, through, say, ends)
         if self._proxmox.has_ssh:
             self._cut(through, say)
 
@@ -178,17 +197,20 @@ class FirewallPerformer:
                 todo=f"{failed.todo}; run again: it closes what was left open (`zentoria status` shows it)",
             ) from failed
 
-    def prove_closed(self, vmid: int, through: Sequence[LostFlow], say: Say) -> None:
-        """Try the package sources from inside until they cannot be reached. A stopped container reaches nothing.
+    def prove_closed(self, vmid: int, through: Sequence[LostFlow], say: Say, ends: Iterable[int] = ()) -> None:
+        """See that package sources are closed: by the node's word, and from inside.
 
-        What flows of the inventory allow anyway is not tried: that stays open.
+        A stopped container reaches nothing. The container's own word alone is not enough: it may be the one that they
+        are closed to. What flows of the inventory allow anyway is not tried: that stays open.
 
         Raises:
             OpeningError: they can still be reached.
+            NotInForceError: the node does not come to close them.
         """
         if not self._proxmox.has_ssh or self._proxmox.observe.status(vmid, self._nodes[vmid]) != "running":
             return
         say("prove that package sources are closed")
+        self._in_force.all_of({vmid, *ends}, say)
         targets = self._targets(vmid, through)
         if targets and not self._until(vmid, targets, is_open=False):
             names = ", ".join(f"{host}:{port}" for host, port in targets)
@@ -207,10 +229,9 @@ class FirewallPerformer:
         if not flows:
             return
         say("wait until the lost rules are out of force")
-        # A connection that is cut too early comes back as a new one, by the rule that is still in force. A node takes
-        # all files up in one cycle, so that what is seen of some flows holds for all; another node has its own cycle.
-        if len(set(self._nodes.values())) > 1 or not self._are_blocked(flows):
-            self._sleep(CYCLE)
+        # A connection that is cut too early comes back as a new one, by the rule that is still in force; and no guest
+        # is asked whether it is, for it may be the one that would rather keep the connection.
+        self._in_force.all_of(self._nodes, say)
         self._cut(flows, say)
 
     def _cut(self, flows: Sequence[LostFlow], say: Say) -> None:
@@ -218,22 +239,6 @@ class FirewallPerformer:
             say(f"cut {flow.says}")
             for port in _ports(flow):
                 self._proxmox.conntrack.cut(flow.source, flow.destination, flow.protocol, port)
-
-    def _are_blocked(self, flows: Sequence[LostFlow]) -> bool:
-        """Whether flows are seen to be closed from inside their sources.
-
-        All that can be tried are: one alone says little, since its other end may be down.
-        """
-        targets: dict[int, list[tuple[str, int]]] = {}
-        for flow in flows:
-            if flow.protocol == "tcp" and flow.source_vmid and flow.destination:
-                targets.setdefault(flow.source_vmid, []).append((flow.destination, flow.ports[0]))
-        try:
-            return bool(targets) and all(
-                self._until(vmid, wanted[:_SEEN], is_open=False) for vmid, wanted in targets.items()
-            )
-        except GuestError:
-            return False  # a guest that is not running, say
 
     def _until(self, vmid: int, targets: Sequence[tuple[str, int]], *, is_open: bool) -> bool:
         """Ask until one target is open, or all are closed."""

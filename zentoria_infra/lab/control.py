@@ -18,6 +18,7 @@ import psutil
 
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab import marks, ports, power, registry, ssh
+from zentoria_infra.lab.firewall.enforcer import CYCLE
 from zentoria_infra.lab.layout import LabLayout, default_root
 from zentoria_infra.lab.lxc import mounttable, requirements, template
 from zentoria_infra.lab.lxc.rootfs import locked
@@ -43,6 +44,7 @@ class Wanted:
     http: int | None = None
     allow: tuple[str, ...] = ()
     strict: bool = False
+    firewall_cycle: float | None = None
 
     def ports(self, base: Ports) -> Ports:
         """These ports, with ``base`` for those that are not given."""
@@ -93,6 +95,7 @@ def up(name: str, wanted: Wanted, say: Say) -> Outcome:
 def _same(known: Lab, wanted: Wanted) -> None:
     asked = wanted.ports(known.ports)
     other = wanted.guests not in ("auto", known.guests) or asked != known.ports
+    other = other or wanted.firewall_cycle not in (None, known.firewall_cycle)
     if other or not set(wanted.allow) <= set(known.allow) or (wanted.strict and not known.strict):
         raise LabError(
             f"change lab '{known.name}'", got="it runs with other settings",
@@ -107,7 +110,9 @@ def _choose(name: str, known: Lab | None, wanted: Wanted) -> tuple[Lab, list[str
     if wanted.auto_ports and not (known and all(ports.is_free(port) for port in asked.named().values())):
         asked = wanted.ports(ports.free_ports())
     allow = tuple(sorted({*(known.allow if known else ()), *wanted.allow}))
-    return Lab(name, guests, asked, allow, wanted.strict or (known is not None and known.strict)), notes
+    strict = wanted.strict or (known is not None and known.strict)
+    cycle = wanted.firewall_cycle or (known.firewall_cycle if known else CYCLE)
+    return Lab(name, guests, asked, allow, strict, cycle), notes
 
 
 def _guests(known: Lab | None, asked: Literal["auto", "lxc", "none"]) -> tuple[Guests, list[str]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ipaddress
 import json
 import logging
 import logging.handlers
@@ -41,12 +40,13 @@ from zentoria_infra.lab.api import losses
 from zentoria_infra.lab.api.server import ApiServer
 from zentoria_infra.lab.certificates import Pki
 from zentoria_infra.lab.firewall.enforcer import Enforcer
-from zentoria_infra.lab.firewall.host import Facts
+from zentoria_infra.lab.firewall.facts import PROXY, lab_facts
 from zentoria_infra.lab.firewall.reading import Reader
 from zentoria_infra.lab.forward_proxy import ForwardProxy
 from zentoria_infra.lab.layout import NODE
 from zentoria_infra.lab.lxc import network, template
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
+from zentoria_infra.lab.openings import Timer, lab_node
 from zentoria_infra.lab.package_cache import PACKAGES, PackageCache
 from zentoria_infra.lab.port_forward import PROXY_ADDRESS, PortForward
 from zentoria_infra.lab.registry import Lab
@@ -54,8 +54,6 @@ from zentoria_infra.lab.runtime import RuntimeFailure
 from zentoria_infra.lab.runtimes import attach_words, runtime_of
 from zentoria_infra.lab.supervisor import Supervisor
 
-_PROXY = (network.BRIDGES["vmbr40"].partition("/")[0], 3128)
-"""Where guests find the proxy behind which the internet is."""
 _LOG = logging.getLogger(__name__)
 _LOG_BYTES = 4 << 20
 _T = TypeVar("_T")
@@ -111,6 +109,7 @@ class Daemon:
         self._report = report
         self._runtime = runtime_of(lab)
         self._open = contextlib.AsyncExitStack()
+        self._enforcer: Enforcer | None = None
 
     async def run(self) -> None:
         """Start everything, serve until SIGTERM or SIGINT, stop everything.
@@ -149,6 +148,8 @@ class Daemon:
         server = ApiServer(self._layout, self._runtime, ssl_context=certificates.server_context(pki))
         server.node.fingerprint = certificates.fingerprint(pki)
         server.node.losses.lose_as_told(os.environ.get(losses.VARIABLE, ""))
+        if self._enforcer is not None:
+            server.node.filtering.carried_out_by(self._enforcer.halt, self._enforcer.go_on)
         await server.start()
         self._open.push_async_callback(server.stop)
         await _in_thread(lambda: second_storage.ensure(self._layout))
@@ -156,6 +157,9 @@ class Daemon:
         if self._lab.guests == "lxc":
             await self._start_network()
         await self._start_sshd()
+        timer = Timer(lab_node(self._lab))
+        timer.start()
+        self._open.callback(timer.stop)
         site_overlay.write(self._lab)
         marks.booted(self._layout).write_text(marks.boot_id())
         if not fresh:
@@ -185,22 +189,23 @@ class Daemon:
         if not isinstance(self._runtime, LxcRuntime):
             return []
         layout = self._layout
-        local = str(ipaddress.ip_interface(network.BRIDGES["vmbr0"]).network)
-        facts = Facts(local, network.OUTSIDE, None if self._lab.strict else _PROXY)
-        enforcer = Enforcer(layout.netns, Reader(layout.pve, NODE), facts, marks.firewall(layout))
+        enforcer = Enforcer(
+            layout.netns, Reader(layout.pve, NODE), lab_facts(strict=self._lab.strict), marks.firewall(layout),
+            cycle=self._lab.firewall_cycle, applied_file=marks.in_force(layout),
+        )  # fmt: skip
         why_not = await _in_thread(enforcer.start)
         self._open.callback(enforcer.stop)
-        self._runtime.guard_with(enforcer.before)
+        self._enforcer = enforcer
         return [f"the firewall is not enforced in this lab: {why_not}"] if why_not else []
 
     async def _start_network(self) -> None:
         allow = allow_list.of_this_machine(self._lab.allow)
         try:
-            listener = netns.listen_in(self._layout.netns, *_PROXY)
+            listener = netns.listen_in(self._layout.netns, *PROXY)
         except OSError as error:
             raise LabError(
                 "start the guests' proxy",
-                on="{}:{}".format(*_PROXY),
+                on="{}:{}".format(*PROXY),
                 got=str(error),
                 todo="another program holds it in the lab's namespace: `zentoria lab down`, then `zentoria lab up`",
             ) from error
@@ -221,11 +226,11 @@ class Daemon:
     async def _start_names(self, hosts: Sequence[str]) -> None:
         names = name_server.NameServer(hosts)
         try:
-            await names.start(*name_server.sockets_in(self._layout.netns, _PROXY[0]))
+            await names.start(*name_server.sockets_in(self._layout.netns, PROXY[0]))
         except OSError as error:
             raise LabError(
                 "start the guests' name server",
-                on=f"{_PROXY[0]}:53",
+                on=f"{PROXY[0]}:53",
                 got=str(error),
                 todo="another program holds it in the lab's namespace: `zentoria lab down`, then `zentoria lab up`",
             ) from error

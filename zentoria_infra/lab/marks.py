@@ -28,6 +28,11 @@ def firewall(layout: LabLayout) -> Path:
     return layout.run / "firewall.json"
 
 
+def in_force(layout: LabLayout) -> Path:
+    """The file that says which firewall rules are in force."""
+    return layout.run / "firewall-in-force.json"
+
+
 def booted(layout: LabLayout) -> Path:
     """The file that is there while the node is "booted"; it holds the kernel's boot id."""
     return layout.run / "booted"

@@ -1,4 +1,4 @@
-"""``pct``, ``conntrack`` and ``zentoria-state`` behind the lab's sshd: one command, at most one program, no shell.
+"""``pct``, ``conntrack``, ``zentoria-state``, ``zentoria-firewall`` behind the lab's sshd: one command, no shell.
 
 sshd runs this file as its forced command with ``python3 -I -S -E``: it starts in 10 ms because it imports
 nothing but a few modules of the standard library, and nothing of ours. What ``pct`` says and how it ends is as
@@ -83,6 +83,8 @@ def parse(line: str) -> Parsed:
         return Parsed("conntrack", (), {}, words[1:])
     if words[0] in ("zentoria-state", "/usr/local/sbin/zentoria-state"):
         return Parsed("state", (), {}, words[1:])
+    if words[0] in ("zentoria-firewall", "/usr/local/sbin/zentoria-firewall"):
+        return Parsed("filter", (), {}, words[1:])
     if words[0] not in ("pct", "/usr/sbin/pct", "/sbin/pct"):
         raise PctError(f"only 'pct' may be run here, not '{words[0][:60]}'")
     if len(words) < 2:
@@ -322,6 +324,23 @@ class Pct:
         from zentoria_infra.node import state
 
         return state.main(command.extra, self._settings.values["state"])
+
+    # what is in force
+
+    def _filter(self, command: Parsed) -> int:
+        if "in_force" not in self._settings.values:
+            raise PctError("no zentoria-firewall may be run here before the lab was taken down and up again")
+        if list(command.extra) != ["pending"]:
+            raise PctError("zentoria-firewall is for what is pending")
+        self._own_modules()
+        from pathlib import Path
+
+        from zentoria_infra.lab.openings import LabNode
+        from zentoria_infra.node import firewall
+
+        values = self._settings.values
+        applied = Path(values["in_force"]) if self._settings.attach else None
+        return firewall.main(["pending"], LabNode(Path(values["pve"]), self._node, "", "", applied))
 
     # through the daemon
 

@@ -40,6 +40,9 @@ class Lab:
     """One lab: its name, what is inside its guests, its ports, and hosts that its proxy lets through besides.
 
     ``strict`` puts the node's own firewall before what guests ask of the node, as it is on Proxmox.
+
+    Args:
+        firewall_cycle: seconds after which its firewall looks at the files again.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Lab:
     ports: Ports
     allow: tuple[str, ...] = ()
     strict: bool = False
+    firewall_cycle: float = 10.0
 
     @property
     def layout(self) -> LabLayout:
@@ -150,7 +154,10 @@ def find(name: str) -> Lab | None:
         ports = Ports(**{key: int(value) for key, value in values["ports"].items()})
         if values["guests"] not in ("lxc", "none"):
             raise ValueError(f"guests are {values['guests']!r}")
-        return Lab(name, values["guests"], ports, tuple(values.get("allow", ())), bool(values.get("strict", False)))
+        return Lab(
+            name, values["guests"], ports, tuple(values.get("allow", ())), bool(values.get("strict", False)),
+            float(values.get("firewall_cycle", 10.0)),
+        )  # fmt: skip
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

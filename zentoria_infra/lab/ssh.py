@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zentoria_infra.errors import LabError
-from zentoria_infra.lab import pct
+from zentoria_infra.lab import marks, pct
 from zentoria_infra.lab.certificates import ensure_ssh_key, write_secret
 from zentoria_infra.lab.layout import NODE, LabLayout
 
@@ -70,6 +70,7 @@ def write_files(layout: LabLayout, attach: Sequence[str]) -> Path:
         "node": NODE, "pve": str(layout.pve), "guests": str(layout.guests), "netns": layout.netns,
         "socket": str(layout.control_socket), "files": str(files), "path": PATH,
         "package": str(Path(pct.__file__).resolve().parents[2]), "state": str(layout.state),
+        "in_force": str(marks.in_force(layout)),
     }  # fmt: skip
     write_secret(settings, pct.Settings.render(values, attach).encode())
     config = layout.secrets / "sshd_config"

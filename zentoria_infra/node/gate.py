@@ -9,7 +9,8 @@ authorized_keys. What the client asks for is read from ``SSH_ORIGINAL_COMMAND``,
   name it), and has no bind mounts, devices, hook script or raw ``lxc.`` lines; ``set`` only flags that the settings
   give that very VMID;
 - ``conntrack -D`` for connections of which one end is in the site's networks;
-- ``zentoria-state --site ID VERB ...`` with the site's own id.
+- ``zentoria-state --site ID VERB ...`` with the site's own id;
+- ``zentoria-firewall pending``: which of Proxmox's firewall rules are in force, by name.
 
 Whoever has this key may have the API token too, with which our containers can be removed and made anew. So what was
 looked at holds until the program is inside: ``pct set`` gets the digest of the configuration that was read, and
@@ -43,6 +44,7 @@ PROGRAMS = {
     "pct": ["/usr/sbin/pct"],
     "conntrack": ["/usr/sbin/conntrack"],
     "zentoria-state": ["/usr/bin/python3", "-IS", "/usr/local/sbin/zentoria-state"],
+    "zentoria-firewall": ["/usr/bin/python3", "-IS", "/usr/local/sbin/zentoria-firewall"],
 }
 """What is run for each first word, unless the settings say otherwise (tests do)."""
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
@@ -152,6 +154,10 @@ def decide(line: str, settings: Settings) -> list[str]:
         return [*settings.programs[name], *_conntrack(rest, settings)]
     if name == "zentoria-state":
         return [*settings.programs[name], *_state(rest, settings)]
+    if name == "zentoria-firewall":
+        if rest != ["pending"]:
+            raise RefusedError("zentoria-firewall is for what is pending")
+        return [*settings.programs[name], *rest]
     raise RefusedError(f"not {_shown(name)}")
 
 

@@ -173,6 +173,8 @@ class Plan:
     """Why the inside of containers is left out; empty where it is not."""
     datacenter: Changes = NO_CHANGES
     """What the datacenter's firewall objects gain and lose."""
+    filtered: bool = False
+    """The firewall is ours to keep, so that no container starts before it is in force."""
     switch_on: bool = False
     """The datacenter's firewall is off and will be turned on."""
     cut: tuple[LostFlow, ...] = ()

@@ -129,6 +129,7 @@ def add_firewall(plan: Plan, world: World, desired: DesiredFirewall) -> Plan:
         gained=lost_flows(shall_be, was, desired.parties) if gains else (),
         problems=tuple(problems),
         datacenter=datacenter,
+        filtered=True,
         switch_on=shall and not is_on,
     )
     planned = {one.vmid for one in containers}

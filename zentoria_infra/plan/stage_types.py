@@ -191,9 +191,21 @@ class PctSet(Stage):
 
 @dataclasses.dataclass(frozen=True)
 class Start(Stage):
-    """Start a container."""
+    """Start a container.
+
+    Args:
+        guarded: not before its firewall is in force on the node: what was written is in files at first, and
+            pve-firewall takes them up in a cycle of ten seconds. Containers wait for it together, while others are
+            still being made.
+    """
+
+    guarded: bool = False
 
     verb = "start"
+
+    def says(self) -> str:
+        """The step, and what it waits for."""
+        return f"{self.verb}, once its firewall is in force" if self.guarded else self.verb
 
 
 @dataclasses.dataclass(frozen=True)

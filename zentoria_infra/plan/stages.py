@@ -57,7 +57,12 @@ def build_stages(plan: Plan, desired: Iterable[DesiredContainer]) -> tuple[AnySt
             for container in plan
             if container.changes
             for stage in _container_stages(
-                container, container.desired or by_vmid[container.vmid], by_vmid, converging, shared
+                container,
+                container.desired or by_vmid[container.vmid],
+                by_vmid,
+                converging,
+                shared,
+                filtered=plan.filtered,
             )
         ),
     ]
@@ -117,6 +122,8 @@ def _container_stages(
     everyone: Mapping[int, DesiredContainer],
     converging: set[int],
     shared: Sequence[AnyStage],
+    *,
+    filtered: bool,
 ) -> list[AnyStage]:
     stages: list[AnyStage] = []
     objects = tuple(stage.id for stage in shared if isinstance(stage, GainFlows))
@@ -172,9 +179,18 @@ def _container_stages(
         for key in back:
             storage = parking.storages[key]
             stages.append(MoveVolume(*head(f"bring-back-{key}"), key, parking.vmid, storage, back=True))
-    if plan.firewall.gained:
+    first = tuple(
+        f"{vmid}:converge" for vmid in sorted(desired.needs & converging) if everyone[vmid].order < desired.order
+    )
+    opening = plan.opening
+    gained = plan.firewall.gained
+    if fresh and plan.start and not first and all(step.where.vmid == plan.vmid for step in opening):
+        # It converges as soon as it runs: its package sources come into force together with the rest, or it would
+        # wait for another cycle of pve-firewall with nothing to do.
+        gained, opening = (*gained, *opening), ()
+    if gained:
         needed = (one for one in objects if one != f"{plan.vmid}:close")
-        stages.append(GainFlows(*head("firewall", *needed), plan.firewall.gained))
+        stages.append(GainFlows(*head("firewall", *needed), gained))
     if plan.firewall.lost and plan.start:
         # It does not run: nothing is in use, and it shall not start with what it loses.
         stages.append(LoseFlows(*head("lose"), plan.firewall.lost, plan.through))
@@ -196,15 +212,13 @@ def _container_stages(
         # All that it held is in its place again, the rules of others too.
         stages.append(DropParking(*head("parking-gone"), parking.vmid))
     if plan.start or stopped:
-        # Default deny is on before a container first starts: its own rules, and the switch without which they sleep.
-        stages.append(Start(*head("start", *switch)))
+        # Default deny is in force before a container starts: its own rules, and the switch without which they sleep.
+        # Also for one that a killed run has made: when its rules were written nobody knows.
+        stages.append(Start(*head("start", *switch), guarded=filtered))
     elif plan.restart:
         stages.append(Restart(*head("restart", *switch)))
     if plan.converge:
-        needed = (
-            f"{vmid}:converge" for vmid in sorted(desired.needs & converging) if everyone[vmid].order < desired.order
-        )
-        stages.append(Converge(*head("converge", *needed), plan.opening, plan.closing, plan.through))
+        stages.append(Converge(*head("converge", *first), opening, plan.closing, plan.through))
     return stages
 
 

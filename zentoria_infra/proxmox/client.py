@@ -8,6 +8,7 @@ from zentoria_infra.errors import UnreachableError, ZentoriaError
 from zentoria_infra.proxmox import starting
 from zentoria_infra.proxmox.connection import Connection, Credentials, Endpoint, RetryPolicy
 from zentoria_infra.proxmox.conntrack import Conntrack
+from zentoria_infra.proxmox.filtered import FilterReader, NotToldError
 from zentoria_infra.proxmox.firewall_read import FirewallObserver
 from zentoria_infra.proxmox.firewall_write import FirewallWriter
 from zentoria_infra.proxmox.gates import CREATES_PER_STORAGE, Gates
@@ -60,6 +61,7 @@ class Proxmox:
         )
         self._pct = Pct(ssh, self._gates, starts=self._starts) if ssh is not None else None
         self._conntrack = Conntrack(self._pct.connection) if self._pct is not None else None
+        self._filtered = FilterReader(self._pct.connection) if self._pct is not None else None
         self._inside = ssh is not None and ssh.inside
 
     def __repr__(self) -> str:
@@ -109,6 +111,18 @@ class Proxmox:
         if self._conntrack is None:
             raise self._no_ssh("cut open connections on the node")
         return self._conntrack
+
+    @property
+    def filtered(self) -> FilterReader:
+        """What of the firewall is in force, over SSH.
+
+        Raises:
+            NotToldError: no SSH target was given.
+        """
+        if self._filtered is None:
+            todo = "set the node's SSH address, key and host key in the site file"
+            raise NotToldError("ask which firewall rules are in force", got="there is no SSH to the node", todo=todo)
+        return self._filtered
 
     def connect(self, endpoint: Endpoint | None = None, *, retry: RetryPolicy | None = None) -> Connection:
         """A connection of its own, as the same user; the caller closes it.

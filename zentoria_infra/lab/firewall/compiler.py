@@ -7,6 +7,7 @@ guest is looked at when it leaves the guest's own bridge, and again when it ente
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import ipaddress
 
 from zentoria_infra.lab.firewall.addresses import KernelSet, Network, Sets
@@ -61,6 +62,25 @@ def compile_rules(read: Read, facts: Facts) -> Compiled:
         tables[version] = table.render()
     listed = tuple(sets.used[name] for name in sorted(sets.used))
     return Compiled(enabled, listed, tables, len(filtered), tuple(skipped))
+
+
+def chains(compiled: Compiled) -> dict[str, dict[str, str]]:
+    """A digest of each chain, by the program of its table: what ``pve-firewall compile`` compares.
+
+    Names of IP sets hold a digest of what is in them, so that a chain differs when a set of it does.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for version, text in compiled.tables.items():
+        lines: dict[str, list[str]] = {}
+        for line in text.splitlines():
+            words = line.split(" ", 2)
+            if line.startswith(":"):
+                lines[words[0][1:]] = []
+            elif words[0] == "-A":
+                lines[words[1]].append(line)
+        digests = {name: hashlib.sha1("\n".join(each).encode()).hexdigest() for name, each in lines.items()}  # noqa: S324 - as Proxmox's signatures; no secret
+        found["iptables" if version == 4 else "ip6tables"] = digests
+    return found
 
 
 def _add_guest(table: Table, rules: Rules, sets: Sets, guest: Guest, nic: Nic) -> None:

@@ -1,4 +1,7 @@
-"""Keeps the lab's filter as its files say: at once when one changes, and before a container starts."""
+"""Keeps the lab's filter as its files say, as late as Proxmox's pve-firewall: it looks at them in a cycle.
+
+A container that starts has the rules that the last cycle has found; who wants more waits before the start.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,14 @@ from pathlib import Path
 
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab.api import files
-from zentoria_infra.lab.firewall.compiler import Compiled, compile_rules
+from zentoria_infra.lab.firewall.compiler import Compiled, chains, compile_rules
 from zentoria_infra.lab.firewall.host import Facts
 from zentoria_infra.lab.firewall.kernel import Kernel, NotPossible, Tools, probe
-from zentoria_infra.lab.firewall.reading import Reader, Signatures
-from zentoria_infra.lab.runtime import Config, RuntimeFailure
+from zentoria_infra.lab.firewall.reading import Read, Reader, Signatures
+from zentoria_infra.lab.runtime import RuntimeFailure
 
-CYCLE = 0.25
-"""Seconds between two looks at the files. Proxmox takes 10."""
-_AGAIN = 2.0
-"""Seconds until something that failed is tried again."""
+CYCLE = 10.0
+"""Seconds between two looks at the files, as Proxmox has it (``$updatetime`` of PVE::Service::pve_firewall)."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -76,6 +77,8 @@ class Enforcer:
         reader: of its files.
         facts: about its node.
         state_file: where to write down how it is.
+        cycle: seconds between two looks at the files.
+        applied_file: where to write down what is in force; None for nowhere.
         find_tools: raises NotPossible, or says what works here.
     """
 
@@ -86,6 +89,9 @@ class Enforcer:
         facts: Facts,
         state_file: Path,
         find_tools: Callable[[], Tools] = probe,
+        *,
+        cycle: float = CYCLE,
+        applied_file: Path | None = None,
     ) -> None:
         self._namespace = namespace
         self._reader = reader
@@ -96,10 +102,11 @@ class Enforcer:
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
-        self._ahead: dict[int, tuple[Config, files.Signature | None]] = {}
         self._seen: Signatures | None = None
         self._applied: Compiled | None = None
-        self._failed_at = 0.0
+        self._cycle = cycle
+        self._applied_file = applied_file
+        self._stopped = False
         self.state = State()
 
     def start(self) -> str:
@@ -127,21 +134,24 @@ class Enforcer:
             self._thread = None
         self._state_file.unlink(missing_ok=True)
 
-    def before(self, vmid: int, config: Config) -> None:
-        """Have the rules for a container in force before its network devices are there.
-
-        Args:
-            vmid: its number.
-            config: what it will have; its file may say so only later.
-        """
+    def halt(self) -> None:
+        """Take all rules out of force, and look at no file: what ``systemctl stop pve-firewall`` does."""
         with self._lock:
-            self._ahead[vmid] = (dict(config), self._reader.signature(vmid))
+            self._stopped = True
+            if self._kernel is not None:
+                self._apply(self._kernel, compile_rules(Read(), self._facts))
+                self._tell(State(failure="pve-firewall is stopped"))
+
+    def go_on(self) -> None:
+        """Filter again, at once: the daemon begins with a cycle."""
+        with self._lock:
+            self._stopped = False
         self.sync()
 
     def sync(self) -> None:
         """Bring the kernel up to date with the files. What goes wrong is logged and in the state, never raised."""
         with self._lock:
-            if self._kernel is None:
+            if self._kernel is None or self._stopped:
                 return
             try:
                 self._sync(self._kernel)
@@ -150,30 +160,31 @@ class Enforcer:
                 if text != self.state.failure:
                     expected = isinstance(failure, RuntimeFailure | LabError | OSError)
                     _LOG.error("the firewall is out of date: %s", text, exc_info=not expected)
-                self._failed_at = time.monotonic()
                 self._tell(dataclasses.replace(self.state, failure=text))
 
     def _sync(self, kernel: Kernel) -> None:
         seen = self._reader.signatures()
-        self._ahead = {vmid: ahead for vmid, ahead in self._ahead.items() if self._reader.signature(vmid) == ahead[1]}
-        read = self._reader.read({vmid: config for vmid, (config, _) in self._ahead.items()})
-        compiled = compile_rules(read, self._facts)
+        compiled = compile_rules(self._reader.read(), self._facts)
         if compiled != self._applied:
-            self._applied = None
-            kernel.apply(compiled)
-            self._applied = compiled
+            self._apply(kernel, compiled)
             for line in compiled.skipped:
                 if line not in self.state.skipped:
                     _LOG.warning("passed over: %s", line)
         self._seen = seen
         self._tell(State(enabled=compiled.enabled, filtered=compiled.filtered, skipped=compiled.skipped))
 
+    def _apply(self, kernel: Kernel, compiled: Compiled) -> None:
+        self._applied = None
+        kernel.apply(compiled)
+        self._applied = compiled
+        if self._applied_file is not None:
+            files.write_atomic(self._applied_file, json.dumps(chains(compiled)), mode=0o600)
+
     def _watch(self) -> None:
-        while not self._end.wait(CYCLE):
-            if self.state.failure:
-                if time.monotonic() - self._failed_at >= _AGAIN:
-                    self.sync()
-            elif self._changed():
+        began = time.monotonic()
+        while not self._end.wait(max(0.0, began + self._cycle - time.monotonic())):
+            began = time.monotonic()
+            if self.state.failure or self._changed():
                 self.sync()
 
     def _changed(self) -> bool:

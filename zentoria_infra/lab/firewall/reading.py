@@ -101,19 +101,10 @@ class Reader:
             paths |= {self._guests / f"{vmid}.conf", self._firewalls / f"{vmid}.fw"}
         return {path: files.signature(path) for path in paths}
 
-    def signature(self, vmid: int) -> files.Signature | None:
-        """The signature of one container's configuration; None when there is none."""
-        return files.signature(self._guests / f"{vmid}.conf")
-
-    def read(self, current: Mapping[int, Mapping[str, str]] | None = None) -> Read:
-        """Read everything.
-
-        Args:
-            current: configurations of containers that are not in their files yet.
-        """
+    def read(self) -> Read:
+        """Read everything."""
         configs = {vmid: _parsed(self._conf, self._guests / f"{vmid}.conf", guestconf.parse).options
                    for vmid in self._vmids()}  # fmt: skip
-        configs.update({vmid: dict(config) for vmid, config in (current or {}).items()})
         guests = [
             Guest(vmid, self._firewall(self._firewalls / f"{vmid}.fw"), nics(config))
             for vmid, config in sorted(configs.items())

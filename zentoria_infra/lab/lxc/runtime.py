@@ -12,7 +12,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -63,11 +63,6 @@ class LxcRuntime(Storage):
         self._bases = Bases(layout.root / "bases")
         self._cgroups = cgroup.probe()
         self._sampler = Sampler(self._cgroups, layout.netns)
-        self._guard: Callable[[int, Config], None] = lambda vmid, config: None
-
-    def guard_with(self, guard: Callable[[int, Config], None]) -> None:
-        """Have ``guard`` called with a guest's VMID and configuration before its network devices are made."""
-        self._guard = guard
 
     # the machine
 
@@ -212,7 +207,6 @@ class LxcRuntime(Storage):
             host = pve.HostFacts(cgroups=self._layout.netns, apparmor=launch.apparmor())
             paths.config.write_text(pve.lxc_text(vmid, config, paths, host, settings))
             self._write_hook(vmid, config)
-            self._guard(vmid, config)
             launch.lxc_start(self._layout.guests, vmid, paths)
             if not self._pid(vmid):
                 raise launch.failure(vmid, paths)
@@ -268,8 +262,6 @@ class LxcRuntime(Storage):
             name = f"{self._layout.netns}/{vmid}"
             self._cgroups.change(name, pve.limits(vmid, config, cgroup.processors()))
         wanted = {net.index: net for net in pve.nets(config)}
-        if devices:
-            self._guard(vmid, config)
         for key in sorted(devices):
             index = int(key[3:])
             if index in wanted:
