@@ -18,7 +18,7 @@ def lab() -> Iterator[Stack]:
         pytest.skip(missing)
     stack = Stack(f"t-e2e{os.environ.get('PYTEST_XDIST_WORKER', '').removeprefix('gw')}")
     stack.reset()
-    stack.start()
+    stack.start("--firewall-cycle", "2")
     yield stack
     stack.reset()
 

@@ -30,7 +30,7 @@ def snapped(tmp_path: Path) -> Iterator[Stack]:
     services.write_text(services.read_text().replace(health, f"{health}, timeout: 3"))
     stack = Stack(f"t-snap{os.environ.get('PYTEST_XDIST_WORKER', '').removeprefix('gw')}", project)
     stack.reset()
-    stack.start()
+    stack.start("--firewall-cycle", "2")
     yield stack
     stack.reset()
 

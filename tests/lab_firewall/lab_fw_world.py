@@ -51,7 +51,14 @@ class World:
         self.name = f"zt-f{os.getpid() % 1_000_000}{suffix}"
         self.pve = folder
         self.network = Network(self.name)
-        self.enforcer = Enforcer(self.name, Reader(folder, "pve"), facts, folder / "state.json", cycle=0.25)
+        self.enforcer = Enforcer(
+            self.name,
+            Reader(folder, "pve"),
+            facts,
+            folder / "state.json",
+            cycle=0.25,
+            applied_file=folder / "in-force.json",
+        )
         self._holders: dict[int, subprocess.Popen[bytes]] = {}
         for part in ("firewall", "lxc", "nodes/pve"):
             (folder / part).mkdir(parents=True, exist_ok=True)

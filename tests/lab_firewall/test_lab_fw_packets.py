@@ -20,8 +20,10 @@ from zentoria_infra.lab.firewall import kernel, matching, rulechains
 from zentoria_infra.lab.firewall.compiler import compile_rules
 from zentoria_infra.lab.firewall.enforcer import Enforcer, read_state
 from zentoria_infra.lab.firewall.reading import Reader
+from zentoria_infra.lab.firewall.shown import compiled
 from zentoria_infra.lab.lxc import requirements
 from zentoria_infra.lab.lxc.network import OUTSIDE
+from zentoria_infra.node.firewall import states
 
 WHY_NOT = why_not()
 pytestmark = [
@@ -91,6 +93,46 @@ def test_each_switch_that_is_off_opens_everything(world: World, off: str) -> Non
         else:
             world.write("[OPTIONS]\nenable: 0\n")
         assert world.tcp(CLIENT, ip(SERVER), 5432) == "open"
+
+
+def state_of(world: World, *names: str) -> set[str]:
+    """What `pve-firewall compile` says of chains, as the node's own program reads it."""
+    found = states(compiled(Reader(world.pve, "pve"), FACTS, world.pve / "in-force.json"))
+    return {kind for kind in ("there", "pending") for name in names if name in found[kind]}
+
+
+def test_between_two_cycles_what_was_written_is_not_in_force_and_the_node_tells(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Proxmox: a guest that starts before pve-firewall has looked again has the rules of before, or none."""
+    monkeypatch.setattr(world.enforcer, "_changed", lambda: False)  # the next cycle is far away
+    with world.listen(SERVER, 5432):
+        (world.pve / "firewall/cluster.fw").write_text(ON)
+        (world.pve / "firewall/404.fw").write_text(filtered())
+        assert state_of(world, "veth404i0-IN", "veth404i0-OUT") == {"pending"}
+        assert world.tcp(CLIENT, ip(SERVER), 5432) == "open"
+        world.enforcer.sync()
+        assert state_of(world, "veth404i0-IN", "veth404i0-OUT") == {"there"}
+        assert world.tcp(CLIENT, ip(SERVER), 5432) == "timeout"
+        (world.pve / "firewall/404.fw").write_text(filtered("IN ACCEPT"))
+        assert state_of(world, "veth404i0-IN") == {"pending"}
+        assert state_of(world, "veth404i0-OUT") == {"there"}
+        assert world.tcp(CLIENT, ip(SERVER), 5432) == "timeout"
+        world.enforcer.sync()
+        assert state_of(world, "veth404i0-IN") == {"there"}
+        assert world.tcp(CLIENT, ip(SERVER), 5432) == "open"
+
+
+def test_a_firewall_that_is_stopped_leaves_all_open(world: World) -> None:
+    world.write(ON, vm404=filtered())
+    with world.listen(SERVER, 5432):
+        assert world.tcp(CLIENT, ip(SERVER), 5432) == "timeout"
+        world.enforcer.halt()
+        assert state_of(world, "veth404i0-IN") == {"pending"}
+        assert "pve-firewall is stopped" in world.enforcer.state.sentence()
+        assert world.tcp(CLIENT, ip(SERVER), 5432) == "open"
+        world.enforcer.go_on()
+        assert world.tcp(CLIENT, ip(SERVER), 5432) == "timeout"
 
 
 def test_a_forged_source_goes_nowhere(world: World) -> None:

@@ -25,6 +25,7 @@ from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.node import install
 from zentoria_infra.proxmox.conntrack import Conntrack, ConntrackError
+from zentoria_infra.proxmox.filtered import FilterReader
 from zentoria_infra.proxmox.gates import Gates
 from zentoria_infra.proxmox.node_state import ProgramState, SshRunner
 from zentoria_infra.proxmox.pct import Pct
@@ -59,6 +60,18 @@ esac
 FOREIGN = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJjLq2a2c1Zb1kZkYV3pGv1Kf8mBq3nq4bq8Xy0aZ7wd somebody@example.org"
 
 
+FILTERED = '{"enabled": true, "there": ["veth404i0-IN"], "pending": ["veth404i0-OUT"]}'
+SYSTEMCTL = """#!/bin/sh
+# A timer is on from `enable` to `disable`.
+echo "$@" >>{folder}/systemctl
+case $1 in
+enable) touch {folder}/timer-on ;;
+disable) rm -f {folder}/timer-on ;;
+is-*) test -e {folder}/timer-on ;;
+esac
+"""
+
+
 @pytest.fixture(scope="module")
 def inventory() -> Inventory:
     return load(ROOT, site="lab")
@@ -75,6 +88,9 @@ def node(tmp_path: Path) -> Iterator[Path]:
     pct = tmp_path / "bin" / "pct"
     pct.write_text(PCT.format(folder=tmp_path))
     pct.chmod(0o755)
+    systemctl = tmp_path / "bin" / "systemctl"
+    systemctl.write_text(SYSTEMCTL.format(folder=tmp_path))
+    systemctl.chmod(0o755)
     (tmp_path / "pve" / "authorized_keys").write_text(f"# of the cluster\n{FOREIGN}\n")
     (tmp_path / "root" / "authorized_keys").symlink_to("../pve/authorized_keys")
     yield tmp_path
@@ -86,10 +102,14 @@ def places(node: Path) -> Places:
         "pct": [str(node / "bin" / "pct")],
         "conntrack": ["/bin/sh", "-c", "echo '3 flow entries have been deleted.' >&2"],
         "zentoria-state": [sys.executable, "-IS", str(node / "bin" / "zentoria-state")],
+        "zentoria-firewall": ["/bin/sh", "-c", f"echo '{FILTERED}'"],
     }
     return Places(
         gate=str(node / "bin" / "zentoria-gate"),
         state=str(node / "bin" / "zentoria-state"),
+        firewall=str(node / "bin" / "zentoria-firewall"),
+        units=str(node / "units"),
+        systemctl=(str(node / "bin" / "systemctl"),),
         settings=str(node / "etc" / "zentoria"),
         keys=str(node / "root" / "authorized_keys"),
         python=sys.executable,
@@ -133,7 +153,8 @@ class TestOverSsh:
         root = SshConnection(sshd)
         before = (node / "pve" / "authorized_keys").read_text()
         dry = bootstrap_ssh.install(root, inventory, public, places=places, dry=True)
-        assert len(dry.changed) == 4
+        assert len(dry.changed) == 8
+        assert not (node / "units").exists() and not (node / "timer-on").exists()
         assert (node / "pve" / "authorized_keys").read_text() == before
         done = bootstrap_ssh.install(root, inventory, public, places=places)
         assert done.changed == dry.changed
@@ -141,6 +162,12 @@ class TestOverSsh:
         assert (node / "pve" / "authorized_keys").read_text().startswith(before)
         again = bootstrap_ssh.install(root, inventory, public, places=places)
         assert (again.changed, again.same) == ((), done.changed)
+        assert (node / "timer-on").exists()
+        unit = (node / "units" / "zentoria-firewall.service").read_text()
+        assert f"ExecStart={sys.executable} -IS {places.firewall} close\n" in unit
+        (node / "timer-on").unlink()
+        put_right = bootstrap_ssh.install(root, inventory, public, places=places)
+        assert put_right.changed == ("the timer zentoria-firewall.timer",)
 
         ours = SshTarget(sshd.host, sshd.host_key, port=sshd.port, key_file=key)
         bootstrap_ssh.prove(ours)
@@ -162,6 +189,8 @@ class TestOverSsh:
         assert connections.cut("10.10.40.4", "192.0.2.2", "tcp", 443) == 3
         with pytest.raises(ConntrackError, match="neither end"):
             connections.cut("192.0.2.1", "192.0.2.2")
+        found = FilterReader(pct.connection).read()
+        assert found.lacking(404) == ("veth404i*-OUT", "veth404i0-OUT")
         state = ProgramState("lab", SshRunner(pct.connection, "pve"))
         assert state.holder() is None
         for command in ("", "bash -i", "pct status 404; id", "scp -t /tmp", "cat /etc/shadow"):
@@ -177,7 +206,8 @@ class TestOverSsh:
         pct.close()
 
         gone = bootstrap_ssh.install(root, inventory, public, places=places, remove=True)
-        assert len(gone.changed) == 4
+        assert len(gone.changed) == 7
+        assert not (node / "timer-on").exists() and not list((node / "units").iterdir())
         assert (node / "pve" / "authorized_keys").read_text() == before
         assert not list((node / "etc" / "zentoria").iterdir())
         root.close()
@@ -243,13 +273,13 @@ class TestOverSsh:
         nothing_was_done()
         done = run()
         assert done["changed"] == dry["changed"]
-        assert len(done["changed"]) == 5
+        assert len(done["changed"]) == 9
         assert context.ssh_of(inventory.site) == SshTarget(sshd.host, ssh["host_key"], sshd.port, key_file=files.key)
         again = run()
-        assert (again["changed"], len(again["same"])) == ([], 4)
+        assert (again["changed"], len(again["same"])) == ([], 8)
         assert "is in place" in run(key=files.key)["why_not"]
         gone = run(remove=True)
-        assert len(gone["changed"]) == 5
+        assert len(gone["changed"]) == 8
         own = {"secrets_file": str(node / "own" / "secrets.json")}
         roots = load(ROOT, site="lab", overrides={**own, "proxmox": {"ssh": {**ssh, "key_file": str(node / "admin")}}})
         with pytest.raises(InstallError, match="another line with the same key"):
@@ -294,6 +324,7 @@ def test_programs_stay_while_another_site_needs_them(node: Path, places: Places,
     order = {
         "dry": False, "remove": True, "programs": {places.gate: ""}, "settings": str(settings / "lab.json"),
         "keys": places.keys, "mark": "zentoria-gate:lab",
+        "units": {}, "timer": "zentoria-firewall.timer", "systemctl": places.systemctl,
     }  # fmt: skip
     assert install.carry_out(order)["changed"] == []
     assert Path(places.gate).exists()

@@ -79,6 +79,7 @@ def digest(vmid: int) -> str:
             ["/usr/sbin/conntrack", "-D", "-s", "10.10.40.4", "-d", "192.0.2.1", "-p", "tcp", "--dport", "443"],
         ),
         ("conntrack -D -d fd00::4", ["/usr/sbin/conntrack", "-D", "-d", "fd00::4"]),
+        ("zentoria-firewall pending", [*gate.PROGRAMS["zentoria-firewall"], "pending"]),
         (
             "zentoria-state --site home begin 0123456789abcdef --lease 60.000 --get applied",
             [
@@ -109,6 +110,9 @@ def test_every_connection_of_ours_can_be_cut(
 
 ATTACKS = {
     "": "no shell",
+    "zentoria-firewall close": "for what is pending",
+    "zentoria-firewall": "for what is pending",
+    "pve-firewall stop": "not 'pve-firewall'",
     "   ": "no shell",
     "sh": "not 'sh'",
     "/bin/bash -i": "not '/bin/bash'",

@@ -68,9 +68,9 @@ class Stack:
         """Run a ``zentoria lab`` command for this lab."""
         return self._run([str(ZENTORIA), "lab", *arguments, "--name", self.name], timeout, check)
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Bring the lab up on free ports."""
-        self.lab("up", "--ports", "auto", "--guests", "lxc")
+        self.lab("up", "--ports", "auto", "--guests", "lxc", *options)
         self.ports = json.loads(self.lab("up", "--json").out)["ports"]
 
     def reset(self) -> None:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from zentoria_infra.errors import AuthError, ZentoriaError
 from zentoria_infra.execute import private_file
+from zentoria_infra.firewall.identity import OPENING
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.proxmox.ssh import SshConnection, SshTarget
@@ -28,6 +29,30 @@ _SHEBANG = f"#!{PYTHON} -IS\n"
 NO_KEY = "ssh-ed25519 AAAA"
 """Stands for a public key that is not made yet."""
 _SECONDS = 60.0
+TIMER = "zentoria-firewall"
+"""Name of the units that close, on the node, package sources which a dead workstation has left open."""
+_SERVICE = """[Unit]
+Description=Close package sources that nobody is at work with any more
+
+[Service]
+Type=oneshot
+ExecStart={python} -IS {program} close
+StandardOutput=null
+NoNewPrivileges=yes
+PrivateTmp=yes
+ProtectHome=yes
+TimeoutStartSec=300
+"""
+_TIMER = """[Unit]
+Description=Each minute: close package sources that nobody is at work with any more
+
+[Timer]
+OnCalendar=minutely
+AccuracySec=1s
+
+[Install]
+WantedBy=timers.target
+"""
 
 
 class InstallError(ZentoriaError):
@@ -44,6 +69,9 @@ class Places:
 
     gate: str = "/usr/local/sbin/zentoria-gate"
     state: str = "/usr/local/sbin/zentoria-state"
+    firewall: str = "/usr/local/sbin/zentoria-firewall"
+    units: str = "/etc/systemd/system"
+    systemctl: tuple[str, ...] = ("/usr/bin/systemctl",)
     settings: str = "/etc/zentoria"
     keys: str = "/root/.ssh/authorized_keys"
     python: str = PYTHON
@@ -111,6 +139,7 @@ def gate_settings(inventory: Inventory, places: Places | None = None) -> dict[st
         "networks": sorted(networks),
         "features": {str(one.vmid): sorted(one.features) for one in containers if one.features},
         "privileged": sorted(one.vmid for one in containers if not one.unprivileged),
+        "opening": OPENING,
         **(places.more if places else {}),
     }
 
@@ -148,11 +177,23 @@ def install(
     places = places or Places()
     site_id = inventory.site.id
     content = json.dumps(gate_settings(inventory, places), indent=1) + "\n"
-    programs = {places.gate: _program("gate", places), places.state: _program("state", places)}
+    programs = {
+        places.gate: _program("gate", places),
+        places.state: _program("state", places),
+        places.firewall: _program("firewall", places),
+    }
+    timer, service = f"{TIMER}.timer", f"{TIMER}.service"
+    units = {
+        f"{places.units}/{service}": _SERVICE.format(python=places.python, program=places.firewall),
+        f"{places.units}/{timer}": _TIMER,
+    }
     order = {
         "dry": dry,
         "remove": remove,
         "programs": {path: base64.b64encode(text).decode() for path, text in programs.items()},
+        "units": {path: base64.b64encode(text.encode()).decode() for path, text in units.items()},
+        "timer": timer,
+        "systemctl": places.systemctl,
         "settings": f"{places.settings}/{site_id}.json",
         "content": base64.b64encode(content.encode()).decode(),
         "keys": places.keys,

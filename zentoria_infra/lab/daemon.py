@@ -46,7 +46,7 @@ from zentoria_infra.lab.forward_proxy import ForwardProxy
 from zentoria_infra.lab.layout import NODE
 from zentoria_infra.lab.lxc import network, template
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
-from zentoria_infra.lab.openings import Timer, lab_node
+from zentoria_infra.lab.openings import CYCLES, Timer, lab_node
 from zentoria_infra.lab.package_cache import PACKAGES, PackageCache
 from zentoria_infra.lab.port_forward import PROXY_ADDRESS, PortForward
 from zentoria_infra.lab.registry import Lab
@@ -157,7 +157,7 @@ class Daemon:
         if self._lab.guests == "lxc":
             await self._start_network()
         await self._start_sshd()
-        timer = Timer(lab_node(self._lab))
+        timer = Timer(lab_node(self._lab), CYCLES * self._lab.firewall_cycle)
         timer.start()
         self._open.callback(timer.stop)
         site_overlay.write(self._lab)

@@ -19,8 +19,8 @@ from zentoria_infra.node import firewall, state
 
 OPENING = "zt/opening/"
 """How comments of openings begin; ``zentoria bootstrap`` tells a real node."""
-EVERY = 60.0
-"""Seconds between two looks, as systemd's timer on a real node has it."""
+CYCLES = 6
+"""Cycles of the firewall between two looks: a minute with one of 10 s, as the timer on a real node has it."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -92,7 +92,7 @@ class Timer:
         every: seconds between two looks.
     """
 
-    def __init__(self, node: LabNode, every: float = EVERY) -> None:
+    def __init__(self, node: LabNode, every: float) -> None:
         self._node = node
         self._every = every
         self._end = threading.Event()

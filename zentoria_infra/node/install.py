@@ -111,6 +111,43 @@ def drop(path: str, *, dry: bool) -> bool:
     return True
 
 
+def keep_timer(wanted: Mapping[str, Any], *, changed: bool, dry: bool) -> bool:
+    """Have systemd's timer on, with its units as they are now; whether that is a change.
+
+    Raises:
+        UnsafeError: systemd does not take it.
+    """
+    timer = wanted["timer"]
+    on = all(_systemctl(wanted, verb, "--quiet", timer) == 0 for verb in ("is-enabled", "is-active"))
+    if on and not changed:
+        return False
+    if not dry:
+        for words in (["daemon-reload"], ["enable", timer], ["restart", timer]):
+            if code := _systemctl(wanted, *words):
+                raise UnsafeError(f"`systemctl {' '.join(words)}` ended with {code}")
+    return True
+
+
+def drop_timer(wanted: Mapping[str, Any], *, dry: bool) -> list[str]:
+    """Have neither the timer nor its units; gives back what was there."""
+    there = [path for path in sorted(wanted["units"]) if os.path.lexists(path)]
+    if there and not dry:
+        _systemctl(wanted, "disable", "--now", "--quiet", wanted["timer"])
+        for path in there:
+            drop(path, dry=False)
+        _systemctl(wanted, "daemon-reload")
+    return there
+
+
+def _systemctl(wanted: Mapping[str, Any], *words: str) -> int:
+    import subprocess
+
+    done = subprocess.run(
+        [*wanted["systemctl"], *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+    )
+    return done.returncode
+
+
 def carry_out(wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Install or remove; tells what was changed (with ``dry``: what would be) and what was as it shall be."""
     dry = bool(wanted["dry"])
@@ -124,11 +161,18 @@ def carry_out(wanted: Mapping[str, Any]) -> dict[str, Any]:
         note(authorize(wanted["keys"], "", wanted["mark"], dry=dry), f"the key in {wanted['keys']}")
         note(drop(wanted["settings"], dry=dry), wanted["settings"])
         if not _others(wanted["settings"]):
+            changed += drop_timer(wanted, dry=dry)
             for path in sorted(wanted["programs"]):
                 note(drop(path, dry=dry), path)
     else:
         for path, text in sorted(wanted["programs"].items()):
             note(put(path, base64.b64decode(text), 0o755, dry=dry), path)
+        units = {
+            path: put(path, base64.b64decode(text), 0o644, dry=dry) for path, text in sorted(wanted["units"].items())
+        }
+        for path, done in units.items():
+            note(done, path)
+        note(keep_timer(wanted, changed=any(units.values()), dry=dry), f"the timer {wanted['timer']}")
         note(put(wanted["settings"], base64.b64decode(wanted["content"]), 0o600, dry=dry), wanted["settings"])
         # The key comes last: before, the program behind it may not be there.
         note(authorize(wanted["keys"], wanted["line"], wanted["mark"], dry=dry), f"the key in {wanted['keys']}")
