@@ -481,6 +481,18 @@ def test_where_no_guest_has_an_inside_nobody_waits(pve: Pve) -> None:
     assert pve.clock.slept == []
 
 
+def test_an_answer_that_took_long_holds_nobody_up_for_long(pve: Pve) -> None:
+    def slowly() -> Filtered:
+        pve.clock.now += 60.0
+        return pve._filtered()
+
+    pve.filtered.read = slowly
+    pve.at[404, True], pve.lag = 0.0, 100.0
+    performer(pve).await_filter(404, pve.said.append)
+    assert max(pve.clock.slept) <= 10.0
+    assert pve.clock.now < 150.0
+
+
 def test_without_ssh_time_counts_from_the_last_write(pve: Pve) -> None:
     pve.ssh, pve.has_ssh, pve.told = None, False, False
     found = performer(pve)

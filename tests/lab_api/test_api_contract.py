@@ -16,7 +16,7 @@ from zentoria_infra.lab.api.schema import Param
 _STORAGE = "path-based storages alone can be made here: settings of other types, and of backups, do not exist"
 _PARTIAL = {"POST /storage": _STORAGE, "PUT /storage/{storage}": _STORAGE}
 """Endpoints that take fewer parameters than the official ones, with the reason."""
-_WORDS = {"fabric", "include_sdn", "glusterfs"}
+_WORDS = {"fabric", "include_sdn", "glusterfs", "lxcfs", "proxmox-firewall", "pve-lxc-syscalld", "qmeventd"}
 """Words that release 9 put into enumerations or took out, of things that the lab does not have in any release."""
 
 

@@ -189,8 +189,9 @@ class TestOverSsh:
         assert connections.cut("10.10.40.4", "192.0.2.2", "tcp", 443) == 3
         with pytest.raises(ConntrackError, match="neither end"):
             connections.cut("192.0.2.1", "192.0.2.2")
-        found = FilterReader(pct.connection).read()
-        assert found.lacking(404) == ("veth404i*-OUT", "veth404i0-OUT")
+        reader = FilterReader(ours)
+        assert reader.read().lacking(404) == ("veth404i*-OUT", "veth404i0-OUT")
+        reader.close()
         state = ProgramState("lab", SshRunner(pct.connection, "pve"))
         assert state.holder() is None
         for command in ("", "bash -i", "pct status 404; id", "scp -t /tmp", "cat /etc/shadow"):

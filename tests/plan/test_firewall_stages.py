@@ -14,6 +14,7 @@ from zentoria_infra.execute import engine
 from zentoria_infra.execute.events import Status
 from zentoria_infra.firewall.changes import two_phases
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Rule
+from zentoria_infra.firewall.identity import OPENING
 from zentoria_infra.firewall.steps import DropRule, InsertRule, UpdateRule, Where, apply_step
 from zentoria_infra.inventory.model import Flow, Inventory
 from zentoria_infra.plan import explain
@@ -93,6 +94,30 @@ def test_containers_do_not_wait_for_the_switch_with_anything_but_their_start() -
     """Seconds pass until it is proven that the node can be reached; meanwhile they are made."""
     _, stages = staged(small(), Configuration(), dict.fromkeys("abc", Action.CREATE))
     assert "datacenter:switch" not in before(stages, "401:firewall")
+
+
+@pytest.mark.parametrize("action", [Action.CREATE, Action.REPLACE, Action.START])
+def test_no_container_starts_before_its_firewall_is_in_force(action: Action) -> None:
+    """Not even one that exists: a run that was killed may have written its rules a second ago."""
+    plan, stages = staged(small(), applied(), {"a": action})
+    start = stages["401:start"]
+    assert isinstance(start, Start) and start.guarded
+    assert any("start, once its firewall is in force" in line for line in explain.lines(plan, [*stages.values()]))
+    alone = build_stages(Plan(plan.containers), desired_containers(small()))
+    assert [one.guarded for one in alone if isinstance(one, Start)] == [False], "where the firewall is not ours to keep"
+
+
+def test_package_sources_of_a_new_container_come_into_force_with_its_rules_where_nothing_comes_between() -> None:
+    """It converges as soon as it runs, so that it need not wait for another cycle. One that runs is opened later."""
+    _, stages = staged(small(), applied(), {"a": Action.CREATE, "b": Action.START}, converge="ab")
+    gains, converge = stages["401:firewall"], stages["401:converge"]
+    assert isinstance(gains, GainFlows) and isinstance(converge, Converge)
+    opened = [step for step in gains.steps if isinstance(step, InsertRule) and step.rule.comment.startswith(OPENING)]
+    assert opened and converge.opening == ()
+    closed = [step.rule for step in converge.closing if isinstance(step, DropRule)]
+    assert sorted(step.rule.comment for step in opened) == sorted(rule.comment for rule in closed)
+    other = stages["402:converge"]
+    assert isinstance(other, Converge) and other.opening
 
 
 def test_losses_wait_for_everything_and_cutting_for_them() -> None:

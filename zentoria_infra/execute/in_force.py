@@ -32,7 +32,8 @@ _COMPILE = 1.0
 """Seconds of a processor that one cycle takes: 0.7 for 17 containers, measured."""
 _SLOWEST = 30.0
 _GAP = 1.0
-"""Seconds between two questions, at least; and twice what an answer took, for the node is busy then."""
+_LONGEST_GAP = 10.0
+"""Seconds between two questions: twice what an answer took, for the node is busy then, within these limits."""
 
 
 def by_time(load: float, processors: int) -> float:
@@ -158,7 +159,7 @@ class InForce:
                         "ask which rules are in force", got=self._not_told, todo="run `zentoria bootstrap`"
                     )
                 took = self._answered - self._asked if self._asked > 0 else 0.0
-                if (rest := self._answered + max(_GAP, 2 * took) - self._clock()) > 0:
+                if (rest := self._answered + min(_LONGEST_GAP, max(_GAP, 2 * took)) - self._clock()) > 0:
                     self._sleep(rest)
                 self._asked = self._clock()
                 try:

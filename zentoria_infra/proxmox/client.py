@@ -61,7 +61,7 @@ class Proxmox:
         )
         self._pct = Pct(ssh, self._gates, starts=self._starts) if ssh is not None else None
         self._conntrack = Conntrack(self._pct.connection) if self._pct is not None else None
-        self._filtered = FilterReader(self._pct.connection) if self._pct is not None else None
+        self._filtered = FilterReader(ssh) if ssh is not None else None
         self._inside = ssh is not None and ssh.inside
 
     def __repr__(self) -> str:
@@ -154,13 +154,14 @@ class Proxmox:
     @property
     def ssh_round_trips(self) -> int:
         """Commands sent over SSH so far."""
-        return self._pct.round_trips if self._pct is not None else 0
+        return sum(one.round_trips for one in (self._pct, self._filtered) if one is not None)
 
     def close(self) -> None:
-        """Close the API's and the SSH connection."""
+        """Close the API's and the SSH connections."""
         self._connection.close()
-        if self._pct is not None:
-            self._pct.close()
+        for one in (self._pct, self._filtered):
+            if one is not None:
+                one.close()
 
     def __enter__(self) -> Proxmox:
         return self

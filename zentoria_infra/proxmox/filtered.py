@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection
 
 from zentoria_infra.errors import ZentoriaError
-from zentoria_infra.proxmox.ssh import SshConnection
+from zentoria_infra.proxmox.ssh import SshConnection, SshTarget
 from zentoria_infra.proxmox.stream import PctSession
 
 _NOT_RUN = (126, 127, 255)
@@ -62,14 +62,25 @@ class Filtered:
 class FilterReader:
     """Asks a node. Safe from several threads.
 
+    It has a connection of its own: on that of ``pct`` it would wait behind installs that take minutes.
+
     Args:
-        ssh: the node's SSH.
+        target: the node's SSH.
         timeout: seconds for an answer; the node's program gives up before.
     """
 
-    def __init__(self, ssh: SshConnection, *, timeout: float = 75.0) -> None:
-        self._ssh = ssh
+    def __init__(self, target: SshTarget, *, timeout: float = 75.0) -> None:
+        self._ssh = SshConnection(target, channels=1)
         self._timeout = timeout
+
+    @property
+    def round_trips(self) -> int:
+        """How often it was asked."""
+        return self._ssh.round_trips
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._ssh.close()
 
     def read(self) -> Filtered:
         """What is in force now. It takes the node about a second of a processor.
@@ -93,8 +104,12 @@ class FilterReader:
             answer = json.loads(text)
             if "error" in answer:
                 raise ValueError(str(answer["error"])[-500:])
-            return Filtered(bool(answer["enabled"]), frozenset(answer["there"]), frozenset(answer["pending"]))
+            found = Filtered(bool(answer["enabled"]), frozenset(answer["there"]), frozenset(answer["pending"]))
         except (ValueError, KeyError, TypeError) as error:
             raise FilteredError(
                 tried, on=where, got=str(error), todo="run `pve-firewall compile` on the node, and see what it says"
             ) from None
+        if found.enabled and not found.there and not found.pending:
+            # A release whose words are others: time must do.
+            raise NotToldError(tried, on=where, got="`pve-firewall compile` names no chain", todo="nothing")
+        return found

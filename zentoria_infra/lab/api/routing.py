@@ -32,8 +32,12 @@ URI_PARAMS: Schema = {
     "group": Param(pattern=r"[A-Za-z][A-Za-z0-9\-\_]+", min_length=2, max_length=18),
     "pos": Param("integer", optional=True, minimum=0),
     "cidr": Param(format="IPorCIDRorAlias"),
-    "service": Param(enum=("pve-firewall", "pvedaemon", "pveproxy", "pvestatd", "sshd")),
-}
+    "service": Param(
+        enum=("chrony", "corosync", "cron", "ksmtuned", "postfix", "pve-cluster", "pve-firewall", "pve-ha-crm",
+              "pve-ha-lrm", "pvedaemon", "pvefw-logger", "pveproxy", "pvescheduler", "pvestatd", "spiceproxy", "sshd",
+              "syslog", "systemd-journald", "systemd-timesyncd")
+    ),
+}  # fmt: skip
 """Parameters that stand in paths; they mean the same everywhere."""
 
 

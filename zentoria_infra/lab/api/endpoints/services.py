@@ -9,26 +9,27 @@ from zentoria_infra.lab.runtime import Log
 
 routes = Routes()
 _BASE = "/nodes/{node}/services"
-_SERVICES = URI_PARAMS["service"].enum
+_HERE = frozenset({"pve-firewall", "pvedaemon", "pveproxy", "pvestatd", "sshd"})
+"""The others that Proxmox knows are not there."""
 _DESCRIPTIONS = {"pve-firewall": "Proxmox VE firewall"}
 
 
 def _row(call: Call, name: str) -> dict[str, object]:
     """As PVE::API2::Services has it: ``state`` is systemd's SubState, ``active-state`` its ActiveState."""
-    runs = name != "pve-firewall" or call.node.filtering.runs
+    runs = call.node.filtering.runs if name == "pve-firewall" else name in _HERE
     return {
         "service": name,
         "name": name,
         "desc": _DESCRIPTIONS.get(name, name),
         "state": "running" if runs else "dead",
         "active-state": "active" if runs else "inactive",
-        "unit-state": "enabled",
+        "unit-state": "enabled" if name in _HERE else "not-found",
     }
 
 
 @routes.add("GET", _BASE, needs("/nodes/{node}", "Sys.Audit"))
 def _services(call: Call) -> object:
-    return [_row(call, name) for name in _SERVICES]
+    return [_row(call, name) for name in URI_PARAMS["service"].enum]
 
 
 @routes.add("GET", f"{_BASE}/{{service}}/state", needs("/nodes/{node}", "Sys.Audit"))
