@@ -117,6 +117,8 @@ def bootstrap_(
             if not dry and files.has_token:
                 _prove(inventory, what, files)
             ssh = _ssh(inventory, files, door, dry=dry, remove=False, nat=nat)
+            if not with_ssh:
+                output.note(_NO_SSH)
     _report(inventory, what, files, todo, ssh, as_json=as_json, dry=dry, remove=remove)
 
 
@@ -159,6 +161,10 @@ def _require_no_run(inventory: Inventory, *, with_ssh: bool) -> None:
         )
 
 
+_NO_SSH = (
+    "--no-ssh: nothing is put on the node. With a key of your own there, package sources that a dead workstation has "
+    "left open stay so until the next run, and a container starts a whole cycle of pve-firewall after its rules"
+)
 _MARKS = {"make": "+", "give": "+", "change": "~", "remove": "-", "take": "-"}
 
 
