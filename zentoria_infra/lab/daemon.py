@@ -238,7 +238,7 @@ class Daemon:
 
     async def _start_sshd(self) -> None:
         layout = self._layout
-        config = ssh.write_files(layout, attach_words(self._runtime))
+        config = ssh.write_files(layout, attach_words(self._runtime), strict=self._lab.strict)
         ssh.ensure_privsep(layout)
         argv = [ssh.program(), "-D", "-e", "-f", str(config)]
         ready: Callable[[], bool] = lambda: _ssh_answers(layout.ssh_port)  # noqa: E731 - typed for the supervisor

@@ -33,18 +33,22 @@ class LabNode(firewall.Node):
         socket: the lab's control socket.
         state_folder: what sites remember.
         applied: what the lab's firewall has in force; None without guests.
+        strict: whether the node is closed to guests as Proxmox closes it.
     """
 
-    def __init__(self, pve: Path, node: str, socket: str, state_folder: str, applied: Path | None) -> None:
+    def __init__(
+        self, pve: Path, node: str, socket: str, state_folder: str, applied: Path | None, *, strict: bool = False
+    ) -> None:
         self._pve = pve
         self._node = node
         self._socket = socket
         self._state = state_folder
         self._applied = applied
+        self._strict = strict
 
     def compiled(self) -> str:
         """What ``pve-firewall compile`` prints."""
-        return compiled(Reader(self._pve, self._node), lab_facts(), self._applied)
+        return compiled(Reader(self._pve, self._node), lab_facts(strict=self._strict), self._applied)
 
     def rules(self, node: str, vmid: int) -> list[dict[str, Any]]:
         """The rules of a container's firewall."""
@@ -81,7 +85,7 @@ def lab_node(lab: Lab) -> LabNode:
     """The node of a lab."""
     layout = lab.layout
     applied = marks.in_force(layout) if lab.guests == "lxc" else None
-    return LabNode(layout.pve, NODE, str(layout.control_socket), str(layout.state), applied)
+    return LabNode(layout.pve, NODE, str(layout.control_socket), str(layout.state), applied, strict=lab.strict)
 
 
 class Timer:

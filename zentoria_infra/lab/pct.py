@@ -340,7 +340,8 @@ class Pct:
 
         values = self._settings.values
         applied = Path(values["in_force"]) if self._settings.attach else None
-        return firewall.main(["pending"], LabNode(Path(values["pve"]), self._node, "", "", applied))
+        node = LabNode(Path(values["pve"]), self._node, "", "", applied, strict=values.get("strict") == "1")
+        return firewall.main(["pending"], node)
 
     # through the daemon
 

@@ -52,11 +52,12 @@ def program() -> str:
     return found
 
 
-def write_files(layout: LabLayout, attach: Sequence[str]) -> Path:
+def write_files(layout: LabLayout, attach: Sequence[str], *, strict: bool = False) -> Path:
     """Write keys, settings of ``pct`` and sshd's configuration; gives back the last one's path.
 
     Args:
         layout: of the lab.
+        strict: whether the node is closed to guests as Proxmox closes it.
         attach: the argv that runs a program in the container ``pct.VMID_MARK``; empty without guests.
     """
     ensure_ssh_key(host_key(layout), f"zentoria-lab-{layout.name}")
@@ -70,7 +71,7 @@ def write_files(layout: LabLayout, attach: Sequence[str]) -> Path:
         "node": NODE, "pve": str(layout.pve), "guests": str(layout.guests), "netns": layout.netns,
         "socket": str(layout.control_socket), "files": str(files), "path": PATH,
         "package": str(Path(pct.__file__).resolve().parents[2]), "state": str(layout.state),
-        "in_force": str(marks.in_force(layout)),
+        "in_force": str(marks.in_force(layout)), "strict": str(int(strict)),
     }  # fmt: skip
     write_secret(settings, pct.Settings.render(values, attach).encode())
     config = layout.secrets / "sshd_config"

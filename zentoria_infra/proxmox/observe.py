@@ -53,7 +53,7 @@ class Observer:
             load=_load(raw.get("loadavg")),
         )
 
-    def service_runs(self, service: str, node: str | None = None) -> bool:
+    def service_runs(self, service: str = "pve-firewall", node: str | None = None) -> bool:
         """Whether a daemon of a node runs, as ``pve-firewall``. Needs Sys.Audit on the node.
 
         ``state`` is what systemd calls SubState (PVE::API2::Services): ``running``, ``dead``, ``failed`` and so on.
