@@ -385,10 +385,10 @@ def test_the_files_of_a_node_are_found_and_changes_seen(tmp_path: Path) -> None:
     (tmp_path / "firewall/cluster.fw").write_text(CLUSTER)
     (tmp_path / "firewall/404.fw").write_text("[OPTIONS]\nenable: 1\n")
     (tmp_path / "lxc/404.conf").write_text(f"net0: {NET0}\nnet1: name=eth1,bridge=vmbr0,ip=dhcp\n")
-    (tmp_path / "lxc/405.conf").write_text("hostname: backend\n")
+    (tmp_path / "lxc/405.conf").write_text("hostname: backend\nnet0: {}\n".format(NET0.replace("0.4/", "0.5/")))
     seen = reader.signatures()
     assert seen != nothing
-    found = reader.read({405: {"net0": NET0.replace("0.4/", "0.5/")}})
+    found = reader.read()
     assert [
         (guest.vmid, [str(address) for nic in guest.nics for address in nic.addresses]) for guest in found.guests
     ] == [
