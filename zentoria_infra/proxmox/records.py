@@ -13,14 +13,6 @@ from types import MappingProxyType
 from typing import Any
 
 
-def decimal(value: object) -> float:
-    """A number with a fraction, which Proxmox writes as text in places; 0 for what is none."""
-    try:
-        return float(str(value))
-    except ValueError:
-        return 0.0
-
-
 def integer(value: Any, default: int = 0) -> int:
     """``5``, ``"5"``, ``5.0`` and ``"5.5"`` as int; anything else as ``default``."""
     try:
