@@ -13,6 +13,8 @@ from tests.inventory.inventory_project import copy_project, problems, replace
 from zentoria_infra.guest.state import Unit
 from zentoria_infra.roles import catalog
 from zentoria_infra.roles.checks import check_roles
+from zentoria_infra.roles.kit.fragment import Fragment
+from zentoria_infra.roles.kit.role import Role
 
 FOLDER = "inventory/containers"
 
@@ -122,6 +124,32 @@ def test_two_services_of_one_component_and_two_of_n8n(tmp_path: Path) -> None:
     assert len(found) == 1
     assert "410-redis.yaml:37:16: component 'redis-exporter' is in this container twice" in found[0]
     assert [one.component for one in inventory().by_name("n8n").services].count("n8n") == 2
+
+
+N8N = Role("n8n", lambda context, service: Fragment(), sources=frozenset({"npm"}), unit="n8n.service", repeats=True,
+           secrets=lambda inventory, container, service: service.secrets, metrics_path="/metrics")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("unit", "wanted"),
+    [
+        ("n8n-worker.service", ""),
+        (
+            "n8n-other.service",
+            "the unit of component 'n8n' is n8n.service or n8n-worker.service, not n8n-other.service",
+        ),
+        ("n8n.service", "unit n8n.service is used twice in this container; also by 'main'"),
+    ],
+)
+def test_what_may_be_there_twice_has_a_unit_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, wanted: str
+) -> None:
+    monkeypatch.setitem(catalog.PLACES, "n8n", f"{__name__}:N8N")
+    root = copy_project(tmp_path)
+    replace(root, f"{FOLDER}/402-n8n.yaml", "    component: n8n\n    unit: n8n-worker.service",
+            f"    component: n8n\n    source: {{kind: npm, package: n8n, version: '2'}}\n    unit: {unit}")  # fmt: skip
+    found = problems(root, more=check_roles)
+    assert [one.partition(": ")[2] for one in found] == ([wanted] if wanted else [])
 
 
 @pytest.mark.parametrize("site", [None, "lab"])

@@ -56,15 +56,21 @@ def _source(inventory: Inventory, container: Container, service: Service, role: 
 
 
 def _unit(inventory: Inventory, container: Container, service: Service, role: Role) -> Iterator[Problem]:
-    if service.unit == role.unit:
-        return
+    units = role.units(service)
     at = inventory.position(container, f"services.{service.name}.unit")
-    if role.unit is None:
+    if service.unit in units or (service.unit is None and not units):
+        same = [
+            one.name for one in container.services if one.unit == service.unit and one.component == service.component
+        ]
+        if role.repeats and same[0] != service.name:
+            yield problem(at, f"unit {service.unit} is used twice in this container; also by '{same[0]}'")
+    elif role.unit is None:
         yield problem(at, f"component '{service.component}' has no unit of its own: leave '{service.unit}' out")
     elif service.unit is None:
         yield problem(at, f"the unit of '{service.name}' is missing: unit: {role.unit}")
     else:
-        yield problem(at, f"the unit of component '{service.component}' is {role.unit}, not {service.unit}")
+        named = " or ".join(units)
+        yield problem(at, f"the unit of component '{service.component}' is {named}, not {service.unit}")
 
 
 def _ports(inventory: Inventory, container: Container, service: Service, role: Role) -> Iterator[Problem]:

@@ -132,9 +132,8 @@ def roles(ways: Iterable[Access]) -> tuple[str, ...]:
 
 
 def readers(ways: Iterable[Access]) -> frozenset[str]:
-    """Roles that read everything and own nothing (``pg_read_all_data``)."""
-    ways = tuple(ways)
-    return frozenset(way.role for way in ways if way.reads) - {way.role for way in ways if not way.reads}
+    """Roles that read everything (``pg_read_all_data``)."""
+    return frozenset(way.role for way in ways if way.reads)
 
 
 def check(inventory: Inventory, container: Container, service: Service) -> Iterator[Problem]:

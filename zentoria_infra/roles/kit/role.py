@@ -54,7 +54,8 @@ class Role:
         component: what services of it name.
         build: makes a service's part of its container's state.
         sources: kinds of source that it can use.
-        unit: the systemd unit of the service; None: it has none of its own.
+        unit: the systemd unit of the service; None: it has none of its own. Where it repeats, a further service has
+            a unit with its name behind, as ``n8n-worker.service``.
         ports: names of the service's ports that it cannot do without.
         calls: other services that it cannot do without.
         volumes: folders that must be on a volume, or their content is lost with the container.
@@ -79,3 +80,10 @@ class Role:
     takes: frozenset[Wish] = frozenset()
     repeats: bool = False
     checks: Callable[[Inventory, Container, Service], Iterable[Problem]] = no_problems
+
+    def units(self, service: Service) -> tuple[str, ...]:
+        """Names that the unit of a service may have; empty where there is none."""
+        if self.unit is None:
+            return ()
+        stem, _, kind = self.unit.rpartition(".")
+        return (self.unit, f"{stem}-{service.name}.{kind}") if self.repeats else (self.unit,)
