@@ -16,7 +16,11 @@ def test_a_lab_stays_strict_and_one_that_runs_does_not_become_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZENTORIA_LAB_ROOT", str(tmp_path))
-    plain, _ = control._choose("t-strict", None, Wanted(guests="none"))
+    new, _ = control._choose("t-strict", None, Wanted(guests="none"))
+    assert new.strict, "as Proxmox, unless somebody says otherwise"
+    plain, _ = control._choose("t-strict", new, Wanted(guests="none", strict=False))
+    kept, _ = control._choose("t-strict", plain, Wanted(guests="none"))
+    assert not kept.strict
     strict, _ = control._choose("t-strict", plain, Wanted(guests="none", strict=True))
     again, _ = control._choose("t-strict", strict, Wanted(guests="none"))
     assert [one.strict for one in (plain, strict, again)] == [False, True, True]

@@ -65,13 +65,13 @@ def up(
         ),
     ] = None,
     strict: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--strict-node",
-            help="The node's own firewall stands before its proxy and name server too, as on Proxmox: guests reach "
-            "them only by rules of the node or the datacenter. It stays so until the lab is reset.",
+            "--strict-node/--open-node",
+            help="Whether the node's own firewall stands before its proxy and name server too, as on Proxmox: then "
+            "guests reach them only by rules of the node or the datacenter (default for a new lab: it does).",
         ),
-    ] = False,
+    ] = None,
     firewall_cycle: Annotated[
         float | None,
         typer.Option(

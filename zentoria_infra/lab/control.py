@@ -43,7 +43,7 @@ class Wanted:
     https: int | None = None
     http: int | None = None
     allow: tuple[str, ...] = ()
-    strict: bool = False
+    strict: bool | None = None
     firewall_cycle: float | None = None
 
     def ports(self, base: Ports) -> Ports:
@@ -96,7 +96,7 @@ def _same(known: Lab, wanted: Wanted) -> None:
     asked = wanted.ports(known.ports)
     other = wanted.guests not in ("auto", known.guests) or asked != known.ports
     other = other or wanted.firewall_cycle not in (None, known.firewall_cycle)
-    if other or not set(wanted.allow) <= set(known.allow) or (wanted.strict and not known.strict):
+    if other or not set(wanted.allow) <= set(known.allow) or wanted.strict not in (None, known.strict):
         raise LabError(
             f"change lab '{known.name}'", got="it runs with other settings",
             todo=f"zentoria lab down --name {known.name}, then up again",
@@ -110,7 +110,7 @@ def _choose(name: str, known: Lab | None, wanted: Wanted) -> tuple[Lab, list[str
     if wanted.auto_ports and not (known and all(ports.is_free(port) for port in asked.named().values())):
         asked = wanted.ports(ports.free_ports())
     allow = tuple(sorted({*(known.allow if known else ()), *wanted.allow}))
-    strict = wanted.strict or (known is not None and known.strict)
+    strict = wanted.strict if wanted.strict is not None else known is None or known.strict
     cycle = wanted.firewall_cycle or (known.firewall_cycle if known else CYCLE)
     return Lab(name, guests, asked, allow, strict, cycle), notes
 
