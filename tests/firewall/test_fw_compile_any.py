@@ -132,8 +132,9 @@ def test_every_intent_has_its_rule_at_each_end_and_every_rule_its_intent(whole: 
                 if each.action != "ACCEPT":
                     continue
                 peer = each.source or each.dest
-                sets = {"+dc/zt-small_internet": INTERNET, "+dc/zt-small_outside": OUTSIDE}
-                peer = sets.get(peer) or aliases.get(peer, peer)
+                for what in (INTERNET, OUTSIDE):
+                    peer = what if peer in (f"+dc/zt-small_{what}", f"+guest/zt-{what}") else peer
+                peer = aliases.get(peer, peer)
                 for part in each.dport.split(","):
                     first, _, last = part.partition(":")
                     for number in range(int(first), int(last or first) + 1):
