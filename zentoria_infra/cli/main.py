@@ -102,6 +102,9 @@ class _Commands(LazyGroup):
         LazyCommand(
             "render", "render_cmd:render_app", "What would be written elsewhere, as files: check it, or print it."
         ),
+        LazyCommand(
+            "secret", "secret_cmd:secret_app", "Secrets of the site's file: which are there, and supplying one."
+        ),
         LazyCommand("inventory", "inventory_cmd:inventory_app", "The inventory's files."),
         LazyCommand("lab", "lab_cmd:lab_app", "A Proxmox-compatible node on this machine, with real LXC guests."),
     )

@@ -73,6 +73,20 @@ class SecretFile:
             found = self._known.get(path)
             return None if found is None else SecretStr(found)
 
+    def put(self, path: str, value: str) -> None:
+        """Keep a secret that somebody supplied, in place of the one before.
+
+        Raises:
+            PrivateFileError: the file cannot be read or written, is damaged, or is not private. It is unchanged then.
+            ValueError: ``path`` is no path of a secret, or there is no value.
+        """
+        if not _PATH.fullmatch(path) or not value:
+            raise ValueError(f"not a path of a secret, or no secret: {path!r}")
+        with self._mutex, private_file.locked(self._path.parent):
+            found = {**self._read(), path: value}
+            self._write(found)
+            self._known = found
+
     def _look(self, path: str, generator: Generator) -> dict[str, str]:
         """Read the file again, for another process may have written it, and add what is missing."""
         with private_file.locked(self._path.parent):
