@@ -47,7 +47,7 @@ class Breakable(NullRuntime):
 class Node:
     """A running lab API. ``calls`` are the changing requests that it saw since the last ``forget``."""
 
-    def __init__(self, root: Path, release: str) -> None:
+    def __init__(self, root: Path, release: str = "8.4") -> None:
         layout = LabLayout("t-exec", root)
         secret = bootstrap(layout, root_password="testpass", token="root")
         pki = certificates.Pki(root / "secrets")
