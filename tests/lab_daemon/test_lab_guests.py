@@ -188,7 +188,7 @@ _REACHES = "import socket; socket.create_connection(('10.10.40.8', 80), 0.4)"
 
 
 def _firewall(lab: LabCommand, port: int) -> None:
-    """What is written through the API is in force at once; users come from outside; connections are cut over SSH."""
+    """What is written through the API is in force with the next cycle; users come from outside; a cut is over SSH."""
     guest = "/nodes/pve/lxc/408/firewall"
 
     def reaches() -> bool:
@@ -205,7 +205,7 @@ def _firewall(lab: LabCommand, port: int) -> None:
     for path, values in switches.items():
         assert reaches()
         assert lab.api("PUT", path, **values).status_code == 200
-    until(lambda: said("on, 1 network devices filtered"), 2)
+    until(lambda: said("on, 1 network devices filtered"), 20)
     assert not reaches()
 
     users: dict[str, Any] = {
@@ -226,11 +226,11 @@ def _firewall(lab: LabCommand, port: int) -> None:
         except OSError:
             return False
 
-    until(answers, 10)
+    until(answers, 20)
     assert not reaches(), "another guest is no user"
     client: dict[str, Any] = {**users, "source": "10.10.40.4"}
     assert lab.api("POST", f"{guest}/rules", **client).status_code == 200
-    until(reaches, 5)
+    until(reaches, 20)
     cut = lab.pct("conntrack -D -s 10.10.40.4 -d 10.10.40.8 -p tcp --dport 80")
     assert (cut.returncode, b"flow entries have been deleted" in cut.stderr) == (0, True)
     assert b"src=10.10.40.4 dst=10.10.40.8" in cut.stdout
