@@ -7,10 +7,12 @@ import functools
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from zentoria_infra.inventory import spans
 from zentoria_infra.inventory.assertion_model import ZONE, Assertion, Exempt
 from zentoria_infra.inventory.flows import egress_of, expand_flows, ports_of
 from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory
 from zentoria_infra.inventory.problems import Position, Problem, problem
+from zentoria_infra.inventory.spans import Spans
 from zentoria_infra.inventory.wording import nearest, port_list
 
 _Pair = tuple[str, str]
@@ -105,23 +107,24 @@ class _World:
         passed = self.all_of(item.name for item in assertion.exempt if item.name is not None)
         return self.all_of(assertion.whose) - passed, self.all_of(assertion.to) - passed
 
-    def exempt_ports(self, assertion: Assertion) -> Callable[[str], frozenset[int]]:
+    def exempt_ports(self, assertion: Assertion) -> Callable[[str], Spans]:
         """The ports that an assertion passes over, by destination."""
 
         @functools.cache
-        def of(destination: str) -> frozenset[int]:
-            return frozenset(n for item in assertion.exempt for n in _ports(item, self.containers.get(destination)))
+        def of(destination: str) -> Spans:
+            target = self.containers.get(destination)
+            return spans.normal(interval for item in assertion.exempt for interval in _ports(item, target))
 
         return of
 
 
-def _ports(item: Exempt, target: Container | None) -> Iterator[int]:
+def _ports(item: Exempt, target: Container | None) -> Iterator[tuple[int, int]]:
     if item.ports is not None:
-        yield from item.ports.numbers
+        yield item.ports.first, item.ports.last
     if item.exposes is not None and target is not None:
         for _, port in ports_of(target):
             if item.exposes in port.kinds:
-                yield from port.port.numbers
+                yield port.port.first, port.port.last
 
 
 def _names(world: _World, assertion: Assertion, number: int) -> Iterator[Problem]:
@@ -155,16 +158,18 @@ def _names(world: _World, assertion: Assertion, number: int) -> Iterator[Problem
 def _denied(world: _World, assertion: Assertion, number: int, allowed: Iterable[Edge]) -> Iterator[Problem]:
     """One problem for each line that allows what is denied."""
     exempt = world.exempt_ports(assertion)
-    found: dict[tuple[Position, str], dict[tuple[str, str, str], set[int]]] = {}
+    found: dict[tuple[Position, str], dict[tuple[str, str, str], list[tuple[int, int]]]] = {}
     for edge in _spoken_of(world, assertion, allowed):
         if assertion.protocol not in (None, edge.protocol):
             continue
-        ports = set(_wanted(assertion, range(edge.first, edge.last + 1))) - exempt(edge.destination)
+        ports = spans.difference(_wanted(assertion, ((edge.first, edge.last),)), exempt(edge.destination))
         if ports:
             pair = (edge.source, edge.destination, edge.protocol)
-            found.setdefault((edge.position, edge.origin), {}).setdefault(pair, set()).update(ports)
+            found.setdefault((edge.position, edge.origin), {}).setdefault(pair, []).extend(ports)
     for (at, origin), pairs in found.items():
-        words = _some([f"'{s}' -> '{d}' on {port_list(ports, protocol)}" for (s, d, protocol), ports in pairs.items()])
+        words = _some(
+            [f"'{s}' -> '{d}' on {port_list(spans.normal(n), protocol)}" for (s, d, protocol), n in pairs.items()]
+        )
         text = f"this denies {words}, which {at} allows ({origin}). Because: {assertion.because}"
         yield problem(world.at(number), text)
 
@@ -172,18 +177,18 @@ def _denied(world: _World, assertion: Assertion, number: int, allowed: Iterable[
 def _missing(world: _World, assertion: Assertion, number: int, allowed: Iterable[Edge]) -> Iterator[Problem]:
     """One problem for all pairs that cannot reach each other as they must."""
     protocol = assertion.protocol or "tcp"
-    able: dict[_Pair, set[int]] = {}
+    open_to: dict[_Pair, list[tuple[int, int]]] = {}
     for edge in _spoken_of(world, assertion, allowed):
         if edge.protocol == protocol:
-            able.setdefault((edge.source, edge.destination), set()).update(range(edge.first, edge.last + 1))
-    wanted = {n for ports in assertion.ports for n in ports.numbers}
-    missing: dict[_Pair, set[int]] = {}
+            open_to.setdefault((edge.source, edge.destination), []).append((edge.first, edge.last))
+    wanted = spans.normal((ports.first, ports.last) for ports in assertion.ports)
+    missing: dict[_Pair, Spans] = {}
     sources, targets = world.pairs(assertion)
     for source in sorted(sources):
         for target in sorted(targets - {source}):
-            open_ports = able.get((source, target), set())
-            if wanted - open_ports or not open_ports:
-                missing[source, target] = wanted - open_ports
+            open_ports = spans.normal(open_to.get((source, target), ()))
+            if spans.difference(wanted, open_ports) or not open_ports:
+                missing[source, target] = spans.difference(wanted, open_ports)
     if missing:
         words = _some(
             [f"'{s}' -> '{d}' on {port_list(n, protocol) if n else 'any port'}" for (s, d), n in missing.items()]
@@ -193,7 +198,7 @@ def _missing(world: _World, assertion: Assertion, number: int, allowed: Iterable
         yield problem(world.at(number), f"{text}. Because: {assertion.because}")
 
 
-def _forbidden(world: _World, pair: _Pair, ports: set[int], protocol: str) -> str:
+def _forbidden(world: _World, pair: _Pair, ports: Spans, protocol: str) -> str:
     """Words about the assertion that denies the same, if there is one: then no flow can put it right."""
     for number, other in enumerate(world.inventory.assertions):
         sources, targets = world.pairs(other)
@@ -201,7 +206,7 @@ def _forbidden(world: _World, pair: _Pair, ports: set[int], protocol: str) -> st
         if other.deny is None or not speaks:
             continue
         exempt = world.exempt_ports(other)(pair[1])
-        if set(_wanted(other, ports)) - exempt or not (ports or exempt or other.ports):
+        if spans.difference(_wanted(other, ports), exempt) or not (ports or exempt or other.ports):
             return f" (the assertion in {world.at(number)} denies it)"
     return ""
 
@@ -211,11 +216,11 @@ def _spoken_of(world: _World, assertion: Assertion, allowed: Iterable[Edge]) -> 
     return (edge for edge in allowed if edge.source in sources and edge.destination in targets)
 
 
-def _wanted(assertion: Assertion, ports: Iterable[int]) -> Iterator[int]:
+def _wanted(assertion: Assertion, ports: Spans) -> Spans:
     """Those ports that an assertion speaks of."""
-    for port in ports:
-        if not assertion.ports or any(wanted.first <= port <= wanted.last for wanted in assertion.ports):
-            yield port
+    if not assertion.ports:
+        return ports
+    return spans.intersection(ports, spans.normal((wanted.first, wanted.last) for wanted in assertion.ports))
 
 
 def _some(texts: list[str]) -> str:

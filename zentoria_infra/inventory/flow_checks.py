@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 
+from zentoria_infra.inventory import spans
 from zentoria_infra.inventory.flows import (
     ExpandedFlow,
+    ExpandedNeed,
     expand_flows,
     expand_needs,
     need_intervals,
@@ -14,10 +16,11 @@ from zentoria_infra.inventory.flows import (
 )
 from zentoria_infra.inventory.model import ALL, INTERNET, Container, Flow, Inventory, Need
 from zentoria_infra.inventory.problems import Position, Problem, problem
+from zentoria_infra.inventory.spans import Spans
 from zentoria_infra.inventory.wording import nearest, port_list
 
-_Edge = tuple[str, str, str, int]
-"""Source, destination, protocol, port."""
+_Pair = tuple[str, str, str]
+"""Source, destination, protocol."""
 
 SHOWN = 3
 """How many pairs of one flow with ``all`` are named one by one."""
@@ -69,24 +72,41 @@ def _overlaps(inventory: Inventory) -> Iterator[Problem]:
 
     Two flows with ``all`` may meet where neither could say less: ``backup -> all`` and ``all -> logs``.
     """
-    seen: defaultdict[tuple[str, str, str], list[ExpandedFlow]] = defaultdict(list)
-    found: dict[tuple[int, int], tuple[ExpandedFlow, ExpandedFlow, dict[tuple[str, str], set[int]]]] = {}
-    for flow in expand_flows(inventory):
-        earlier = seen[flow.source, flow.destination, flow.protocol]
-        for other in earlier:
-            first, last = max(flow.first, other.first), min(flow.last, other.last)
-            if first <= last and _one_covers(inventory.flows[flow.number], inventory.flows[other.number]):
-                _, _, pairs = found.setdefault((flow.number, other.number), (flow, other, {}))
-                pairs.setdefault((flow.source, flow.destination), set()).update(range(first, last + 1))
-        earlier.append(flow)
+    together: defaultdict[_Pair, list[tuple[int, ExpandedFlow]]] = defaultdict(list)
+    for at, one in enumerate(expand_flows(inventory)):
+        together[one.source, one.destination, one.protocol].append((at, one))
+    meeting = sorted(pair for group in together.values() for pair in _meeting(group))
+    flows = expand_flows(inventory)
+    found: dict[tuple[int, int], tuple[ExpandedFlow, ExpandedFlow, dict[tuple[str, str], list[tuple[int, int]]]]] = {}
+    for at, earlier in meeting:
+        flow, other = flows[at], flows[earlier]
+        if _one_covers(inventory.flows[flow.number], inventory.flows[other.number]):
+            _, _, pairs = found.setdefault((flow.number, other.number), (flow, other, {}))
+            common = (max(flow.first, other.first), min(flow.last, other.last))
+            pairs.setdefault((flow.source, flow.destination), []).append(common)
     for (number, other_number), (flow, other, pairs) in found.items():
         if number != other_number:
             (source, target), ports = next(iter(pairs.items()))
             more = f" and {len(pairs) - 1} more" if len(pairs) > 1 else ""
-            text = f"'{source}' -> '{target}' on {port_list(ports, flow.protocol)}{more} is allowed already"
+            text = (
+                f"'{source}' -> '{target}' on {port_list(spans.normal(ports), flow.protocol)}{more} is allowed already"
+            )
             yield problem(flow.position, f"{text} in {other.position} ({other.origin})")
         elif not inventory.flows[number].exposes:
-            yield problem(flow.position, f"port {min(min(ports) for ports in pairs.values())} is in this flow twice")
+            yield problem(flow.position, f"port {min(min(ports)[0] for ports in pairs.values())} is in this flow twice")
+
+
+def _meeting(group: Iterable[tuple[int, ExpandedFlow]]) -> Iterator[tuple[int, int]]:
+    """Numbers of two flows of one pair that have ports in common, the later one first.
+
+    Only those that are still open where the next one begins are held against it: thousands of single ports take no
+    longer than it takes to sort them.
+    """
+    open_now: list[tuple[int, ExpandedFlow]] = []
+    for at, one in sorted(group, key=lambda item: item[1].first):
+        open_now = [(number, other) for number, other in open_now if other.last >= one.first]
+        yield from ((max(at, number), min(at, number)) for number, _ in open_now)
+        open_now.append((at, one))
 
 
 def _one_covers(one: Flow, other: Flow) -> bool:
@@ -116,67 +136,69 @@ def _target(
         text = f"'{need.container}' has no service '{need.service_name}'{nearest(need.service_name, services)}"
         yield problem(at, text)
         return
-    exposed = {
-        n for service, port in ports_of(target) if need.service_name in ("", service.name) for n in port.port.numbers
-    }
+    exposed = spans.normal(
+        (port.port.first, port.port.last)
+        for service, port in ports_of(target)
+        if need.service_name in ("", service.name)
+    )
     for wanted in need.ports:
-        missing = [n for n in wanted.numbers if n not in exposed]
+        missing = spans.difference(((wanted.first, wanted.last),), exposed)
         if missing:
-            yield problem(at, f"'{need.service}' does not expose port {missing[0]}")
+            yield problem(at, f"'{need.service}' does not expose port {missing[0][0]}")
     if not need.ports and target.name != container.name and not need_intervals(target, need):
         kinds = f" of kind {' or '.join(need.exposes)}" if need.exposes else ""
         yield problem(at, f"'{need.service}' exposes no port{kinds}")
 
 
-def _flows_exposed(inventory: Inventory) -> Iterator[Problem]:
-    """A flow leads only to ports that its destination exposes."""
-    exposed: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+def _exposed(inventory: Inventory) -> Mapping[tuple[str, str], Spans]:
+    """The ports that each container exposes, by its name and protocol."""
+    found: defaultdict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for container in inventory.containers:
         for _, port in ports_of(container):
-            exposed[container.name, port.protocol].update(port.port.numbers)
+            found[container.name, port.protocol].append((port.port.first, port.port.last))
+    return {key: spans.normal(ports) for key, ports in found.items()}
+
+
+def _flows_exposed(inventory: Inventory) -> Iterator[Problem]:
+    """A flow leads only to ports that its destination exposes."""
+    exposed = _exposed(inventory)
     for flow in expand_flows(inventory):
-        open_ports = exposed[flow.destination, flow.protocol]
-        missing = [n for n in range(flow.first, flow.last + 1) if n not in open_ports]
+        open_ports = exposed.get((flow.destination, flow.protocol), spans.NOTHING)
+        missing = spans.difference(((flow.first, flow.last),), open_ports)
         if missing:
-            yield problem(flow.position, f"'{flow.destination}' does not expose port {missing[0]}/{flow.protocol}")
+            yield problem(flow.position, f"'{flow.destination}' does not expose port {missing[0][0]}/{flow.protocol}")
+
+
+def _by_pair(flows: Iterable[ExpandedFlow | ExpandedNeed]) -> Mapping[_Pair, Spans]:
+    found: defaultdict[_Pair, list[tuple[int, int]]] = defaultdict(list)
+    for one in flows:
+        found[one.source, one.destination, one.protocol].append((one.first, one.last))
+    return {pair: spans.normal(ports) for pair, ports in found.items()}
 
 
 def _compare(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
     """Needs without a flow, and flows without a need."""
-    allowed: set[_Edge] = set()
-    for flow in expand_flows(inventory):
-        allowed.update((flow.source, flow.destination, flow.protocol, n) for n in range(flow.first, flow.last + 1))
-    exposed = {
-        (container.name, port.protocol, n)
-        for container in inventory.containers
-        for _, port in ports_of(container)
-        for n in port.port.numbers
-    }
-    needed: set[_Edge] = set()
-    refused: dict[tuple[Position, str, str, str], set[int]] = {}
+    exposed = _exposed(inventory)
+    allowed = _by_pair(expand_flows(inventory))
+    needed = _by_pair(expand_needs(inventory))
+    refused: dict[tuple[Position, str, str, str], list[tuple[int, int]]] = {}
     for need in expand_needs(inventory):
-        for number in range(need.first, need.last + 1):
-            edge = (need.source, need.destination, need.protocol, number)
-            needed.add(edge)
-            if edge not in allowed and edge[1:] in exposed:
-                key = (need.position, f"{need.source}.{need.by}", need.destination, need.protocol)
-                refused.setdefault(key, set()).add(number)
-    for (at, by, target, protocol), numbers in refused.items():
-        yield problem(
-            at, f"'{by}' needs '{target}' on {port_list(numbers, protocol)}, and no flow in zones.yaml allows it"
-        )
+        pair = (need.source, need.destination, need.protocol)
+        there = spans.intersection(((need.first, need.last),), exposed.get(pair[1:], spans.NOTHING))
+        if missing := spans.difference(there, allowed.get(pair, spans.NOTHING)):
+            key = (need.position, f"{need.source}.{need.by}", need.destination, need.protocol)
+            refused.setdefault(key, []).extend(missing)
+    for (at, by, target, protocol), ports in refused.items():
+        numbers = port_list(spans.normal(ports), protocol)
+        yield problem(at, f"'{by}' needs '{target}' on {numbers}, and no flow in zones.yaml allows it")
     known = {container.name for container in inventory.containers} - broken
     found: defaultdict[tuple[Position, str], list[str]] = defaultdict(list)
     for flow in expand_flows(inventory):
         if flow.source not in known:
             continue
-        idle = [
-            n
-            for n in range(flow.first, flow.last + 1)
-            if (flow.source, flow.destination, flow.protocol, n) not in needed
-            and (flow.destination, flow.protocol, n) in exposed
-        ]
-        if idle:
+        pair = (flow.source, flow.destination, flow.protocol)
+        there = spans.intersection(((flow.first, flow.last),), exposed.get(pair[1:], spans.NOTHING))
+        if idle := spans.difference(there, needed.get(pair, spans.NOTHING)):
             text = f"no service of '{flow.source}' needs '{flow.destination}' on {port_list(idle, flow.protocol)}"
             found[flow.position, flow.origin].append(text)
     for (at, origin), texts in found.items():

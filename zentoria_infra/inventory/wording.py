@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import itertools
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from zentoria_infra.inventory.problems import Position, Problem, problem
+from zentoria_infra.inventory.spans import Spans
 from zentoria_infra.inventory.values import HOST_NAME, PATTERNS, PUBLIC_ADDRESS, TARGET
 from zentoria_infra.inventory.yaml_positions import Node, PathStep, find
 
@@ -63,10 +65,11 @@ def shown(value: object) -> str:
     return f"'{text if len(text) <= 60 else text[:57] + '...'}'"
 
 
-def port_list(numbers: Iterable[int], protocol: str) -> str:
+def port_list(ports: Spans, protocol: str) -> str:
     """``4000, 4001/tcp``; more than six are cut."""
-    ordered = [str(number) for number in sorted(numbers)]
-    shown_ports = ordered if len(ordered) <= 6 else [*ordered[:3], "...", ordered[-1]]
+    first = [*itertools.islice((n for low, high in ports for n in range(low, high + 1)), 7)]
+    ordered = [str(number) for number in first]
+    shown_ports = ordered if len(ordered) <= 6 else [*ordered[:3], "...", str(ports[-1][1])]
     return f"{', '.join(shown_ports)}/{protocol}"
 
 
