@@ -7,7 +7,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from zentoria_infra.lab.api import access
+from zentoria_infra.lab.api.auth import access
 
 # Never against the clock of a busy machine, and in CI always with the same examples.
 hypothesis.settings.register_profile("explore", deadline=None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zentoria_infra.execute.artifacts.cache import ArtifactError, BlobCache, MismatchError, default_root
+from zentoria_infra.materials.artifacts.cache import ArtifactError, BlobCache, MismatchError, default_root
 
 
 def sha(content: bytes) -> str:

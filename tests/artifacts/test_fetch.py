@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from zentoria_infra.execute.artifacts.cache import ArtifactError, BlobCache
-from zentoria_infra.execute.artifacts.fetch import fetch, shown_url
+from zentoria_infra.materials.artifacts.cache import ArtifactError, BlobCache
+from zentoria_infra.materials.artifacts.fetch import fetch, shown_url
 
 CONTENT = b"component " * 100_000
 SHA = hashlib.sha256(CONTENT).hexdigest()

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from packaging.utils import parse_wheel_filename
 
-from zentoria_infra.execute.artifacts.cache import ArtifactError
-from zentoria_infra.execute.artifacts.lock import Pin, read_lock
-from zentoria_infra.execute.artifacts.target import Target
+from zentoria_infra.materials.artifacts.cache import ArtifactError
+from zentoria_infra.materials.artifacts.lock import Pin, read_lock
+from zentoria_infra.materials.artifacts.target import Target
 
 HASH = "a" * 64
 TRIXIE = Target()

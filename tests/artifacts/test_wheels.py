@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from zentoria_infra.execute.artifacts import wheels
-from zentoria_infra.execute.artifacts.cache import ArtifactError, BlobCache
-from zentoria_infra.execute.artifacts.target import Target
-from zentoria_infra.execute.artifacts.wheels import BuiltRelease, build_release
+from zentoria_infra.materials.artifacts import wheels
+from zentoria_infra.materials.artifacts.cache import ArtifactError, BlobCache
+from zentoria_infra.materials.artifacts.target import Target
+from zentoria_infra.materials.artifacts.wheels import BuiltRelease, build_release
 
 PYPROJECT = """\
 [project]

@@ -88,12 +88,12 @@ def commands_growth(sizes: tuple[int, ...] = SIZES) -> dict[str, Any]:
 def parts(root: Path) -> dict[str, Any]:
     """Seconds of each part of ``plan --offline``, in this process."""
     from zentoria_infra.execute.offline import plan_offline
-    from zentoria_infra.firewall.compile import compile_firewall
-    from zentoria_infra.firewall.parties import parties_of
-    from zentoria_infra.firewall.prove import prove
+    from zentoria_infra.firewall.compiled.compile import compile_firewall
+    from zentoria_infra.firewall.compiled.parties import parties_of
+    from zentoria_infra.firewall.proof.prove import prove
     from zentoria_infra.inventory.flows import expand_flows
     from zentoria_infra.inventory.load import load
-    from zentoria_infra.plan.document import document
+    from zentoria_infra.plan.show.document import document
 
     found: dict[str, Any] = {}
 

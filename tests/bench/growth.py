@@ -12,9 +12,9 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
-from zentoria_infra.firewall.compile import compile_firewall
-from zentoria_infra.firewall.parties import parties_of
-from zentoria_infra.firewall.prove import prove
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.parties import parties_of
+from zentoria_infra.firewall.proof.prove import prove
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Container, Flow, Inventory, Network
 

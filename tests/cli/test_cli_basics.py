@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import typer.testing
 
-from zentoria_infra.cli import context, inventory_cmd, main
+from zentoria_infra.cli import context, main
+from zentoria_infra.cli.commands import inventory
 
 ROOT = Path(__file__).resolve().parents[2]
 ZENTORIA = Path(sys.executable).with_name("zentoria")
@@ -52,13 +53,15 @@ def test_ctrl_c_before_any_stage_says_how_to_go_on(monkeypatch: pytest.MonkeyPat
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(inventory_cmd, "inventory_of", interrupted)
+    monkeypatch.setattr(inventory, "inventory_of", interrupted)
     run = typer.testing.CliRunner().invoke(main.app, ["validate"])
     assert run.exit_code == 130
     assert "run the same command again" in run.output
 
 
-@pytest.mark.parametrize("module", ["zentoria_infra.cli.main", "typer", "zentoria_infra.cli.history_cmd", "pydantic"])
+@pytest.mark.parametrize(
+    "module", ["zentoria_infra.cli.main", "typer", "zentoria_infra.cli.commands.history", "pydantic"]
+)
 def test_ctrl_c_while_the_command_is_being_loaded(module: str) -> None:
     """Loading takes a second on a busy machine; the signal comes when ``module`` is looked for."""
     script = f"""

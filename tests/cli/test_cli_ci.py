@@ -15,9 +15,10 @@ import ruamel.yaml
 import typer.main
 import typer.testing
 
-from zentoria_infra.cli import ci_cmd, main
-from zentoria_infra.cli.ci_cmd import MARK, Check, Forge, Outcome, report_of
-from zentoria_infra.plan.markdown import LIMIT
+from zentoria_infra.cli import main
+from zentoria_infra.cli.commands import ci as ci_cmd
+from zentoria_infra.cli.commands.ci import MARK, Check, Forge, Outcome, report_of
+from zentoria_infra.plan.show.markdown import LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = typer.testing.CliRunner()

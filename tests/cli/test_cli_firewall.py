@@ -13,12 +13,14 @@ import click.testing
 import pytest
 from typer.testing import CliRunner
 
-from zentoria_infra.cli import context, firewall_cmd, inventory_cmd, main
+from zentoria_infra.cli import context, main
+from zentoria_infra.cli.commands import firewall
+from zentoria_infra.cli.commands import inventory as inventory_cmd
 from zentoria_infra.errors import ExitCode, InventoryError, ZentoriaError
-from zentoria_infra.execute import revision
-from zentoria_infra.firewall import compile as compiling
-from zentoria_infra.firewall.intent import Compiled
+from zentoria_infra.firewall.compiled import compile as compiling
+from zentoria_infra.firewall.compiled.intent import Compiled
 from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.site import revision
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., click.testing.Result]
@@ -62,7 +64,7 @@ def test_prove_holds_for_the_shipped_inventory(run: Run) -> None:
 
 
 def test_prove_names_the_rule_and_the_line_of_a_difference(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(firewall_cmd, "compile_firewall", spoiled)
+    monkeypatch.setattr(firewall, "compile_firewall", spoiled)
     answer = run("firewall", "prove")
     assert answer.exit_code == ExitCode.FAILED
     line = next(n for n, text in enumerate((ROOT / "zones.yaml").read_text().splitlines(), 1) if "row: 7" in text)
@@ -119,7 +121,7 @@ def test_trace_takes_names_addresses_ports_and_protocols(run: Run, source: str, 
 
 
 def test_trace_says_when_it_is_not_as_the_flows_say(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(firewall_cmd, "compile_firewall", spoiled)
+    monkeypatch.setattr(firewall, "compile_firewall", spoiled)
     answer = run("firewall", "trace", "backend", "db:5432")
     assert answer.exit_code == ExitCode.FAILED
     assert answer.output.splitlines()[0] == "DENIED: backend -> db tcp/5432, into db only"

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tests.support.json_schema import mismatches
 from tests.support.stack import copy_project
 from zentoria_infra.cli import main
-from zentoria_infra.plan.document import shipped_schema
+from zentoria_infra.plan.show.document import shipped_schema
 
 _WITHOUT_NETWORK = """
 import socket, sys

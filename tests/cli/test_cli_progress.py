@@ -10,9 +10,9 @@ import typer
 
 from zentoria_infra.cli import applying, output, progress
 from zentoria_infra.errors import RefusedError
-from zentoria_infra.execute import engine
-from zentoria_infra.execute.events import Progress, Started
-from zentoria_infra.plan.stage_types import Converge
+from zentoria_infra.execute.run import engine
+from zentoria_infra.execute.run.events import Progress, Started
+from zentoria_infra.plan.stages.types import Converge
 
 
 def table_of(width: int, says: str) -> list[str]:

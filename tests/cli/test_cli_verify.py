@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import typer.testing
 
-from zentoria_infra.cli import main, verify_cmd
+from zentoria_infra.cli import main
+from zentoria_infra.cli.commands import verify as verify_cmd
 from zentoria_infra.errors import ApiError
-from zentoria_infra.execute.verify_firewall import Reality
-from zentoria_infra.firewall.compile import compile_firewall
-from zentoria_infra.firewall.probe_verdicts import Judged, Verdict
-from zentoria_infra.firewall.probes import Probe, ProbeKind, ProbePlan
+from zentoria_infra.execute.look.verify_firewall import Reality
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.probe.probes import Probe, ProbeKind, ProbePlan
+from zentoria_infra.firewall.probe.verdicts import Judged, Verdict
 from zentoria_infra.inventory.load import load
 
 ROOT = Path(__file__).resolve().parents[2]

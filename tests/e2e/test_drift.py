@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.support.stack import Run, Stack
-from zentoria_infra.lab.control_socket import call
-from zentoria_infra.plan.document import PlanDocument
+from zentoria_infra.lab.shell.control_socket import call
+from zentoria_infra.plan.show.document import PlanDocument
 
 pytestmark = [pytest.mark.root, pytest.mark.lxc, pytest.mark.timeout(900)]
 

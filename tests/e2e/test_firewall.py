@@ -64,7 +64,7 @@ def is_open(stack: Stack, name: str, host: str, port: int) -> bool:
 
 
 def api(stack: Stack, method: str, path: str, **data: str) -> object:
-    from zentoria_infra.lab.control_socket import call
+    from zentoria_infra.lab.shell.control_socket import call
 
     return call(str(stack.folder / "run" / "control.sock"), method, path, data)
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.support.stack import Stack
-from zentoria_infra.execute import bootstrap_nat
+from zentoria_infra.bootstrap import nat
 from zentoria_infra.inventory.load import load
-from zentoria_infra.lab import netns
 from zentoria_infra.lab.lxc.outside import FAR, Outside
+from zentoria_infra.lab.network import netns
 from zentoria_infra.node import nat as program
 
 pytestmark = [pytest.mark.root, pytest.mark.lxc, pytest.mark.timeout(900)]
@@ -62,8 +62,8 @@ def gets_out(stack: Stack, name: str) -> bool:
     return stack.zentoria("exec", name, "--", "timeout", "2", "bash", "-c", connect).code == 0
 
 
-def run(stack: Stack, node: str, do: bootstrap_nat.Do, etc: Path) -> dict[str, Any]:
-    order = bootstrap_nat.order(load(stack.project, site="lab"), do, etc=str(etc))
+def run(stack: Stack, node: str, do: nat.Do, etc: Path) -> dict[str, Any]:
+    order = nat.order(load(stack.project, site="lab"), do, etc=str(etc))
     answer: dict[str, Any] = json.loads(on(node, sys.executable, "-IS", program.__file__, json.dumps(order)))
     return answer
 

@@ -12,9 +12,9 @@ from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.inventory.load import load
 from zentoria_infra.lab import site_overlay
-from zentoria_infra.plan.change import Action
+from zentoria_infra.plan.model.change import Action
 from zentoria_infra.proxmox.client import Proxmox
-from zentoria_infra.proxmox.firewall_records import guest
+from zentoria_infra.proxmox.firewall.records import guest
 
 pytestmark = [pytest.mark.root, pytest.mark.lxc, pytest.mark.timeout(900)]
 

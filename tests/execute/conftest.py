@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from zentoria_infra.execute import in_force
+from zentoria_infra.execute.run import in_force
 from zentoria_infra.lab import certificates
-from zentoria_infra.lab.api.access import bootstrap
+from zentoria_infra.lab.api.auth.access import bootstrap
 from zentoria_infra.lab.api.firewall import store
 from zentoria_infra.lab.api.server import ApiServer
 from zentoria_infra.lab.layout import LabLayout

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from tests.support.stack import copy_project
-from zentoria_infra.execute.binding import inventory_hash, saved_plan_for
 from zentoria_infra.execute.recipe import recipes
 from zentoria_infra.guest.state import File, GuestReport, GuestState, ResourceReport
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
-from zentoria_infra.plan.document import PlanDocument
 from zentoria_infra.plan.from_inventory import desired_containers
-from zentoria_infra.plan.observed import GuestCheck, World
-from zentoria_infra.plan.saved import GuestHashes, dump_saved
+from zentoria_infra.plan.model.observed import GuestCheck, World
+from zentoria_infra.plan.saved.saved_plan import GuestHashes, dump_saved
+from zentoria_infra.plan.show.document import PlanDocument
+from zentoria_infra.site.binding import inventory_hash, saved_plan_for
 
 ROOT = Path(__file__).resolve().parents[2]
 

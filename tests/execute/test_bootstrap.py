@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from zentoria_infra.cli import bootstrap_cmd, main
+from zentoria_infra.bootstrap import api as bootstrap
+from zentoria_infra.bootstrap import ssh as bootstrap_ssh
+from zentoria_infra.bootstrap.files import SiteFiles
+from zentoria_infra.cli import main
+from zentoria_infra.cli.commands import bootstrap as bootstrap_cmd
 from zentoria_infra.errors import ExitCode, PermissionDeniedError, ZentoriaError
-from zentoria_infra.execute import bootstrap, bootstrap_ssh
-from zentoria_infra.execute.bootstrap_files import SiteFiles
 from zentoria_infra.execute.deployment import Deployment
-from zentoria_infra.execute.rights import missing_rights, missing_to_look
-from zentoria_infra.execute.run_lock import LockedError
-from zentoria_infra.execute.site_state import local_state
+from zentoria_infra.execute.run.rights import missing_rights, missing_to_look
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
@@ -31,12 +31,14 @@ from zentoria_infra.lab import credentials
 from zentoria_infra.lab.api.losses import Lost
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.proof import proven_firewall
-from zentoria_infra.plan.stage_types import Create
+from zentoria_infra.plan.stages.types import Create
 from zentoria_infra.proxmox import ApiToken, Endpoint, Password, Proxmox, Secret
 from zentoria_infra.proxmox.access import Access, Grant
 from zentoria_infra.proxmox.connection import Connection
 from zentoria_infra.proxmox.endpoints import ENDPOINTS, Used
 from zentoria_infra.proxmox.errors import LostAnswerError
+from zentoria_infra.site.run_lock import LockedError
+from zentoria_infra.site.site_state import local_state
 
 ROOT = Path(__file__).resolve().parents[2]
 RIGHTS = Path(__file__).resolve().parents[3] / "shared" / "proxmox" / "rights.md"

@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from zentoria_infra.cli import bootstrap_cmd
-from zentoria_infra.execute import bootstrap_nat, bootstrap_ssh
-from zentoria_infra.execute.bootstrap_files import SiteFiles
+from zentoria_infra.bootstrap import nat
+from zentoria_infra.bootstrap import ssh as bootstrap_ssh
+from zentoria_infra.bootstrap.files import SiteFiles
+from zentoria_infra.cli.commands import bootstrap
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
-from zentoria_infra.proxmox.ssh import SshConnection, SshTarget
+from zentoria_infra.proxmox.shell.ssh import SshConnection, SshTarget
 
 ROOT = Path(__file__).resolve().parents[2]
 REACHES_OUT = {"ai", "auth", "backend", "waf"}
@@ -49,13 +50,13 @@ def site(tmp_path: Path, **values: object) -> Inventory:
 def test_who_needs_it(tmp_path: Path, values: dict[str, object], who: set[str] | None) -> None:
     inventory = site(tmp_path, **values)
     everybody = {container.name for container in inventory.containers} - {"proxy"}
-    assert set(bootstrap_nat.needed_by(inventory)) == (everybody if who is None else who)
+    assert set(nat.needed_by(inventory)) == (everybody if who is None else who)
 
 
 def test_the_order_names_networks_and_who_their_gateway_is(tmp_path: Path) -> None:
-    order = bootstrap_nat.order(site(tmp_path), "look")
+    order = nat.order(site(tmp_path), "look")
     assert order["networks"] == [{"cidr": "10.10.32.0/20", "gateway": "10.10.47.254"}]
-    other = bootstrap_nat.order(site(tmp_path, gateway="10.10.47.253"), "look")
+    other = nat.order(site(tmp_path, gateway="10.10.47.253"), "look")
     assert other["networks"] == [{"cidr": "10.10.32.0/20", "gateway": "10.10.47.253"}]
 
 
@@ -76,9 +77,9 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_what_is_missing_is_said_with_the_lines_that_mend_it(tmp_path: Path, answers: dict[str, Any]) -> None:
     inventory = site(tmp_path)
-    assert bootstrap_nat.carry_out(LOGIN, inventory, "look").text() == []
+    assert nat.carry_out(LOGIN, inventory, "look").text() == []
     answers.update(missing=["the node forwards no packets"], lines=["post-up LINE"], spoils=["iptables -t nat -D RULE"])
-    text = "\n".join(bootstrap_nat.carry_out(LOGIN, inventory, "look").text())
+    text = "\n".join(nat.carry_out(LOGIN, inventory, "look").text())
     for words in (
         "others reach",
         "forwards no packets",
@@ -91,23 +92,21 @@ def test_what_is_missing_is_said_with_the_lines_that_mend_it(tmp_path: Path, ans
 
 
 @pytest.mark.parametrize("do", ["look", "install", "remove"])
-def test_a_node_that_says_no_ends_only_what_was_asked_for(
-    tmp_path: Path, answers: dict[str, Any], do: bootstrap_nat.Do
-) -> None:
+def test_a_node_that_says_no_ends_only_what_was_asked_for(tmp_path: Path, answers: dict[str, Any], do: nat.Do) -> None:
     inventory = site(tmp_path)
     files = SiteFiles(inventory.site)
-    assert bootstrap_cmd._nat(LOGIN, inventory, files, dry=False, do="remove") == {}, "nothing was made from here"
+    assert bootstrap._nat(LOGIN, inventory, files, dry=False, do="remove") == {}, "nothing was made from here"
     answers["changed"] = ["post-up LINE"]
-    bootstrap_cmd._nat(LOGIN, inventory, files, dry=True, do="install")
+    bootstrap._nat(LOGIN, inventory, files, dry=True, do="install")
     assert files.made() == ()
-    bootstrap_cmd._nat(LOGIN, inventory, files, dry=False, do="install")
+    bootstrap._nat(LOGIN, inventory, files, dry=False, do="install")
     assert [(step.kind, step.verb) for step in files.made()] == [("nat", "make")]
     answers["error"] = "iptables is not there"
-    found = bootstrap_cmd._nat(LOGIN, inventory, files, dry=False, do=do)
+    found = bootstrap._nat(LOGIN, inventory, files, dry=False, do=do)
     if do == "look":
         assert "not looked at" in found["nat"]["says"][0]
     else:
         assert "iptables is not there" in found["error"]
     del answers["error"]
-    assert bootstrap_cmd._nat(LOGIN, inventory, files, dry=False, do="remove")["nat"]["changed"] == ("post-up LINE",)
+    assert bootstrap._nat(LOGIN, inventory, files, dry=False, do="remove")["nat"]["changed"] == ("post-up LINE",)
     assert files.made() == ()

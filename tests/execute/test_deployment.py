@@ -9,13 +9,13 @@ import pytest
 
 from zentoria_infra.errors import ExitCode, RefusedError
 from zentoria_infra.execute.deployment import Deployment
-from zentoria_infra.execute.perform import create_parameters
+from zentoria_infra.execute.run.perform import create_parameters
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.inventory.load import load
-from zentoria_infra.plan.change import Action
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import destroyed, require_possible
-from zentoria_infra.plan.stage_types import Configure, Resize
+from zentoria_infra.plan.model.change import Action
+from zentoria_infra.plan.stages.types import Configure, Resize
 from zentoria_infra.proxmox import Proxmox
 
 ROOT = Path(__file__).resolve().parents[2]

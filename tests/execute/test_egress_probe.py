@@ -10,9 +10,9 @@ from typing import cast
 import pytest
 
 from zentoria_infra.errors import GuestError
-from zentoria_infra.execute.egress_probe import is_open
+from zentoria_infra.execute.run.egress_probe import is_open
 from zentoria_infra.proxmox.client import Proxmox
-from zentoria_infra.proxmox.pct import ExecResult
+from zentoria_infra.proxmox.shell.pct import ExecResult
 
 
 class HerePct:

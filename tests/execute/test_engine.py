@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zentoria_infra.errors import ExitCode, TaskError
-from zentoria_infra.execute import engine
-from zentoria_infra.execute.events import Ended, Event, Started, Status
-from zentoria_infra.plan.stage_types import AnyStage, CutConnections, GoBack, Start
+from zentoria_infra.execute.run import engine
+from zentoria_infra.execute.run.events import Ended, Event, Started, Status
+from zentoria_infra.plan.stages.types import AnyStage, CutConnections, GoBack, Start
 
 
 def stage(name: str, *after: str) -> AnyStage:

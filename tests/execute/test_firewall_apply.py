@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 
 from zentoria_infra.errors import ExitCode, RefusedError, ZentoriaError
-from zentoria_infra.execute import perform_firewall
 from zentoria_infra.execute.deployment import Deployment
-from zentoria_infra.execute.firewall_observe import observe_firewall
-from zentoria_infra.firewall.compile import compile_firewall
+from zentoria_infra.execute.look.firewall_observe import observe_firewall
+from zentoria_infra.execute.run import perform_firewall
+from zentoria_infra.firewall.change.steps import UpdateRule, Where
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.firewall.config import Rule
 from zentoria_infra.firewall.identity import identity
-from zentoria_infra.firewall.parties import parties_of
-from zentoria_infra.firewall.steps import UpdateRule, Where
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
-from zentoria_infra.plan.change import Action
 from zentoria_infra.plan.firewall import DesiredFirewall
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import require_possible
-from zentoria_infra.plan.stage_types import CutConnections, GainFlows, LoseFlows, Start
+from zentoria_infra.plan.model.change import Action
+from zentoria_infra.plan.stages.types import CutConnections, GainFlows, LoseFlows, Start
 from zentoria_infra.proxmox import Proxmox
 from zentoria_infra.proxmox.reachable import Patience
 

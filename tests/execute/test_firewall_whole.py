@@ -6,11 +6,11 @@ import pytest
 from test_firewall_apply import bring_up, guest, position, shipped
 
 from zentoria_infra.errors import PermissionDeniedError
-from zentoria_infra.execute import perform_firewall
-from zentoria_infra.execute.firewall_whole import observe_whole
-from zentoria_infra.firewall.compile import compile_firewall
-from zentoria_infra.firewall.parties import parties_of
-from zentoria_infra.firewall.prove import Kind, Proof, prove
+from zentoria_infra.execute.look.firewall_whole import observe_whole
+from zentoria_infra.execute.run import perform_firewall
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.parties import parties_of
+from zentoria_infra.firewall.proof.prove import Kind, Proof, prove
 from zentoria_infra.proxmox.reachable import Patience
 
 TEMPLATE = "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst"

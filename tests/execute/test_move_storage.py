@@ -11,8 +11,8 @@ from test_deployment import NoInside
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.inventory.load import load
-from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.model.desired import DesiredContainer
 
 ROOT = Path(__file__).resolve().parents[2]
 VMID = 404

@@ -12,15 +12,16 @@ from test_deployment import NoInside, deployment
 from tests.support.json_schema import mismatches
 from zentoria_infra.errors import ExitCode, RefusedError
 from zentoria_infra.execute.deployment import Deployment
-from zentoria_infra.plan import explain, ownership, parking
-from zentoria_infra.plan.change import Plan
-from zentoria_infra.plan.desired import DesiredContainer
-from zentoria_infra.plan.document import document, shipped_schema
 from zentoria_infra.plan.limits import Allow, destroyed, require_possible, require_snapshots_allowed
-from zentoria_infra.plan.markdown import markdown
-from zentoria_infra.plan.observed import ObservedContainer, World
+from zentoria_infra.plan.model import ownership, parking
+from zentoria_infra.plan.model.change import Plan
+from zentoria_infra.plan.model.desired import DesiredContainer
+from zentoria_infra.plan.model.observed import ObservedContainer, World
 from zentoria_infra.plan.orphans import orphans_of
-from zentoria_infra.plan.stage_types import AnyStage, Destroy
+from zentoria_infra.plan.show import explain
+from zentoria_infra.plan.show.document import document, shipped_schema
+from zentoria_infra.plan.show.markdown import markdown
+from zentoria_infra.plan.stages.types import AnyStage, Destroy
 
 DOCS, REDIS = 418, 410
 ADDRESS = "10.10.41.8"

@@ -10,11 +10,10 @@ from typing import Any, cast
 import pytest
 
 from zentoria_infra.errors import ApiError, GuestError, ZentoriaError
-from zentoria_infra.execute.in_force import PATIENCE, NotInForceError
-from zentoria_infra.execute.perform import Performer
-from zentoria_infra.execute.perform_firewall import CYCLE, NO_PROXY, FirewallPerformer, OpeningError, Sources
-from zentoria_infra.firewall.config import Alias, Entry, Rule
-from zentoria_infra.firewall.steps import (
+from zentoria_infra.execute.run.in_force import PATIENCE, NotInForceError
+from zentoria_infra.execute.run.perform import Performer
+from zentoria_infra.execute.run.perform_firewall import CYCLE, NO_PROXY, FirewallPerformer, OpeningError, Sources
+from zentoria_infra.firewall.change.steps import (
     DATACENTER,
     DropAlias,
     DropEntry,
@@ -31,15 +30,16 @@ from zentoria_infra.firewall.steps import (
     UpdateRule,
     Where,
 )
+from zentoria_infra.firewall.config import Alias, Entry, Rule
 from zentoria_infra.guest.state import GuestReport
-from zentoria_infra.plan import ownership
-from zentoria_infra.plan.change import LostFlow
-from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
-from zentoria_infra.plan.stage_types import Converge, LoseFlows
+from zentoria_infra.plan.model import ownership
+from zentoria_infra.plan.model.change import LostFlow
+from zentoria_infra.plan.model.desired import DesiredContainer, DesiredVolume
+from zentoria_infra.plan.stages.types import Converge, LoseFlows
 from zentoria_infra.proxmox import Proxmox
-from zentoria_infra.proxmox.filtered import Filtered, NotToldError
-from zentoria_infra.proxmox.pct import ExecResult
 from zentoria_infra.proxmox.records import ContainerConfig
+from zentoria_infra.proxmox.shell.filtered import Filtered, NotToldError
+from zentoria_infra.proxmox.shell.pct import ExecResult
 
 DB, PROXY = Where(vmid=404), ("10.10.47.254", 3128)
 BY_PROXY = Sources(PROXY)

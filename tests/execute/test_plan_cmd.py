@@ -15,23 +15,25 @@ from test_firewall_apply import SMALL, only
 from typer.testing import CliRunner
 
 from tests.support.json_schema import mismatches
-from zentoria_infra.cli import applying, main, plan_cmd
+from zentoria_infra.cli import applying, main
 from zentoria_infra.cli.applying import deployment_of
+from zentoria_infra.cli.commands import plan as plan_cmd
 from zentoria_infra.errors import ExitCode, UnreachableError
-from zentoria_infra.execute import applied_record, perform_firewall
-from zentoria_infra.execute.engine import Result
-from zentoria_infra.execute.events import Ended, Status
 from zentoria_infra.execute.inside import GuestsInside
-from zentoria_infra.execute.site_state import local_state
+from zentoria_infra.execute.run import perform_firewall
+from zentoria_infra.execute.run.engine import Result
+from zentoria_infra.execute.run.events import Ended, Status
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
-from zentoria_infra.plan import applied
-from zentoria_infra.plan.change import Plan
-from zentoria_infra.plan.document import PlanDocument, shipped_schema
-from zentoria_infra.plan.markdown import LIMIT
-from zentoria_infra.plan.stage_types import Destroy
+from zentoria_infra.plan.model.change import Plan
+from zentoria_infra.plan.saved import applied
+from zentoria_infra.plan.show.document import PlanDocument, shipped_schema
+from zentoria_infra.plan.show.markdown import LIMIT
+from zentoria_infra.plan.stages.types import Destroy
 from zentoria_infra.proxmox import Proxmox
 from zentoria_infra.proxmox.reachable import Patience
+from zentoria_infra.site import applied_record
+from zentoria_infra.site.site_state import local_state
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., click.testing.Result]

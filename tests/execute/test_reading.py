@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from zentoria_infra.execute.reading import readers
+from zentoria_infra.execute.look.reading import readers
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError])
@@ -31,8 +31,9 @@ def test_ctrl_c_does_not_wait_for_them() -> None:
     """Nor for those that have not begun; and the command ends at once, with its own code and words."""
     script = """
 import os, signal, sys, threading, time
-from zentoria_infra.cli import inventory_cmd, main
-from zentoria_infra.execute.reading import readers
+from zentoria_infra.cli.commands import inventory as inventory_cmd
+from zentoria_infra.cli import main
+from zentoria_infra.execute.look.reading import readers
 
 def slow(*args, **options):
     with readers(2, "test") as pool:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from zentoria_infra.execute import render_tools
-from zentoria_infra.execute.render_check import Checked, Level, check_tree, say
-from zentoria_infra.execute.render_parsers import PARSERS
-from zentoria_infra.execute.render_tools import TOOLS, UNCHECKABLE, Question, Tool
-from zentoria_infra.execute.render_tree import FIREWALL, FOR_LATER, RenderedFile, Tree, render_tree
 from zentoria_infra.inventory.load import load
+from zentoria_infra.render import tools as render_tools
+from zentoria_infra.render.check import Checked, Level, check_tree, say
+from zentoria_infra.render.parsers import PARSERS
+from zentoria_infra.render.tools import TOOLS, UNCHECKABLE, Question, Tool
+from zentoria_infra.render.tree import FIREWALL, FOR_LATER, RenderedFile, Tree, render_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,13 +13,13 @@ from test_deployment import NoInside
 
 from zentoria_infra.errors import ExitCode, RefusedError
 from zentoria_infra.execute.deployment import Deployment
-from zentoria_infra.execute.events import Ended
+from zentoria_infra.execute.run.events import Ended
 from zentoria_infra.inventory.load import load
-from zentoria_infra.plan.change import Action
-from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import Allow, require_possible
-from zentoria_infra.plan.stage_types import AnyStage, Destroy, DropParking, MoveVolume
+from zentoria_infra.plan.model.change import Action
+from zentoria_infra.plan.model.desired import DesiredContainer
+from zentoria_infra.plan.stages.types import AnyStage, Destroy, DropParking, MoveVolume
 
 ROOT = Path(__file__).resolve().parents[2]
 VMID, SPARE = 404, 405

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from zentoria_infra.errors import PermissionDeniedError, RefusedError
-from zentoria_infra.execute import perform_firewall
-from zentoria_infra.execute.perform import Performer
-from zentoria_infra.execute.rights import lacking, missing_rights, missing_to_look, require_rights
+from zentoria_infra.execute.run import perform_firewall
+from zentoria_infra.execute.run.perform import Performer
+from zentoria_infra.execute.run.rights import lacking, missing_rights, missing_to_look, require_rights
+from zentoria_infra.firewall.change.steps import DropRule, InsertRule, MakeGroup, MoveToEnd, PutAlias, Where
 from zentoria_infra.firewall.config import Alias, Rule
-from zentoria_infra.firewall.steps import DropRule, InsertRule, MakeGroup, MoveToEnd, PutAlias, Where
 from zentoria_infra.inventory.load import load
-from zentoria_infra.plan.change import AttributeChange, Via
-from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.from_inventory import desired_containers
-from zentoria_infra.plan.stage_types import (
+from zentoria_infra.plan.model.change import AttributeChange, Via
+from zentoria_infra.plan.model.desired import DesiredContainer
+from zentoria_infra.plan.stages.types import (
     AnyStage,
     Configure,
     Create,

@@ -18,21 +18,15 @@ import pytest
 import typer
 
 from zentoria_infra.errors import ExitCode, RefusedError, UnreachableError, ZentoriaError
-from zentoria_infra.execute import history, processes
-from zentoria_infra.execute.engine import Result
-from zentoria_infra.execute.events import Ended, Status
-from zentoria_infra.execute.run_lock import Lease, LockedError, LockLostError, described, held
-from zentoria_infra.execute.site_state import (
-    EitherRunner,
-    FolderRunner,
-    Holder,
-    Run,
-    StateError,
-)
+from zentoria_infra.execute.run.engine import Result
+from zentoria_infra.execute.run.events import Ended, Status
 from zentoria_infra.guest.state import GuestReport
-from zentoria_infra.plan.stage_types import Converge, Create, Restart
-from zentoria_infra.proxmox.node_state import MissingProgramError, ProgramState
-from zentoria_infra.proxmox.pct import ExecResult
+from zentoria_infra.plan.stages.types import Converge, Create, Restart
+from zentoria_infra.proxmox.shell.node_state import MissingProgramError, ProgramState
+from zentoria_infra.proxmox.shell.pct import ExecResult
+from zentoria_infra.site import history, processes
+from zentoria_infra.site.run_lock import Lease, LockedError, LockLostError, described, held
+from zentoria_infra.site.site_state import EitherRunner, FolderRunner, Holder, Run, StateError
 
 QUICK = Lease(seconds=60, renew=0.05)
 
@@ -258,9 +252,9 @@ def test_an_end_that_cannot_be_written_is_told_and_does_not_fail_the_run(
 HOLDER = """
 import sys
 from pathlib import Path
-from zentoria_infra.execute.run_lock import held
-from zentoria_infra.execute.site_state import FolderRunner
-from zentoria_infra.proxmox.node_state import ProgramState
+from zentoria_infra.site.run_lock import held
+from zentoria_infra.site.site_state import FolderRunner
+from zentoria_infra.proxmox.shell.node_state import ProgramState
 with held(ProgramState("home", FolderRunner(Path(sys.argv[1]))), "zentoria up"):
     print("held", flush=True)
     sys.stdin.read()

@@ -15,20 +15,20 @@ from test_firewall_apply import only
 from tests.support.mutated_json import damaged, edited
 from zentoria_infra.errors import RefusedError
 from zentoria_infra.execute import offline
-from zentoria_infra.execute.binding import Unkeyed, require_unmoved, saved_plan_for
-from zentoria_infra.execute.perform import create_parameters
-from zentoria_infra.firewall.compile import compile_firewall
+from zentoria_infra.execute.run.perform import create_parameters
+from zentoria_infra.firewall.compiled.compile import compile_firewall
 from zentoria_infra.guest.state import GuestReport, ResourceReport
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.diff import make_plan
-from zentoria_infra.plan.document import document
 from zentoria_infra.plan.from_inventory import desired_containers
-from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
+from zentoria_infra.plan.model.observed import GuestCheck, ObservedContainer, World
 from zentoria_infra.plan.proof import proven_firewall
-from zentoria_infra.plan.saved import SavedPlan, dump_saved, read_saved
-from zentoria_infra.plan.stages import build_stages
-from zentoria_infra.plan.state_file import InvalidFileError, dump, read_state, state_of
+from zentoria_infra.plan.saved.saved_plan import SavedPlan, dump_saved, read_saved
+from zentoria_infra.plan.saved.state_file import InvalidFileError, dump, read_state, state_of
+from zentoria_infra.plan.show.document import document
+from zentoria_infra.plan.stages.build import build_stages
+from zentoria_infra.site.binding import Unkeyed, require_unmoved, saved_plan_for
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -18,9 +18,9 @@ import zentoria_infra
 from tests.support.json_schema import mismatches
 from tests.support.stack import copy_project
 from zentoria_infra.cli import main
-from zentoria_infra.execute import perform_firewall
-from zentoria_infra.plan.saved import dump_saved, read_saved
-from zentoria_infra.plan.state_file import shipped_schema
+from zentoria_infra.execute.run import perform_firewall
+from zentoria_infra.plan.saved.saved_plan import dump_saved, read_saved
+from zentoria_infra.plan.saved.state_file import shipped_schema
 from zentoria_infra.proxmox.reachable import Patience
 
 

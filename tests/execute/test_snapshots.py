@@ -12,22 +12,25 @@ from typing import Any
 
 import pytest
 
-from zentoria_infra.cli import rollback_cmd, snapshotting
+from zentoria_infra.cli import snapshotting
+from zentoria_infra.cli.commands import rollback
 from zentoria_infra.cli.snapshotting import Protected, after, protected
 from zentoria_infra.errors import ExitCode, GuestError, RefusedError
-from zentoria_infra.execute import engine, history
 from zentoria_infra.execute.deployment import Deployment
-from zentoria_infra.execute.events import Ended, Status
+from zentoria_infra.execute.run import engine
+from zentoria_infra.execute.run.events import Ended, Status
 from zentoria_infra.guest.state import GuestReport, ResourceReport
 from zentoria_infra.inventory.load import load
-from zentoria_infra.plan import explain, snapshots
-from zentoria_infra.plan.desired import DesiredContainer
-from zentoria_infra.plan.document import document
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import Allow, require_possible
-from zentoria_infra.plan.markdown import markdown
-from zentoria_infra.plan.one_first import one_first
-from zentoria_infra.plan.stage_types import GoBack
+from zentoria_infra.plan.model import snapshots
+from zentoria_infra.plan.model.desired import DesiredContainer
+from zentoria_infra.plan.show import explain
+from zentoria_infra.plan.show.document import document
+from zentoria_infra.plan.show.markdown import markdown
+from zentoria_infra.plan.stages.one_first import one_first
+from zentoria_infra.plan.stages.types import GoBack
+from zentoria_infra.site import history
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN, OTHER, DATA = 408, 409, 404
@@ -210,17 +213,17 @@ def test_who_goes_back_is_told_what_is_lost(stack: Stack) -> None:
     stack.up(DATA)
     inventory, client = load(ROOT, site="lab"), stack.node.client()
     with pytest.raises(RefusedError, match="Zentoria has taken none of it"):
-        rollback_cmd._chosen(inventory, DATA, client, "")
+        rollback._chosen(inventory, DATA, client, "")
     stack.age(DATA)
     assert stack.redeploy(DATA).exit_code is ExitCode.OK
     stack.foreign(DATA)
-    chosen = rollback_cmd._chosen(inventory, DATA, client, "")
+    chosen = rollback._chosen(inventory, DATA, client, "")
     assert snapshots.is_our_name(chosen.name), "the newest of ours, though another one is newer"
-    question = rollback_cmd._question(inventory, DATA, client, chosen)
+    question = rollback._question(inventory, DATA, client, chosen)
     assert f"What db (404) has written since {chosen.time} on its root file system and mp0 (/var/lib/post" in question
-    assert rollback_cmd._chosen(inventory, DATA, client, "before-upgrade").name == "before-upgrade"
+    assert rollback._chosen(inventory, DATA, client, "before-upgrade").name == "before-upgrade"
     with pytest.raises(RefusedError, match="there is no whole snapshot nonesuch"):
-        rollback_cmd._chosen(inventory, DATA, client, "nonesuch")
+        rollback._chosen(inventory, DATA, client, "nonesuch")
 
 
 def test_the_rest_of_a_group_is_not_touched_when_the_first_fails(stack: Stack) -> None:

@@ -10,10 +10,10 @@ import pytest
 from test_firewall_apply import bring_up, deployment, guest, shipped
 
 from zentoria_infra.errors import RefusedError, UnreachableError
-from zentoria_infra.execute import perform_firewall
-from zentoria_infra.execute.status import ContainerStatus, read_status
-from zentoria_infra.plan import explain
+from zentoria_infra.execute.look.status import ContainerStatus, read_status
+from zentoria_infra.execute.run import perform_firewall
 from zentoria_infra.plan.limits import require_possible
+from zentoria_infra.plan.show import explain
 from zentoria_infra.proxmox.reachable import Patience
 
 CONFIG = "/nodes/pve/lxc/404/config"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from zentoria_infra.errors import GuestError
-from zentoria_infra.execute import status
+from zentoria_infra.execute.look import status
 from zentoria_infra.inventory.load import load
-from zentoria_infra.proxmox.pct import ExecResult
+from zentoria_infra.proxmox.shell.pct import ExecResult
 from zentoria_infra.roles.catalog import unbuilt
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import requests
 
-from zentoria_infra.execute import bootstrap
-from zentoria_infra.execute.bootstrap_files import SiteFiles
+from zentoria_infra.bootstrap import api as bootstrap
+from zentoria_infra.bootstrap.files import SiteFiles
 from zentoria_infra.inventory.load import load
 from zentoria_infra.proxmox import Endpoint, Password, Secret
 from zentoria_infra.proxmox.access import Access

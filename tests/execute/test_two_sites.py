@@ -10,10 +10,10 @@ import pytest
 from test_firewall_apply import deployment, desired_firewall, shipped
 
 from zentoria_infra.errors import ExitCode
-from zentoria_infra.execute import perform_firewall
-from zentoria_infra.execute.firewall_whole import observe_whole
+from zentoria_infra.execute.look.firewall_whole import observe_whole
+from zentoria_infra.execute.run import perform_firewall
 from zentoria_infra.firewall.identity import site_of
-from zentoria_infra.firewall.prove import prove
+from zentoria_infra.firewall.proof.prove import prove
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.limits import require_possible
 from zentoria_infra.proxmox.reachable import Patience

@@ -17,17 +17,17 @@ import pytest
 from tests.firewall.fw_inventories import container, flow, inventory, port
 from tests.support.probe_world import ProbeWorld, probe_world
 from zentoria_infra.errors import GuestError, UnreachableError
-from zentoria_infra.execute.verify_firewall import Reality, verify_firewall
-from zentoria_infra.firewall.compile import compile_firewall
-from zentoria_infra.firewall.parties import parties_of
-from zentoria_infra.firewall.probe_planning import probe_plan
-from zentoria_infra.firewall.probe_verdicts import Verdict
-from zentoria_infra.firewall.probes import ProbeKind, ProbePlan
+from zentoria_infra.execute.look.verify_firewall import Reality, verify_firewall
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.parties import parties_of
+from zentoria_infra.firewall.probe.planning import probe_plan
+from zentoria_infra.firewall.probe.probes import ProbeKind, ProbePlan
+from zentoria_infra.firewall.probe.verdicts import Verdict
 from zentoria_infra.guest import bundle
 from zentoria_infra.inventory.model import Inventory, Network
-from zentoria_infra.plan import ownership
+from zentoria_infra.plan.model import ownership
 from zentoria_infra.proxmox.client import Proxmox
-from zentoria_infra.proxmox.pct import ExecResult
+from zentoria_infra.proxmox.shell.pct import ExecResult
 
 VMIDS = {"web": 401, "db": 402, "job": 403}
 Answer = Callable[[int, dict[str, Any]], Any]

@@ -11,12 +11,12 @@ from test_deployment import NoInside
 from zentoria_infra.errors import ExitCode, RefusedError
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.inventory.load import load
-from zentoria_infra.plan.change import Plan
-from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import Allow, require_possible
-from zentoria_infra.plan.values import GIB
-from zentoria_infra.plan.volumes import mount_points, placed
+from zentoria_infra.plan.model.change import Plan
+from zentoria_infra.plan.model.desired import DesiredContainer, DesiredVolume
+from zentoria_infra.plan.model.values import GIB
+from zentoria_infra.plan.volumes.binding import mount_points, placed
 
 ROOT = Path(__file__).resolve().parents[2]
 VMID = 410

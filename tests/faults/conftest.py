@@ -9,7 +9,7 @@ from faults_table import Cells
 from faults_worlds import FakePveBackend, LabBackend, World
 
 from tests.proxmox.proxmox_pki import Pki, make_pki
-from zentoria_infra.execute import in_force
+from zentoria_infra.execute.run import in_force
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from faults_exercisers import Case, Exerciser, Lost, Step
 from faults_worlds import NODE, SHARED
 
 from zentoria_infra.firewall.config import Alias, Entry, Rule
-from zentoria_infra.proxmox import firewall_records as fw
+from zentoria_infra.proxmox.firewall import records as fw
 
 ScopeOf = Callable[[Case], fw.Scope]
 GUEST = fw.guest(SHARED, NODE)

@@ -14,14 +14,14 @@ from faults_proxy import FaultyProxy, ImpatientAdapter
 
 from tests.execute.conftest import Node
 from tests.proxmox.proxmox_pki import FAST, Pki
-from zentoria_infra.execute import engine
 from zentoria_infra.execute.deployment import Deployment
-from zentoria_infra.firewall.compile import compile_firewall
-from zentoria_infra.firewall.parties import parties_of
+from zentoria_infra.execute.run import engine
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.inventory.load import load
-from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.firewall import DesiredFirewall
 from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.model.desired import DesiredContainer
 from zentoria_infra.proxmox import ApiToken, Endpoint, Proxmox, Secret
 from zentoria_infra.proxmox.connection import Connection, RetryPolicy
 from zentoria_infra.proxmox.tasks import Pace

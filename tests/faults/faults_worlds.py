@@ -20,8 +20,8 @@ from faults_proxy import FaultyProxy, ImpatientAdapter
 from tests.lab_api.lab_api_harness import PASSWORD, Lab
 from tests.proxmox.proxmox_pki import FAST, Pki
 from zentoria_infra.proxmox.connection import ApiToken, Connection, Credentials, Endpoint, Password
-from zentoria_infra.proxmox.firewall_read import FirewallObserver
-from zentoria_infra.proxmox.firewall_write import FirewallWriter
+from zentoria_infra.proxmox.firewall.read import FirewallObserver
+from zentoria_infra.proxmox.firewall.write import FirewallWriter
 from zentoria_infra.proxmox.gates import Gates
 from zentoria_infra.proxmox.observe import Observer
 from zentoria_infra.proxmox.secret import Secret

@@ -26,7 +26,7 @@ from faults_runs import Site
 
 from tests.proxmox.proxmox_pki import Pki
 from zentoria_infra.errors import ExitCode, ZentoriaError
-from zentoria_infra.execute import engine, perform_firewall
+from zentoria_infra.execute.run import engine, perform_firewall
 from zentoria_infra.proxmox.endpoints import ApiCall, require
 from zentoria_infra.proxmox.reachable import LockedOutError, Patience
 

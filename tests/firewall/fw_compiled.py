@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from fw_inventories import REPOSITORY, words
 
+from zentoria_infra.firewall.compiled.intent import Compiled
 from zentoria_infra.firewall.config import Configuration, Guest
-from zentoria_infra.firewall.intent import Compiled
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
 

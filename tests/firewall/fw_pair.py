@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from zentoria_infra.firewall.compiled.parties import Attachment, Parties, Party, subtract
 from zentoria_infra.firewall.config import Configuration, Datacenter, Guest, Nic, Rule
-from zentoria_infra.firewall.parties import Attachment, Parties, Party, subtract
 
 OPTIONS = {"enable": "1", "policy_in": "DROP", "policy_out": "DROP", "dhcp": "0", "ipfilter": "1", "ndp": "0"}
 NETWORK = (0x0A000000, 0x0A0000FF)

@@ -7,11 +7,11 @@ import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from zentoria_infra.firewall.compile import compile_firewall
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.intent import Compiled
+from zentoria_infra.firewall.compiled.parties import Parties, parties_of
 from zentoria_infra.firewall.config import Configuration, Group, Guest, Rule
 from zentoria_infra.firewall.identity import identity
-from zentoria_infra.firewall.intent import Compiled
-from zentoria_infra.firewall.parties import Parties, parties_of
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
 

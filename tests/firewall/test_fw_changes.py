@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from zentoria_infra.firewall.changes import datacenter_changes, guest_changes, is_deny, removal
+from zentoria_infra.firewall.change.changes import datacenter_changes, guest_changes, is_deny, removal
+from zentoria_infra.firewall.change.steps import DropRule, InsertRule, MoveToEnd, UpdateRule, apply_step, says
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Entry, Group, Guest, IpSet, Nic, Rule
 from zentoria_infra.firewall.identity import identity
-from zentoria_infra.firewall.steps import DropRule, InsertRule, MoveToEnd, UpdateRule, apply_step, says
 
 OPTIONS = {"enable": "1", "policy_in": "DROP", "policy_out": "DROP", "dhcp": "0", "ipfilter": "1"}
 DENY = Rule("group", "zt-deny", comment="zt/group/deny What no rule allows")

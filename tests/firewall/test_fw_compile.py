@@ -9,10 +9,10 @@ from fw_compiled import DENY, egress, guest, rules, sets
 from fw_inventories import GATEWAY, container, flow, inventory, port, words
 
 from zentoria_infra.errors import InventoryError
-from zentoria_infra.firewall.compile import GUEST_OPTIONS, compile_firewall
+from zentoria_infra.firewall.compiled.compile import GUEST_OPTIONS, compile_firewall
+from zentoria_infra.firewall.compiled.intent import Kind
+from zentoria_infra.firewall.compiled.parties import NOT_PUBLIC
 from zentoria_infra.firewall.config import Nic, Node
-from zentoria_infra.firewall.intent import Kind
-from zentoria_infra.firewall.parties import NOT_PUBLIC
 from zentoria_infra.inventory.model import Container, Flow
 from zentoria_infra.plan.from_inventory import desired_containers
 

@@ -13,13 +13,13 @@ from fw_inventories import REPOSITORY, container, flow, inventory, port
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zentoria_infra.firewall.compile import GUEST_OPTIONS, compile_firewall
+from zentoria_infra.firewall.compiled.compile import GUEST_OPTIONS, compile_firewall
+from zentoria_infra.firewall.compiled.intent import Compiled, Intent, Kind
+from zentoria_infra.firewall.compiled.parties import INTERNET, OUTSIDE, parties_of
 from zentoria_infra.firewall.config import Configuration, Guest, Rule
 from zentoria_infra.firewall.identity import identity
-from zentoria_infra.firewall.intent import Compiled, Intent, Kind
-from zentoria_infra.firewall.parties import INTERNET, OUTSIDE, parties_of
-from zentoria_infra.firewall.port_lists import port_lists
-from zentoria_infra.firewall.prove import prove
+from zentoria_infra.firewall.proof.prove import prove
+from zentoria_infra.firewall.sets.port_lists import port_lists
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
 

@@ -9,14 +9,14 @@ from fw_pair import DENY, NETWORK, OPTIONS, configuration, guest, into, out, par
 from fw_shipped import shipped, with_guest, with_rule
 from fw_spoilt import DB, FLOW
 
-from zentoria_infra.firewall.allowed import allowed
+from zentoria_infra.firewall.change.transition import check_steps
+from zentoria_infra.firewall.compiled.intent import Compiled, Intent, Kind
+from zentoria_infra.firewall.compiled.parties import Attachment, Parties, Party
 from zentoria_infra.firewall.config import Alias, Configuration, Entry, Group, Guest, IpSet, Nic, Rule
-from zentoria_infra.firewall.intent import Compiled, Intent, Kind
-from zentoria_infra.firewall.parties import Attachment, Parties, Party
-from zentoria_infra.firewall.prove import prove
-from zentoria_infra.firewall.services import text
-from zentoria_infra.firewall.trace import trace
-from zentoria_infra.firewall.transition import check_steps
+from zentoria_infra.firewall.proof.allowed import allowed
+from zentoria_infra.firewall.proof.prove import prove
+from zentoria_infra.firewall.proof.trace import trace
+from zentoria_infra.firewall.sets.services import text
 from zentoria_infra.inventory.problems import Position
 
 AT = Position("zones.yaml", 7, 3)

@@ -9,8 +9,8 @@ from fw_shipped import shipped
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zentoria_infra.firewall.flow_diff import FlowDiff, Reach, diff_flows, reaches
-from zentoria_infra.firewall.intent import Kind
+from zentoria_infra.firewall.compiled.intent import Kind
+from zentoria_infra.firewall.show.flow_diff import FlowDiff, Reach, diff_flows, reaches
 from zentoria_infra.inventory.model import Inventory
 
 NAMES = ("a", "b", "c")

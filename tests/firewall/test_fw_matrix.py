@@ -14,8 +14,9 @@ import pytest
 from fw_inventories import GATEWAY, container, flow, inventory, port
 from fw_shipped import shipped
 
-from zentoria_infra.firewall.compile import compile_firewall
-from zentoria_infra.firewall.matrix import (
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.parties import parties_of
+from zentoria_infra.firewall.show.matrix import (
     FIELDS,
     OUTSIDE,
     Matrix,
@@ -26,8 +27,7 @@ from zentoria_infra.firewall.matrix import (
     matrix_of,
     port_words,
 )
-from zentoria_infra.firewall.matrix_svg import as_svg
-from zentoria_infra.firewall.parties import parties_of
+from zentoria_infra.firewall.show.matrix_svg import as_svg
 from zentoria_infra.inventory.flows import expand_flows
 from zentoria_infra.inventory.model import Inventory, Zone
 

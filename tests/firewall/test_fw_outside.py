@@ -10,13 +10,13 @@ from fw_compiled import LAYOUTS, egress, rules
 from fw_inventories import container, flow, inventory, port
 
 from zentoria_infra.firewall import names
-from zentoria_infra.firewall.addresses import GROUP_NAME, NAME
-from zentoria_infra.firewall.compile import compile_firewall
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.firewall.config import Configuration, Node, Rule
-from zentoria_infra.firewall.network import assumed
-from zentoria_infra.firewall.parties import parties_of
-from zentoria_infra.firewall.prove import Kind, prove
-from zentoria_infra.firewall.trace import trace
+from zentoria_infra.firewall.proof.network import assumed
+from zentoria_infra.firewall.proof.prove import Kind, prove
+from zentoria_infra.firewall.proof.trace import trace
+from zentoria_infra.firewall.sets.addresses import GROUP_NAME, NAME
 from zentoria_infra.inventory.checks import check
 from zentoria_infra.inventory.model import Inventory
 

@@ -8,10 +8,10 @@ import pytest
 from fw_shipped import shipped, with_guest, with_options, with_rule
 
 from zentoria_infra.firewall.config import Configuration, Datacenter
-from zentoria_infra.firewall.network import Network, assumed
-from zentoria_infra.firewall.probe_planning import probe_plan
-from zentoria_infra.firewall.probe_reasons import reasons
-from zentoria_infra.firewall.probes import Probe, ProbeKind
+from zentoria_infra.firewall.probe.planning import probe_plan
+from zentoria_infra.firewall.probe.probes import Probe, ProbeKind
+from zentoria_infra.firewall.probe.reasons import reasons
+from zentoria_infra.firewall.proof.network import Network, assumed
 
 
 def network(configuration: Configuration | None = None) -> Network:

@@ -11,17 +11,17 @@ import pytest
 from fw_inventories import GATEWAY, container, flow, inventory, port
 from fw_shipped import shipped
 
-from zentoria_infra.firewall.compile import compile_firewall
-from zentoria_infra.firewall.parties import parties_of
-from zentoria_infra.firewall.probe_planning import probe_plan
-from zentoria_infra.firewall.probe_verdicts import Judged, Seen, Verdict, judge
-from zentoria_infra.firewall.probes import GuestPlan, Place, Probe, ProbeKind, ProbePlan
-from zentoria_infra.firewall.protocols import PROTOCOLS
-from zentoria_infra.firewall.semantics import guest_filter
-from zentoria_infra.firewall.services import span
-from zentoria_infra.firewall.spans import meets
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.parties import parties_of
+from zentoria_infra.firewall.probe.planning import probe_plan
+from zentoria_infra.firewall.probe.probes import GuestPlan, Place, Probe, ProbeKind, ProbePlan
+from zentoria_infra.firewall.probe.verdicts import Judged, Seen, Verdict, judge
+from zentoria_infra.firewall.proof.semantics import guest_filter
+from zentoria_infra.firewall.sets.protocols import PROTOCOLS
+from zentoria_infra.firewall.sets.services import span
 from zentoria_infra.inventory.flows import expand_flows, ports_of
 from zentoria_infra.inventory.model import Egress, Inventory
+from zentoria_infra.inventory.spans import meets
 
 World = Callable[[str, Probe], bool]
 """Whether a packet with a source address and a probe's destination comes in."""

@@ -9,11 +9,11 @@ import pytest
 from fw_shipped import shipped, with_guest, with_options, with_rule
 from fw_spoilt import CASES, DB, FLOW, Spoil, foreign
 
-from zentoria_infra.firewall.compile import compile_firewall
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.firewall.config import Nic
-from zentoria_infra.firewall.differences import Difference, Kind
-from zentoria_infra.firewall.parties import parties_of
-from zentoria_infra.firewall.prove import Proof, prove
+from zentoria_infra.firewall.proof.differences import Difference, Kind
+from zentoria_infra.firewall.proof.prove import Proof, prove
 
 
 def proof_of(spoil: Spoil) -> Proof:

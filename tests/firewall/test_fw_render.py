@@ -19,16 +19,16 @@ import pytest
 from fw_inventories import REPOSITORY, container, flow, inventory, port
 
 from zentoria_infra.errors import InventoryError
-from zentoria_infra.firewall.compile import compile_firewall
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.intent import Compiled
+from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.firewall.config import Alias, Entry, IpSet, Rule
-from zentoria_infra.firewall.gateway import gateway
-from zentoria_infra.firewall.intent import Compiled
-from zentoria_infra.firewall.parties import parties_of
-from zentoria_infra.firewall.render import Form, pve_files, render, rule_line
+from zentoria_infra.firewall.show.gateway import gateway
+from zentoria_infra.firewall.show.render import Form, pve_files, render, rule_line
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
-from zentoria_infra.lab import netns
 from zentoria_infra.lab.api.firewall import conf, rules
+from zentoria_infra.lab.network import netns
 from zentoria_infra.roles.kit.rendering import Templates
 
 TEMPLATES = Templates(REPOSITORY)

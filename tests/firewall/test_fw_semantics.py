@@ -12,12 +12,12 @@ from fw_random import ADDRESSES, CIDRS, NIC, configurations, far_ends, packets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zentoria_infra.firewall.addresses import Objects
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Entry, Group, Guest, IpSet, Nic, Rule
-from zentoria_infra.firewall.semantics import Filter, guest_filter
-from zentoria_infra.firewall.services import InvalidRuleError, span, text
-from zentoria_infra.firewall.spans import meets, normal
-from zentoria_infra.firewall.table import Table
+from zentoria_infra.firewall.proof.semantics import Filter, guest_filter
+from zentoria_infra.firewall.sets.addresses import Objects
+from zentoria_infra.firewall.sets.services import InvalidRuleError, span, text
+from zentoria_infra.firewall.sets.table import Table
+from zentoria_infra.inventory.spans import meets, normal
 
 
 def number(address: str) -> int:

@@ -9,9 +9,8 @@ from fw_naive import Packet, Skipped, service_matches
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zentoria_infra.firewall import spans
 from zentoria_infra.firewall.config import Rule
-from zentoria_infra.firewall.services import (
+from zentoria_infra.firewall.sets.services import (
     ANY,
     InvalidRuleError,
     icmp_span,
@@ -21,6 +20,7 @@ from zentoria_infra.firewall.services import (
     span,
     text,
 )
+from zentoria_infra.inventory import spans
 
 sets = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6).map(spans.normal)
 

@@ -10,11 +10,11 @@ from fw_shipped import shipped, with_guest, with_options, with_rule
 from fw_spoilt import BACKEND, DB, FLOW, drop_alias, swap_order
 
 from zentoria_infra.errors import ExitCode
-from zentoria_infra.firewall.compile import compile_firewall
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.intent import Compiled
+from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.firewall.config import Configuration
-from zentoria_infra.firewall.intent import Compiled
-from zentoria_infra.firewall.parties import parties_of
-from zentoria_infra.firewall.trace import Trace, TraceError, trace
+from zentoria_infra.firewall.proof.trace import Trace, TraceError, trace
 from zentoria_infra.inventory.model import PublicNic
 
 

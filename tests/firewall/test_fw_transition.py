@@ -14,14 +14,14 @@ from fw_shipped import shipped
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from zentoria_infra.firewall.allowed import Allowed, allowed
-from zentoria_infra.firewall.changes import datacenter_changes, guest_changes
-from zentoria_infra.firewall.compile import compile_firewall
+from zentoria_infra.firewall.change.changes import datacenter_changes, guest_changes
+from zentoria_infra.firewall.change.steps import DATACENTER, DropAlias, DropRule, PutAlias, Step, Where, states
+from zentoria_infra.firewall.change.transition import StepProblem, check_steps, turning_points
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Entry, Group, Guest, IpSet, Rule
-from zentoria_infra.firewall.parties import parties_of
-from zentoria_infra.firewall.services import text
-from zentoria_infra.firewall.steps import DATACENTER, DropAlias, DropRule, PutAlias, Step, Where, states
-from zentoria_infra.firewall.transition import StepProblem, check_steps, turning_points
+from zentoria_infra.firewall.proof.allowed import Allowed, allowed
+from zentoria_infra.firewall.sets.services import text
 from zentoria_infra.inventory.model import Inventory
 
 

@@ -10,12 +10,12 @@ from fw_naive import Packet, passes, source_is_right
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from zentoria_infra.firewall.compile import compile_firewall
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.intent import Compiled
+from zentoria_infra.firewall.compiled.parties import Parties, parties_of
 from zentoria_infra.firewall.config import Alias, Configuration, Entry, Guest, Rule
-from zentoria_infra.firewall.intent import Compiled
-from zentoria_infra.firewall.network import assumed
-from zentoria_infra.firewall.parties import Parties, parties_of
-from zentoria_infra.firewall.prove import prove
+from zentoria_infra.firewall.proof.network import assumed
+from zentoria_infra.firewall.proof.prove import prove
 from zentoria_infra.inventory.model import Inventory
 
 NAMES = ["a", "b", "c"]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.support.probe_world import RUN, ProbeGuest, ProbeWorld, probe_world
 from zentoria_infra.guest import bundle
 from zentoria_infra.guest.probe import packets
-from zentoria_infra.lab import netns
+from zentoria_infra.lab.network import netns
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 ANY = str(ipaddress.IPv4Address(0))

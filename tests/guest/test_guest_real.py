@@ -21,7 +21,7 @@ from zentoria_infra.inventory.load import load
 from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.lxc import requirements
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
-from zentoria_infra.roles import base
+from zentoria_infra.roles import base, catalog
 from zentoria_infra.roles.kit.fragment import Context
 from zentoria_infra.roles.kit.materials import Materials
 from zentoria_infra.roles.kit.rendering import Templates
@@ -171,7 +171,7 @@ def of_the_base(address: str) -> list[Resource]:
     """What every container's state says of its network, for another address."""
     inventory = load(ROOT, site="lab")
     container = inventory.by_name("db")
-    context = Context(inventory, container, cast(Materials, None), Templates(ROOT))
+    context = Context(inventory, container, cast(Materials, None), Templates(ROOT), catalog.is_built)
     return [
         one.model_copy(update={"text": str(one.text).replace(str(container.address), address)})
         if isinstance(one, File)

@@ -13,7 +13,7 @@ from inventory_project import copy_project, problems, replace
 from zentoria_infra.errors import ExitCode, InventoryError
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.problems import InvalidInventoryError
-from zentoria_infra.inventory.yaml_positions import MAX_BYTES
+from zentoria_infra.inventory.yaml.positions import MAX_BYTES
 
 CASES: list[dict[str, Any]] = ruamel.yaml.YAML(typ="safe", pure=True).load(
     (Path(__file__).parent / "bad_input.yaml").read_text()

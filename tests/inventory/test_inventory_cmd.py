@@ -10,7 +10,7 @@ import typer
 from inventory_project import REPOSITORY, copy_project, replace
 from typer.testing import CliRunner
 
-from zentoria_infra.cli import inventory_cmd
+from zentoria_infra.cli.commands import inventory
 from zentoria_infra.errors import InventoryError
 
 DB = "inventory/containers/404-db.yaml"
@@ -20,8 +20,8 @@ DB = "inventory/containers/404-db.yaml"
 def app(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     monkeypatch.delenv("ZENTORIA_SITE", raising=False)
     made = typer.Typer()
-    made.command()(inventory_cmd.validate)
-    made.add_typer(inventory_cmd.inventory_app, name="inventory")
+    made.command()(inventory.validate)
+    made.add_typer(inventory.inventory_app, name="inventory")
     return made
 
 

@@ -19,8 +19,8 @@ from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.execute.offline import plan_offline
 from zentoria_infra.inventory import load as loading
 from zentoria_infra.inventory.problems import InvalidInventoryError, Problem
-from zentoria_infra.inventory.yaml_positions import Node, read_yaml
-from zentoria_infra.plan.document import document
+from zentoria_infra.inventory.yaml.positions import Node, read_yaml
+from zentoria_infra.plan.show.document import document
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _EVENTS = ("socket.connect", "socket.bind", "subprocess.Popen", "os.exec", "os.fork", "os.posix_spawn", "os.system",

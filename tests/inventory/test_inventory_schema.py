@@ -13,7 +13,7 @@ from inventory_project import REPOSITORY
 from tests.support.json_schema import mismatches
 from zentoria_infra.inventory.problems import Problem
 from zentoria_infra.inventory.schema import SCHEMA_NAMES, SchemaName, schema
-from zentoria_infra.inventory.yaml_positions import read_yaml
+from zentoria_infra.inventory.yaml.positions import read_yaml
 
 CONTAINERS = sorted((REPOSITORY / "inventory/containers").glob("*.yaml"))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from inventory_project import copy_project, problems, replace
 
+from zentoria_infra.bootstrap.files import SiteFiles
 from zentoria_infra.errors import InventoryError
-from zentoria_infra.execute.bootstrap_files import SiteFiles
 from zentoria_infra.inventory.load import load
 
 FINGERPRINT = ":".join(["ab"] * 32)

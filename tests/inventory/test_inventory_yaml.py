@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zentoria_infra.inventory.problems import Position, Problem
-from zentoria_infra.inventory.yaml_positions import Node, find, merge, node_of, parse_yaml
+from zentoria_infra.inventory.yaml.positions import Node, find, merge, node_of, parse_yaml
 
 
 def parsed(text: str) -> Node:

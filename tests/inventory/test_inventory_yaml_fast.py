@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from inventory_project import REPOSITORY
 
-from zentoria_infra.inventory import yaml_fast
 from zentoria_infra.inventory.problems import Problem
-from zentoria_infra.inventory.yaml_positions import MAX_DEPTH, Node, parse_yaml, plain_scalar
+from zentoria_infra.inventory.yaml import fast as yaml_fast
+from zentoria_infra.inventory.yaml.positions import MAX_DEPTH, Node, parse_yaml, plain_scalar
 
 FILES = sorted((REPOSITORY / "zones.yaml", *(REPOSITORY / "inventory").rglob("*.yaml")))
 TEXTS = [path.read_text() for path in FILES]

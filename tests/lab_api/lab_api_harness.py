@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from zentoria_infra.lab.api.access import bootstrap
+from zentoria_infra.lab.api.auth.access import bootstrap
 from zentoria_infra.lab.api.server import ApiServer
 from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.null_runtime import NullRuntime

@@ -6,9 +6,11 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from zentoria_infra.lab.api import guestconf, guestoptions, interfaces, storages, usercfg
+from zentoria_infra.lab.api import guestconf, interfaces, storages
+from zentoria_infra.lab.api.auth import usercfg
 from zentoria_infra.lab.api.firewall import conf as fw
 from zentoria_infra.lab.api.guestconf import GuestConf
+from zentoria_infra.lab.api.lxc import options as guestoptions
 from zentoria_infra.lab.api.schema import parse_properties
 
 WORD = st.from_regex(r"[a-z][a-z0-9]{0,7}", fullmatch=True)

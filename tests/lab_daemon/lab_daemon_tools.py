@@ -15,7 +15,7 @@ import psutil
 import requests
 import typer.testing
 
-from zentoria_infra.cli.lab_cmd import lab_app
+from zentoria_infra.cli.commands.lab import lab_app
 from zentoria_infra.errors import ZentoriaError
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zentoria_infra.lab import allow_list
+from zentoria_infra.lab.network import allow_list
 
 SOURCES = """\
 Types: deb

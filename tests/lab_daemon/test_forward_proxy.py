@@ -13,10 +13,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from zentoria_infra.lab import package_cache
-from zentoria_infra.lab.allow_list import from_urls
-from zentoria_infra.lab.forward_proxy import ForwardProxy
-from zentoria_infra.lab.package_cache import Kind, PackageCache, kind_of
+from zentoria_infra.lab.network import package_cache
+from zentoria_infra.lab.network.allow_list import from_urls
+from zentoria_infra.lab.network.forward_proxy import ForwardProxy
+from zentoria_infra.lab.network.package_cache import Kind, PackageCache, kind_of
 
 DEB = "/debian/pool/main/x/x/x_1.0%2bb1_all.deb"
 INDEX = "/debian/dists/trixie/InRelease"

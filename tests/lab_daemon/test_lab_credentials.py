@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from zentoria_infra.errors import LabError
-from zentoria_infra.lab import certificates, power, registry, site_overlay, ssh
+from zentoria_infra.lab import certificates, power, registry, site_overlay
 from zentoria_infra.lab.certificates import Pki
 from zentoria_infra.lab.registry import Lab, Ports
+from zentoria_infra.lab.shell import ssh
 
 NAMES = ("127.0.0.1", "localhost")
 

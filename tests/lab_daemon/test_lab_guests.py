@@ -26,8 +26,8 @@ from zentoria_infra.lab.lxc import host, requirements
 from zentoria_infra.lab.lxc.network import OUTSIDE
 from zentoria_infra.lab.lxc.template import NAME, default_cache
 from zentoria_infra.proxmox.gates import Gates
-from zentoria_infra.proxmox.pct import Pct
-from zentoria_infra.proxmox.ssh import SshTarget
+from zentoria_infra.proxmox.shell.pct import Pct
+from zentoria_infra.proxmox.shell.ssh import SshTarget
 
 MISSING = requirements.sentence(requirements.missing())
 pytestmark = [

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from zentoria_infra.errors import LabError
-from zentoria_infra.lab import ports
+from zentoria_infra.lab.network import ports
 from zentoria_infra.lab.pidfile import PidFile, started
 from zentoria_infra.lab.registry import Ports
 from zentoria_infra.lab.supervisor import Supervisor

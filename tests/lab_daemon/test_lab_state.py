@@ -21,10 +21,10 @@ from lab_daemon_tools import LabCommand
 from zentoria_infra.cli import main
 from zentoria_infra.cli.context import connect
 from zentoria_infra.errors import ZentoriaError
-from zentoria_infra.execute.run_lock import LockedError, held
-from zentoria_infra.execute.site_state import SiteState, local_state, site_state
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Site
+from zentoria_infra.site.run_lock import LockedError, held
+from zentoria_infra.site.site_state import SiteState, local_state, site_state
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(
@@ -125,8 +125,8 @@ def test_a_client_that_was_killed_is_taken_over_at_once(lab: LabCommand, site: S
         "import sys\n"
         "from pathlib import Path\n"
         "from zentoria_infra.cli.context import connect\n"
-        "from zentoria_infra.execute.run_lock import held\n"
-        "from zentoria_infra.execute.site_state import site_state\n"
+        "from zentoria_infra.site.run_lock import held\n"
+        "from zentoria_infra.site.site_state import site_state\n"
         "from zentoria_infra.inventory.load import load\n"
         "site = load(Path(sys.argv[1]), site='lab', overlay_files=[Path(sys.argv[2])]).site\n"
         "with connect(site) as proxmox, held(site_state(site, proxmox, print), 'zentoria up'):\n"

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from zentoria_infra.lab.name_server import NameServer
+from zentoria_infra.lab.network.name_server import NameServer
 
 KNOWN = "localhost"
 

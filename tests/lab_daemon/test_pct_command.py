@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from zentoria_infra.lab import pct, pct_api
-from zentoria_infra.lab.pct import Parsed, Pct, PctError, Settings, parse
+from zentoria_infra.lab.shell import pct, pct_api
+from zentoria_infra.lab.shell.pct import Parsed, Pct, PctError, Settings, parse
 
 HOSTILE = (
     "pct exec 404 -- sh -c 'id; rm -rf /'",

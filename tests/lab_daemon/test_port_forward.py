@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from zentoria_infra.lab.port_forward import PortForward
+from zentoria_infra.lab.network.port_forward import PortForward
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from zentoria_infra.lab import netns
 from zentoria_infra.lab.firewall import kernel
 from zentoria_infra.lab.firewall.enforcer import Enforcer
 from zentoria_infra.lab.firewall.host import Facts
 from zentoria_infra.lab.firewall.reading import Reader
 from zentoria_infra.lab.lxc import config
 from zentoria_infra.lab.lxc.network import OUTSIDE, Network
+from zentoria_infra.lab.network import netns
 
 T = TypeVar("T")
 GATEWAY = "10.10.47.254"

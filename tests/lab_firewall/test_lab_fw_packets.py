@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from lab_fw_world import FACTS, GATEWAY, WAIT, World, datagrams, filtered, ip, why_not
 
-from zentoria_infra.lab import netns
 from zentoria_infra.lab.api.firewall import macros
 from zentoria_infra.lab.firewall import kernel, matching, rulechains
 from zentoria_infra.lab.firewall.compiler import compile_rules
@@ -23,6 +22,7 @@ from zentoria_infra.lab.firewall.reading import Reader
 from zentoria_infra.lab.firewall.shown import compiled
 from zentoria_infra.lab.lxc import requirements
 from zentoria_infra.lab.lxc.network import OUTSIDE
+from zentoria_infra.lab.network import netns
 from zentoria_infra.node.firewall import states
 
 WHY_NOT = why_not()

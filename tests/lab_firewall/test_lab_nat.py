@@ -11,8 +11,8 @@ import pytest
 from lab_fw_world import World, filtered, why_not
 from lab_fw_world import ip as guest_ip
 
-from zentoria_infra.lab import netns
 from zentoria_infra.lab.lxc.outside import FAR, Outside
+from zentoria_infra.lab.network import netns
 
 WHY_NOT = why_not()
 pytestmark = [

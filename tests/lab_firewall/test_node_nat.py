@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from lab_fw_world import GATEWAY, World, filtered, why_not
 
-from zentoria_infra.lab import netns
 from zentoria_infra.lab.lxc.outside import FAR, Outside
+from zentoria_infra.lab.network import netns
 from zentoria_infra.node import nat as program
 
 WHY_NOT = why_not()

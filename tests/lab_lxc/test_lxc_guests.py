@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from zentoria_infra.errors import LabError
-from zentoria_infra.lab import netns
 from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.lxc import host, mounttable, requirements, volumes
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
+from zentoria_infra.lab.network import netns
 from zentoria_infra.lab.runtime import RuntimeFailure
 
 MISSING = requirements.sentence(requirements.missing())

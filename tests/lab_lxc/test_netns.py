@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from zentoria_infra.errors import LabError
-from zentoria_infra.lab import netns
+from zentoria_infra.lab.network import netns
 
 pytestmark = [
     pytest.mark.root,

@@ -16,20 +16,22 @@ from typing import Any
 import paramiko
 import pytest
 
-from zentoria_infra.cli import bootstrap_cmd, context
+from zentoria_infra.bootstrap import look
+from zentoria_infra.bootstrap import ssh as bootstrap_ssh
+from zentoria_infra.bootstrap.files import SiteFiles
+from zentoria_infra.bootstrap.ssh import InstallError, NoShellError, Places
+from zentoria_infra.cli import context
+from zentoria_infra.cli.commands import bootstrap
 from zentoria_infra.errors import ApiError, AuthError
-from zentoria_infra.execute import bootstrap_look, bootstrap_ssh
-from zentoria_infra.execute.bootstrap_files import SiteFiles
-from zentoria_infra.execute.bootstrap_ssh import InstallError, NoShellError, Places
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.node import install
-from zentoria_infra.proxmox.conntrack import Conntrack, ConntrackError
-from zentoria_infra.proxmox.filtered import FilterReader
 from zentoria_infra.proxmox.gates import Gates
-from zentoria_infra.proxmox.node_state import ProgramState, SshRunner
-from zentoria_infra.proxmox.pct import Pct
-from zentoria_infra.proxmox.ssh import SshConnection, SshTarget
+from zentoria_infra.proxmox.shell.conntrack import Conntrack, ConntrackError
+from zentoria_infra.proxmox.shell.filtered import FilterReader
+from zentoria_infra.proxmox.shell.node_state import ProgramState, SshRunner
+from zentoria_infra.proxmox.shell.pct import Pct
+from zentoria_infra.proxmox.shell.ssh import SshConnection, SshTarget
 
 ROOT = Path(__file__).resolve().parents[2]
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
@@ -249,10 +251,10 @@ class TestOverSsh:
         files = SiteFiles(inventory.site)
 
         def run(*, dry: bool = False, remove: bool = False, key: Path | None = sshd.key_file) -> dict[str, Any]:
-            bootstrap_look.require_usable(files, key, with_ssh=True)
-            door = bootstrap_look.door(inventory, context.ssh_of(inventory.site), files, key, remove=remove)
+            look.require_usable(files, key, with_ssh=True)
+            door = look.door(inventory, context.ssh_of(inventory.site), files, key, remove=remove)
             try:
-                return bootstrap_cmd._ssh(inventory, files, door, dry=dry, remove=remove)
+                return bootstrap._ssh(inventory, files, door, dry=dry, remove=remove)
             finally:
                 if door is not None:
                     door.close()
@@ -284,7 +286,7 @@ class TestOverSsh:
         own = {"secrets_file": str(node / "own" / "secrets.json")}
         roots = load(ROOT, site="lab", overrides={**own, "proxmox": {"ssh": {**ssh, "key_file": str(node / "admin")}}})
         with pytest.raises(InstallError, match="another line with the same key"):
-            bootstrap_look.door(roots, sshd, SiteFiles(roots.site), sshd.key_file, remove=False)
+            look.door(roots, sshd, SiteFiles(roots.site), sshd.key_file, remove=False)
         assert (node / "pve" / "authorized_keys").read_text() == before
         (node / "pve" / "authorized_keys").write_text(f'command="echo no" {(node / "admin.pub").read_text()}')
         assert "nothing was installed on the node: there is no root shell" in run()["why_not"]

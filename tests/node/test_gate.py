@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 from zentoria_infra.lab.api import guestconf
 from zentoria_infra.node import gate, state
-from zentoria_infra.plan import ownership
-from zentoria_infra.proxmox import conntrack
+from zentoria_infra.plan.model import ownership
+from zentoria_infra.proxmox.shell import conntrack
 
 SITE = "home"
 OURS = "#zentoria-id%3A home/{}\nmemory: 512\nrootfs: local:{}/vm-{}-disk-0.raw,size=4G\nunprivileged: 1\n"

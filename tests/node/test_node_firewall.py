@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from zentoria_infra.firewall.identity import OPENING
-from zentoria_infra.lab import openings
+from zentoria_infra.lab.shell import openings
 from zentoria_infra.node import firewall, state
-from zentoria_infra.proxmox.filtered import Filtered
+from zentoria_infra.proxmox.shell.filtered import Filtered
 
 COMPILED = """ipset cmdlist:
 exists PVEFW-0-management-v4 (a)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Entry, Group, Guest, IpSet, Nic, Node, Rule
 from zentoria_infra.guest.state import GuestReport, ResourceReport
-from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
+from zentoria_infra.plan.model.observed import GuestCheck, ObservedContainer, World
 
 VMIDS = st.integers(400, 423)
 WORDS = st.sampled_from(["", "a", "zt/row-1 x", "naïve ☃", "-x: 1", 'quo"te\\', "two\nlines"])

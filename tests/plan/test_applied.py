@@ -12,10 +12,10 @@ from test_diff import DB
 
 from zentoria_infra.firewall.config import Guest, Rule
 from zentoria_infra.guest.state import File, GuestState, Release, Unit
-from zentoria_infra.plan import applied
-from zentoria_infra.plan.applied import Applied, Digests, Origins, container_values, digests
-from zentoria_infra.plan.desired import DesiredContainer
-from zentoria_infra.plan.document import Origin
+from zentoria_infra.plan.model.desired import DesiredContainer
+from zentoria_infra.plan.saved import applied
+from zentoria_infra.plan.saved.applied import Applied, Digests, Origins, container_values, digests
+from zentoria_infra.plan.show.document import Origin
 
 KEY = b"k" * 32
 GUEST = Guest(

@@ -7,17 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zentoria_infra.errors import RefusedError
-from zentoria_infra.execute.perform import create_parameters
+from zentoria_infra.execute.run.perform import create_parameters
 from zentoria_infra.guest.state import GuestReport, ResourceReport
-from zentoria_infra.plan import explain, ownership
-from zentoria_infra.plan.change import Action, Effect, Via
-from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
 from zentoria_infra.plan.diff import attribute_changes, make_plan, plan_container
-from zentoria_infra.plan.explain import summary
 from zentoria_infra.plan.limits import Allow, require_possible
-from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
-from zentoria_infra.plan.stages import after_create, build_stages
-from zentoria_infra.plan.values import GIB, format_properties, format_tags, parse_properties, parse_tags
+from zentoria_infra.plan.model import ownership
+from zentoria_infra.plan.model.change import Action, Effect, Via
+from zentoria_infra.plan.model.desired import DesiredContainer, DesiredVolume
+from zentoria_infra.plan.model.observed import GuestCheck, ObservedContainer, World
+from zentoria_infra.plan.model.values import GIB, format_properties, format_tags, parse_properties, parse_tags
+from zentoria_infra.plan.show import explain
+from zentoria_infra.plan.show.explain import summary
+from zentoria_infra.plan.stages.build import after_create, build_stages
 
 MARK = ownership.description("zentoria-db", "database", "home", 404)
 

@@ -8,15 +8,15 @@ import pytest
 from pydantic import ValidationError
 
 from tests.support.json_schema import mismatches
-from zentoria_infra.plan import document
-from zentoria_infra.plan.document import PlanDocument, schema, shipped_schema
+from zentoria_infra.plan.show import document
+from zentoria_infra.plan.show.document import PlanDocument, schema, shipped_schema
 
 
 def test_the_schema_in_the_package_is_that_of_the_models() -> None:
     assert shipped_schema() == json.loads(json.dumps(schema())), (
         "write it again: .venv/bin/python -c "
-        "'from zentoria_infra.plan import document as d; print(d.schema_text(), end=\"\")'"
-        " > zentoria_infra/plan/plan.schema.json"
+        "'from zentoria_infra.plan.show import document as d; print(d.schema_text(), end=\"\")'"
+        " > zentoria_infra/plan/show/plan.schema.json"
     )
 
 

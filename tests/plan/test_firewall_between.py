@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from tests.firewall.fw_inventories import container, flow, inventory, port
 from zentoria_infra.errors import RefusedError
-from zentoria_infra.firewall.changes import datacenter_changes, guest_changes
+from zentoria_infra.firewall.change.changes import datacenter_changes, guest_changes
+from zentoria_infra.firewall.change.steps import DATACENTER, DropRule, InsertRule, PutAlias, SetOptions, apply_step
 from zentoria_infra.firewall.config import Configuration, Datacenter, Entry, Guest, IpSet, Rule
 from zentoria_infra.firewall.identity import identity
-from zentoria_infra.firewall.steps import DATACENTER, DropRule, InsertRule, PutAlias, SetOptions, apply_step
-from zentoria_infra.plan.between import CLOSED, unsafe_steps
-from zentoria_infra.plan.change import Action, ContainerPlan, Plan
 from zentoria_infra.plan.firewall import DesiredFirewall, add_firewall
 from zentoria_infra.plan.limits import require_possible
-from zentoria_infra.plan.observed import World
+from zentoria_infra.plan.model.change import Action, ContainerPlan, Plan
+from zentoria_infra.plan.model.observed import World
 from zentoria_infra.plan.proof import proven_firewall
+from zentoria_infra.plan.saved.between import CLOSED, unsafe_steps
 
 PEERS = ("dc/zt-small_a", "dc/zt-small_b", "dc/zt-small_c", "+dc/zt-small_internet", "10.10.40.0/24", "10.10.40.9", "")
 COMMENTS = ("zt/row-99/x/y/tcp old", "zt/row-98/x/y/tcp old", "zt/opening/a/tcp left", "zt/row-7/a/b/tcp edited",

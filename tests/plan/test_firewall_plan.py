@@ -10,9 +10,7 @@ import pytest
 
 from tests.firewall.fw_inventories import GATEWAY, container, flow, inventory, port
 from zentoria_infra.errors import RefusedError
-from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Rule
-from zentoria_infra.firewall.identity import identity
-from zentoria_infra.firewall.steps import (
+from zentoria_infra.firewall.change.steps import (
     DropIpSet,
     DropRule,
     InsertRule,
@@ -23,12 +21,14 @@ from zentoria_infra.firewall.steps import (
     rule_text,
     says,
 )
+from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Rule
+from zentoria_infra.firewall.identity import identity
 from zentoria_infra.guest.state import GuestReport, ResourceReport
 from zentoria_infra.inventory.model import Flow, Inventory
-from zentoria_infra.plan.change import Action, ContainerPlan, Plan
 from zentoria_infra.plan.firewall import DesiredFirewall, add_firewall, needs_packages
 from zentoria_infra.plan.limits import require_possible
-from zentoria_infra.plan.observed import World
+from zentoria_infra.plan.model.change import Action, ContainerPlan, Plan
+from zentoria_infra.plan.model.observed import World
 from zentoria_infra.plan.proof import proven_firewall
 
 PROXY = f"http://{GATEWAY}:3128"

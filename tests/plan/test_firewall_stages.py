@@ -10,21 +10,22 @@ import pytest
 
 from tests.firewall.fw_inventories import GATEWAY, container, flow, inventory, port
 from zentoria_infra.errors import ZentoriaError
-from zentoria_infra.execute import engine
-from zentoria_infra.execute.events import Status
-from zentoria_infra.firewall.changes import two_phases
+from zentoria_infra.execute.run import engine
+from zentoria_infra.execute.run.events import Status
+from zentoria_infra.firewall.change.changes import two_phases
+from zentoria_infra.firewall.change.steps import DropRule, InsertRule, UpdateRule, Where, apply_step
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Rule
 from zentoria_infra.firewall.identity import OPENING
-from zentoria_infra.firewall.steps import DropRule, InsertRule, UpdateRule, Where, apply_step
 from zentoria_infra.inventory.model import Flow, Inventory
-from zentoria_infra.plan import explain
-from zentoria_infra.plan.change import Action, ContainerPlan, Plan
-from zentoria_infra.plan.document import document
 from zentoria_infra.plan.firewall import add_firewall
 from zentoria_infra.plan.from_inventory import desired_containers
-from zentoria_infra.plan.observed import World
+from zentoria_infra.plan.model.change import Action, ContainerPlan, Plan
+from zentoria_infra.plan.model.observed import World
 from zentoria_infra.plan.proof import proven_firewall
-from zentoria_infra.plan.stage_types import (
+from zentoria_infra.plan.show import explain
+from zentoria_infra.plan.show.document import document
+from zentoria_infra.plan.stages.build import build_stages
+from zentoria_infra.plan.stages.types import (
     AnyStage,
     Close,
     Converge,
@@ -36,7 +37,6 @@ from zentoria_infra.plan.stage_types import (
     Start,
     SwitchOn,
 )
-from zentoria_infra.plan.stages import build_stages
 
 A_TO_B, C_TO_B = flow("a", "b", 5432, row=7), flow("c", "b", 22, row=8)
 

@@ -3,9 +3,9 @@
 import pytest
 
 from zentoria_infra.errors import RefusedError
-from zentoria_infra.plan.change import Action, ContainerPlan, Plan
 from zentoria_infra.plan.limits import Allow, lost, require_possible
-from zentoria_infra.plan.parking import Parking
+from zentoria_infra.plan.model.change import Action, ContainerPlan, Plan
+from zentoria_infra.plan.model.parking import Parking
 
 
 def one(vmid: int, action: Action = Action.NONE, **more: object) -> ContainerPlan:

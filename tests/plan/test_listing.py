@@ -14,14 +14,14 @@ from test_firewall_stages import C_TO_B, applied, small, staged
 
 from tests.support.json_schema import mismatches
 from zentoria_infra.guest.state import GuestReport, ResourceReport
-from zentoria_infra.plan import explain
-from zentoria_infra.plan.applied import Applied, Origins, container_values, digests, shared_values
-from zentoria_infra.plan.change import Action, Plan
 from zentoria_infra.plan.diff import make_plan
-from zentoria_infra.plan.document import Change, Disturbs, Kind, Origin, PlanDocument, document, schema
-from zentoria_infra.plan.listing import NOTHING_ELSE, Basis, changes_of
-from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
-from zentoria_infra.plan.stages import build_stages
+from zentoria_infra.plan.model.change import Action, Plan
+from zentoria_infra.plan.model.observed import GuestCheck, ObservedContainer, World
+from zentoria_infra.plan.saved.applied import Applied, Origins, container_values, digests, shared_values
+from zentoria_infra.plan.show import explain
+from zentoria_infra.plan.show.document import Change, Disturbs, Kind, Origin, PlanDocument, document, schema
+from zentoria_infra.plan.show.listing import NOTHING_ELSE, Basis, changes_of
+from zentoria_infra.plan.stages.build import build_stages
 
 KEY = b"k"
 SCHEMA = schema()

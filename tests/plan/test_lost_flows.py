@@ -6,14 +6,14 @@ import dataclasses
 import functools
 from pathlib import Path
 
-from zentoria_infra.firewall.compile import compile_firewall
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.parties import Parties, parties_of
 from zentoria_infra.firewall.config import Configuration
-from zentoria_infra.firewall.network import assumed
-from zentoria_infra.firewall.parties import Parties, parties_of
+from zentoria_infra.firewall.proof.network import assumed
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
-from zentoria_infra.plan.change import LostFlow
 from zentoria_infra.plan.lost_flows import lost_flows
+from zentoria_infra.plan.model.change import LostFlow
 from zentoria_infra.plan.proof import proven_firewall
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from zentoria_infra.plan.document_model import (
+from zentoria_infra.plan.model.document import (
     Change,
     ContainerDocument,
     Disturbs,
@@ -21,8 +21,8 @@ from zentoria_infra.plan.document_model import (
     SharedFirewallDocument,
     Unknown,
 )
-from zentoria_infra.plan.listing import totals
-from zentoria_infra.plan.markdown import LIMIT, code, fenced, markdown, plain
+from zentoria_infra.plan.show.listing import totals
+from zentoria_infra.plan.show.markdown import LIMIT, code, fenced, markdown, plain
 
 GITHUB = 65_536
 """Characters in a comment on GitHub, the least of the big forges."""

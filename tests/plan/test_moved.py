@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from tests.plan.plan_worlds import worlds
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Guest, Rule
 from zentoria_infra.guest.state import GuestReport, ResourceReport
-from zentoria_infra.plan.document_model import Change, ContainerDocument, Kind, Origin, PlanDocument, Totals
-from zentoria_infra.plan.moved import moved
-from zentoria_infra.plan.observed import World
-from zentoria_infra.plan.saved import GuestHashes, SavedPlan
-from zentoria_infra.plan.state_file import ContainerState, InsideState, StateDocument, state_of
+from zentoria_infra.plan.model.document import Change, ContainerDocument, Kind, Origin, PlanDocument, Totals
+from zentoria_infra.plan.model.observed import World
+from zentoria_infra.plan.saved.moved import moved
+from zentoria_infra.plan.saved.saved_plan import GuestHashes, SavedPlan
+from zentoria_infra.plan.saved.state_file import ContainerState, InsideState, StateDocument, state_of
 
 MOTD = ResourceReport(id="file:/etc/motd", outcome="unchanged")
 REPORT = GuestReport(vmid=404, mode="check", resources=(MOTD,))

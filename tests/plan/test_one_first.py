@@ -6,10 +6,10 @@ from tests.support.stack import ROOT
 from zentoria_infra.inventory.load import load
 from zentoria_infra.plan.diff import make_plan
 from zentoria_infra.plan.from_inventory import desired_containers
-from zentoria_infra.plan.observed import World
-from zentoria_infra.plan.one_first import one_first
-from zentoria_infra.plan.stage_types import LoseFlows
-from zentoria_infra.plan.stages import build_stages
+from zentoria_infra.plan.model.observed import World
+from zentoria_infra.plan.stages.build import build_stages
+from zentoria_infra.plan.stages.one_first import one_first
+from zentoria_infra.plan.stages.types import LoseFlows
 
 DESIRED = desired_containers(load(ROOT, site="lab"))
 

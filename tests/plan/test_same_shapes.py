@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_diff import CLEAN, DB, MARK, SAME, seen
 
-from zentoria_infra.plan.change import Action, Effect
-from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import attribute_changes, make_plan
-from zentoria_infra.plan.observed import World
-from zentoria_infra.plan.stages import build_stages
+from zentoria_infra.plan.model.change import Action, Effect
+from zentoria_infra.plan.model.desired import DesiredContainer
+from zentoria_infra.plan.model.observed import World
+from zentoria_infra.plan.stages.build import build_stages
 
 NET = SAME["net0"]
 

@@ -18,9 +18,9 @@ from zentoria_infra.guest.state import GuestReport, ResourceReport
 from zentoria_infra.inventory.load import load
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.masking import MASK, report_without_secrets, without_secrets
-from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
-from zentoria_infra.plan.saved import SavedPlan
-from zentoria_infra.plan.state_file import (
+from zentoria_infra.plan.model.observed import GuestCheck, ObservedContainer, World
+from zentoria_infra.plan.saved.saved_plan import SavedPlan
+from zentoria_infra.plan.saved.state_file import (
     InvalidFileError,
     StateDocument,
     dump,
@@ -38,9 +38,10 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(("model", "name"), [(StateDocument, "state"), (SavedPlan, "saved")])
 def test_the_schemas_in_the_package_are_those_of_the_models(model: type[StateDocument], name: str) -> None:
     assert shipped_schema(f"{name}.schema.json") == json.loads(schema_text(model)), (
-        "write it again: .venv/bin/python -c 'from zentoria_infra.plan import saved, state_file as s; "
+        "write it again: .venv/bin/python -c '"
+        "from zentoria_infra.plan.saved import saved_plan as saved, state_file as s; "
         f'print(s.schema_text({"saved.SavedPlan" if name == "saved" else "s.StateDocument"}), end="")\''
-        f" > zentoria_infra/plan/{name}.schema.json"
+        f" > zentoria_infra/plan/saved/{name}.schema.json"
     )
 
 

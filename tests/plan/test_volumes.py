@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 
 from zentoria_infra.errors import RefusedError
 from zentoria_infra.guest.state import GuestReport
-from zentoria_infra.plan import ownership
-from zentoria_infra.plan.change import Action, Via
-from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
 from zentoria_infra.plan.diff import make_plan
-from zentoria_infra.plan.document import document
-from zentoria_infra.plan.explain import lines
 from zentoria_infra.plan.limits import Allow, lost, require_possible
-from zentoria_infra.plan.markdown import markdown
-from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
-from zentoria_infra.plan.stages import build_stages
-from zentoria_infra.plan.state_file import dump, read_state, state_of
-from zentoria_infra.plan.values import GIB, format_properties, parse_properties
-from zentoria_infra.plan.volumes import bound, mount_points, placed
+from zentoria_infra.plan.model import ownership
+from zentoria_infra.plan.model.change import Action, Via
+from zentoria_infra.plan.model.desired import DesiredContainer, DesiredVolume
+from zentoria_infra.plan.model.observed import GuestCheck, ObservedContainer, World
+from zentoria_infra.plan.model.values import GIB, format_properties, parse_properties
+from zentoria_infra.plan.saved.state_file import dump, read_state, state_of
+from zentoria_infra.plan.show.document import document
+from zentoria_infra.plan.show.explain import lines
+from zentoria_infra.plan.show.markdown import markdown
+from zentoria_infra.plan.stages.build import build_stages
+from zentoria_infra.plan.volumes.binding import bound, mount_points, placed
 
 Layout = dict[str, str]
 """Paths by names of volumes, in the order of a file."""

@@ -1,7 +1,7 @@
 """What a redeploy says of the way back."""
 
-from zentoria_infra.plan.way_back import way_back
-from zentoria_infra.plan.with_snapshots import Ways
+from zentoria_infra.plan.stages.way_back import way_back
+from zentoria_infra.plan.stages.with_snapshots import Ways
 
 WAYS = Ways(
     {404: "db", 405: "ai", 401: "api", 408: "proxy"},

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from zentoria_infra.plan import snapshots
-from zentoria_infra.plan.change import AttributeChange
-from zentoria_infra.plan.one_first import one_first
-from zentoria_infra.plan.snapshots import Snapshot
-from zentoria_infra.plan.stage_types import (
+from zentoria_infra.plan.model import snapshots
+from zentoria_infra.plan.model.change import AttributeChange
+from zentoria_infra.plan.model.snapshots import Snapshot
+from zentoria_infra.plan.stages.one_first import one_first
+from zentoria_infra.plan.stages.types import (
     AnyStage,
     Configure,
     Converge,
@@ -21,8 +21,8 @@ from zentoria_infra.plan.stage_types import (
     MoveStorage,
     Restart,
 )
-from zentoria_infra.plan.stage_types import Snapshot as SnapshotStage
-from zentoria_infra.plan.with_snapshots import Ways, changed_in_place, with_snapshots
+from zentoria_infra.plan.stages.types import Snapshot as SnapshotStage
+from zentoria_infra.plan.stages.with_snapshots import Ways, changed_in_place, with_snapshots
 
 NAME = "zentoria-20261125-223100"
 MEMORY = AttributeChange("memory", "512", "1024")

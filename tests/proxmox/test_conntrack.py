@@ -16,8 +16,8 @@ from proxmox_ssh_server import FakeNode
 from zentoria_infra.errors import AuthError, UnreachableError
 from zentoria_infra.proxmox import Proxmox, Secret
 from zentoria_infra.proxmox.connection import ApiToken, Endpoint
-from zentoria_infra.proxmox.conntrack import Conntrack, ConntrackError
-from zentoria_infra.proxmox.ssh import SshConnection, SshTarget
+from zentoria_infra.proxmox.shell.conntrack import Conntrack, ConntrackError
+from zentoria_infra.proxmox.shell.ssh import SshConnection, SshTarget
 
 CUT = b"conntrack v1.4.7 (conntrack-tools): %d flow entries have been deleted.\n"
 LISTED = b"tcp 6 431999 ESTABLISHED src=10.10.40.1 dst=10.10.40.4 sport=40000 dport=5432 src=10.10.40.4 ...\n"

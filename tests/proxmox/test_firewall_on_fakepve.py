@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from proxmox_pki import FAST
 
-from zentoria_infra.execute.firewall_observe import observe_firewall
-from zentoria_infra.execute.perform_firewall import FirewallPerformer
-from zentoria_infra.firewall.changes import datacenter_changes, guest_changes, removal
-from zentoria_infra.firewall.compile import compile_firewall
+from zentoria_infra.execute.look.firewall_observe import observe_firewall
+from zentoria_infra.execute.run.perform_firewall import FirewallPerformer
+from zentoria_infra.firewall.change.changes import datacenter_changes, guest_changes, removal
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.firewall.config import Configuration, Datacenter
-from zentoria_infra.firewall.parties import parties_of
-from zentoria_infra.firewall.prove import prove
+from zentoria_infra.firewall.proof.prove import prove
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.from_inventory import desired_containers
-from zentoria_infra.plan.values import format_properties
+from zentoria_infra.plan.model.values import format_properties
 from zentoria_infra.proxmox import Endpoint, Proxmox
 from zentoria_infra.proxmox.connection import ApiToken
 

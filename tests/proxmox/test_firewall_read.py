@@ -16,9 +16,9 @@ from proxmox_scripted_server import Reply, Seen, data, failure
 
 from zentoria_infra.errors import ApiError, PermissionDeniedError
 from zentoria_infra.firewall.config import Alias, Entry, Group, IpSet, Nic, Rule
-from zentoria_infra.proxmox import firewall_records as fw
 from zentoria_infra.proxmox.connection import Connection
-from zentoria_infra.proxmox.firewall_read import FirewallObserver
+from zentoria_infra.proxmox.firewall import records as fw
+from zentoria_infra.proxmox.firewall.read import FirewallObserver
 
 RECORDED = Path(__file__).resolve().parents[3] / "shared" / "proxmox" / "recorded" / "firewall.json"
 NICS = (Nic("net0", "vmbr40", True), Nic("net1", "vmbr0", True))

@@ -16,8 +16,8 @@ from proxmox_scripted_server import Reply, Seen
 from zentoria_infra.errors import PermissionDeniedError
 from zentoria_infra.firewall.config import Rule
 from zentoria_infra.proxmox import errors
-from zentoria_infra.proxmox import firewall_records as fw
-from zentoria_infra.proxmox.firewall_rules import ATTEMPTS
+from zentoria_infra.proxmox.firewall import records as fw
+from zentoria_infra.proxmox.firewall.rules import ATTEMPTS
 
 RULES = "/nodes/pve1/lxc/404/firewall/rules"
 DB = fw.guest(404, "pve1")

@@ -13,10 +13,10 @@ from proxmox_scripted_server import Reply, Seen, failure
 from zentoria_infra.errors import ApiError, PermissionDeniedError, UnreachableError, ZentoriaError
 from zentoria_infra.firewall.config import Alias, Entry, Nic, Rule
 from zentoria_infra.proxmox import errors
-from zentoria_infra.proxmox import firewall_records as fw
 from zentoria_infra.proxmox.connection import Connection
-from zentoria_infra.proxmox.firewall_read import FirewallObserver
-from zentoria_infra.proxmox.firewall_write import FirewallWriter
+from zentoria_infra.proxmox.firewall import records as fw
+from zentoria_infra.proxmox.firewall.read import FirewallObserver
+from zentoria_infra.proxmox.firewall.write import FirewallWriter
 from zentoria_infra.proxmox.gates import Gates
 
 DC = fw.DATACENTER

@@ -17,9 +17,9 @@ from proxmox_scripted_server import Reply, Seen
 
 from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.firewall.config import Alias, Entry, Rule
-from zentoria_infra.plan import ownership, parking
+from zentoria_infra.plan.model import ownership, parking
 from zentoria_infra.proxmox import Proxmox
-from zentoria_infra.proxmox import firewall_records as fw
+from zentoria_infra.proxmox.firewall import records as fw
 
 NODE = "/nodes/pve1/lxc"
 OURS = ownership.description("zentoria-db", "", "home", 404)

@@ -16,8 +16,8 @@ from proxmox_ssh_server import FakeNode
 from zentoria_infra.errors import AuthError, UnreachableError
 from zentoria_infra.node import gate
 from zentoria_infra.node import state as program
-from zentoria_infra.proxmox.node_state import HeldError, MissingProgramError, ProgramState, SshRunner, StateError
-from zentoria_infra.proxmox.ssh import SshConnection, SshTarget
+from zentoria_infra.proxmox.shell.node_state import HeldError, MissingProgramError, ProgramState, SshRunner, StateError
+from zentoria_infra.proxmox.shell.ssh import SshConnection, SshTarget
 
 SHOW = "zentoria-state --site home show"
 RUN = "a" * 12

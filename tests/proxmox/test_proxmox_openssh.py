@@ -20,8 +20,8 @@ from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EOF
 
 from zentoria_infra.errors import UnreachableError
 from zentoria_infra.proxmox.gates import Gates
-from zentoria_infra.proxmox.pct import Pct
-from zentoria_infra.proxmox.ssh import SshTarget
+from zentoria_infra.proxmox.shell.pct import Pct
+from zentoria_infra.proxmox.shell.ssh import SshTarget
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 pytestmark = [

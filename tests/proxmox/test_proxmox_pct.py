@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from proxmox_ssh_server import FakeNode
 
 from zentoria_infra.errors import ApiError, AuthError, GuestError, UnreachableError
-from zentoria_infra.proxmox import Proxmox, ssh
+from zentoria_infra.proxmox import Proxmox
 from zentoria_infra.proxmox.connection import ApiToken, Endpoint
 from zentoria_infra.proxmox.gates import Gates
-from zentoria_infra.proxmox.pct import Pct
 from zentoria_infra.proxmox.secret import Secret
-from zentoria_infra.proxmox.ssh import CHANNELS, SshTarget, fingerprint
+from zentoria_infra.proxmox.shell import ssh
+from zentoria_infra.proxmox.shell.pct import Pct
+from zentoria_infra.proxmox.shell.ssh import CHANNELS, SshTarget, fingerprint
 
 PYTHON = sys.executable
 BIG = bytes(range(256)) * 4096 * 8  # 8 MiB: more than every window and pipe on the way

@@ -16,12 +16,13 @@ from proxmox_scripted_server import Seen, data, failure
 from proxmox_ssh_server import FakeNode
 
 from zentoria_infra.errors import GuestError, UnreachableError
-from zentoria_infra.proxmox import Proxmox, ssh, starting, stream
+from zentoria_infra.proxmox import Proxmox
 from zentoria_infra.proxmox.connection import ApiToken, Endpoint
 from zentoria_infra.proxmox.gates import Gates
-from zentoria_infra.proxmox.pct import Pct
 from zentoria_infra.proxmox.secret import Secret
-from zentoria_infra.proxmox.ssh import SshTarget
+from zentoria_infra.proxmox.shell import ssh, starting, stream
+from zentoria_infra.proxmox.shell.pct import Pct
+from zentoria_infra.proxmox.shell.ssh import SshTarget
 
 HOST = paramiko.ECDSAKey.generate()
 USER = paramiko.ECDSAKey.generate()

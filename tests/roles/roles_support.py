@@ -15,6 +15,7 @@ from zentoria_infra.guest.secrets import Generator
 from zentoria_infra.guest.state import File, GuestState, Unit, Wheel
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.roles import catalog
 from zentoria_infra.roles.compile import compile_guest
 from zentoria_infra.roles.kit.fragment import Context
 from zentoria_infra.roles.kit.materials import ServerCertificate
@@ -92,7 +93,7 @@ def state(
 
 def context(name: str, site: str | None = "lab", overrides: Mapping[str, Any] | None = None) -> Context:
     found = inventory(site, overrides)
-    return Context(found, found.by_name(name), FixedMaterials(), Templates(found.root))
+    return Context(found, found.by_name(name), FixedMaterials(), Templates(found.root), catalog.is_built)
 
 
 def files(guest: GuestState) -> dict[str, File]:

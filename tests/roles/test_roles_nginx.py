@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from roles_support import FixedMaterials, files, state
 
-from zentoria_infra.execute.site_ca import SiteCa
+from zentoria_infra.materials.site_ca import SiteCa
 
 SITE = "/etc/nginx/zentoria/site.conf"
 TLS = "/etc/zentoria/tls"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from zentoria_infra.execute.private_file import PrivateFileError, locked, read, write
-from zentoria_infra.execute.secret_file import SecretFile
 from zentoria_infra.guest.secrets import new_password
+from zentoria_infra.materials.private_file import PrivateFileError, locked, read, write
+from zentoria_infra.materials.secret_file import SecretFile
 
 PATH = "zentoria/db/backend_password"
 
@@ -121,7 +121,7 @@ def test_a_full_disk_keeps_what_was_there(place: Path, monkeypatch: pytest.Monke
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("zentoria_infra.execute.private_file.os.fsync", full)
+    monkeypatch.setattr("zentoria_infra.materials.private_file.os.fsync", full)
     with pytest.raises(PrivateFileError, match="No space left"):
         SecretFile(place).get_or_create("zentoria/db/ai_password", new_password)
     assert place.read_bytes() == before

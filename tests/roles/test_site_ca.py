@@ -13,10 +13,10 @@ import pytest
 from cryptography import x509
 from pydantic import SecretStr
 
-from zentoria_infra.execute.private_file import PrivateFileError
-from zentoria_infra.execute.secret_file import SecretFile
-from zentoria_infra.execute.site_ca import SiteCa
-from zentoria_infra.execute.supplied_certificate import CertificateError, read_supplied
+from zentoria_infra.materials.private_file import PrivateFileError
+from zentoria_infra.materials.secret_file import SecretFile
+from zentoria_infra.materials.site_ca import SiteCa
+from zentoria_infra.materials.supplied_certificate import CertificateError, read_supplied
 
 NAMES = ("localhost", "127.0.0.1", "zentoria-proxy.zentoria.internal")
 NOW = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)

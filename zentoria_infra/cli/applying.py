@@ -13,24 +13,26 @@ from zentoria_infra.cli.context import node_title
 from zentoria_infra.cli.site_run import site_run
 from zentoria_infra.cli.snapshotting import after, protected, told, went_back
 from zentoria_infra.errors import ExitCode
-from zentoria_infra.execute import applied_record, engine, history
-from zentoria_infra.execute.binding import bound, require_unmoved
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.inside import GuestsInside
-from zentoria_infra.execute.materials import ca_of
-from zentoria_infra.execute.perform_firewall import package_sources
+from zentoria_infra.execute.run import engine
+from zentoria_infra.execute.run.perform_firewall import package_sources
 from zentoria_infra.inventory.model import Inventory, Site
-from zentoria_infra.plan import applied, explain
-from zentoria_infra.plan.change import Plan
-from zentoria_infra.plan.document import document
+from zentoria_infra.materials.sources import ca_of
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import Allow, destroyed, lost, require_possible, require_snapshots_allowed
-from zentoria_infra.plan.one_first import one_first
+from zentoria_infra.plan.model.change import Plan
 from zentoria_infra.plan.proof import proven_firewall
-from zentoria_infra.plan.saved import SavedPlan
+from zentoria_infra.plan.saved import applied
+from zentoria_infra.plan.saved.saved_plan import SavedPlan
 from zentoria_infra.plan.selection import Selection, explained, require_there, select
-from zentoria_infra.plan.stage_types import AnyStage, Destroy
+from zentoria_infra.plan.show import explain
+from zentoria_infra.plan.show.document import document
+from zentoria_infra.plan.stages.one_first import one_first
+from zentoria_infra.plan.stages.types import AnyStage, Destroy
 from zentoria_infra.proxmox.client import Proxmox
+from zentoria_infra.site import applied_record, history
+from zentoria_infra.site.binding import bound, require_unmoved
 
 
 def selection(

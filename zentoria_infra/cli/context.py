@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zentoria_infra.proxmox.client import Proxmox
     from zentoria_infra.proxmox.connection import Endpoint
     from zentoria_infra.proxmox.secret import Secret
-    from zentoria_infra.proxmox.ssh import SshTarget
+    from zentoria_infra.proxmox.shell.ssh import SshTarget
 
 DEFAULT_SITE = "lab"
 """The embedded default: a node on this machine."""
@@ -193,8 +193,8 @@ def endpoint_of(site: Site) -> Endpoint:
 
 def ssh_of(site: Site) -> SshTarget | None:
     """Where a site's SSH is; None when the site pins no host key. The key is the site's, else that of bootstrap."""
-    from zentoria_infra.execute.bootstrap_files import SiteFiles
-    from zentoria_infra.proxmox.ssh import SshTarget
+    from zentoria_infra.bootstrap.files import SiteFiles
+    from zentoria_infra.proxmox.shell.ssh import SshTarget
 
     ssh = site.proxmox.ssh
     if ssh.host_key is None:
@@ -211,7 +211,7 @@ def ssh_of(site: Site) -> SshTarget | None:
 
 
 def _token(site: Site) -> Secret:
-    from zentoria_infra.execute.bootstrap_files import SiteFiles
+    from zentoria_infra.bootstrap.files import SiteFiles
     from zentoria_infra.proxmox.secret import Secret
 
     name = site.proxmox.token_id

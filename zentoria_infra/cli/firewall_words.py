@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from zentoria_infra.firewall.flow_diff import FlowDiff, Reach
-from zentoria_infra.firewall.intent import Intent
-from zentoria_infra.firewall.prove import Difference, Proof
-from zentoria_infra.firewall.steps import rule_text
-from zentoria_infra.firewall.trace import Trace, TraceEnd
+from zentoria_infra.firewall.change.steps import rule_text
+from zentoria_infra.firewall.compiled.intent import Intent
+from zentoria_infra.firewall.proof.prove import Difference, Proof
+from zentoria_infra.firewall.proof.trace import Trace, TraceEnd
+from zentoria_infra.firewall.show.flow_diff import FlowDiff, Reach
 
 
 def proof_data(proof: Proof) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import typer.main
 
 from zentoria_infra.cli.interrupting import nothing_begun
 
-PACKAGE = "zentoria_infra.cli"
+PACKAGE = "zentoria_infra.cli.commands"
 
 
 class LazyCommand(typer.core.TyperCommand):

@@ -24,89 +24,83 @@ class _Commands(LazyGroup):
     lazy = (
         LazyCommand(
             "plan",
-            "plan_cmd:plan",
+            "plan:plan",
             "Show what `up` would change, container by container, and why. Changes nothing.",
-            kind="plan_cmd:PlanCommand",
+            kind="plan:PlanCommand",
         ),
         LazyCommand(
             "observe",
-            "observe_cmd:observe",
+            "observe:observe",
             "Write what is there to a file without secrets, for `plan --offline --state FILE` elsewhere. "
             "Changes nothing.",
         ),
         LazyCommand(
             "up",
-            "stack_cmd:up",
+            "stack:up",
             "Bring the stack to the state of the inventory: plan, ask, execute. A second run changes nothing.",
         ),
         LazyCommand(
             "down",
-            "stack_cmd:down",
+            "stack:down",
             "Destroy the stack's containers with their volumes. Asks first; refuses when one of them is protected.",
         ),
         LazyCommand(
             "status",
-            "guest_cmd:status",
+            "guest:status",
             "Show every container of the inventory: is it there, is it ours, does it run, are its units active.",
         ),
         LazyCommand(
             "redeploy",
-            "redeploy_cmd:redeploy",
+            "redeploy:redeploy",
             "Bring some containers to their state and switch their services to a fresh release behind a health gate.",
         ),
         LazyCommand(
             "rollback",
-            "rollback_cmd:rollback",
+            "rollback:rollback",
             "Go back to a release that was there before, behind its health gate; or to a snapshot.",
         ),
         LazyCommand(
             "exec",
-            "guest_cmd:exec_",
+            "guest:exec_",
             "Run a command in a container as root and leave with its exit code; "
             "input is passed on when it is no terminal.",
             settings=_AS_IT_IS,
         ),
-        LazyCommand("logs", "guest_cmd:logs", "Show the journal of a container."),
+        LazyCommand("logs", "guest:logs", "Show the journal of a container."),
         LazyCommand(
             "bootstrap",
-            "bootstrap_cmd:bootstrap_",
+            "bootstrap:bootstrap_",
             "Make pool, roles, user, token and SSH key for Zentoria on a Proxmox server, "
             "with the least rights that do.",
         ),
         LazyCommand(
-            "validate", "inventory_cmd:validate", "Check the inventory: every problem, with its file, line and column."
+            "validate", "inventory:validate", "Check the inventory: every problem, with its file, line and column."
         ),
         LazyCommand(
-            "ci", "ci_cmd:ci", "Check the project as CI does: validate, firewall prove, render --check, plan --offline."
+            "ci", "ci:ci", "Check the project as CI does: validate, firewall prove, render --check, plan --offline."
         ),
         LazyCommand(
             "history",
-            "history_cmd:history",
+            "history:history",
             "Show the runs that changed the site, or tried to: who, when, which plan, how it ended.",
         ),
-        LazyCommand(
-            "lock", "history_cmd:lock", "Show who is at work on the site, since when, from where, and with what."
-        ),
+        LazyCommand("lock", "history:lock", "Show who is at work on the site, since when, from where, and with what."),
         LazyCommand(
             "unlock",
-            "history_cmd:unlock",
+            "history:unlock",
             "Take the site's lock from a run that has died. "
             "A run that lives begins no further stage once its lock is gone.",
         ),
         LazyCommand(
             "firewall",
-            "firewall_cmd:firewall_app",
+            "firewall:firewall_app",
             "The firewall: is it right, and who may reach whom. Changes nothing.",
         ),
-        LazyCommand("verify", "verify_cmd:verify_app", "Hold what is declared against reality."),
-        LazyCommand(
-            "render", "render_cmd:render_app", "What would be written elsewhere, as files: check it, or print it."
-        ),
-        LazyCommand(
-            "secret", "secret_cmd:secret_app", "Secrets of the site's file: which are there, and supplying one."
-        ),
-        LazyCommand("inventory", "inventory_cmd:inventory_app", "The inventory's files."),
-        LazyCommand("lab", "lab_cmd:lab_app", "A Proxmox-compatible node on this machine, with real LXC guests."),
+        LazyCommand("verify", "verify:verify_app", "Hold what is declared against reality."),
+        LazyCommand("render", "render:render_app", "What would be written elsewhere, as files: check it, or print it."),
+        LazyCommand("secret", "secret:secret_app", "Secrets of the site's file: which are there, and supplying one."),
+        LazyCommand("inventory", "inventory:inventory_app", "The inventory's files."),
+        LazyCommand("lab", "lab:lab_app", "A Proxmox-compatible node on this machine, with real LXC guests."),
     )
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **options: Any) -> Any:

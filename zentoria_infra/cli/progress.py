@@ -14,8 +14,8 @@ import rich.live
 import rich.table
 import rich.text
 
-from zentoria_infra.execute.events import WELL, Ended, Event, Listener, Progress, Started, Status
-from zentoria_infra.plan.stage_types import AnyStage, GoBack
+from zentoria_infra.execute.run.events import WELL, Ended, Event, Listener, Progress, Started, Status
+from zentoria_infra.plan.stages.types import AnyStage, GoBack
 
 _GAP = 2
 """Blanks between the columns of the table."""

@@ -15,14 +15,15 @@ import typer
 from zentoria_infra.cli import output
 from zentoria_infra.cli.context import connect
 from zentoria_infra.errors import ExitCode
-from zentoria_infra.execute import engine, history
 from zentoria_infra.execute.deployment import Deployment
-from zentoria_infra.execute.events import Listener
-from zentoria_infra.execute.run_lock import RunLock, held
-from zentoria_infra.execute.site_state import site_state
+from zentoria_infra.execute.run import engine
+from zentoria_infra.execute.run.events import Listener
 from zentoria_infra.inventory.model import Inventory
-from zentoria_infra.plan.stage_types import AnyStage
+from zentoria_infra.plan.stages.types import AnyStage
 from zentoria_infra.proxmox.client import Proxmox
+from zentoria_infra.site import history
+from zentoria_infra.site.run_lock import RunLock, held
+from zentoria_infra.site.site_state import site_state
 
 WaitOption = Annotated[
     float, typer.Option("--wait", metavar="SECONDS", min=0, help="Wait so long for another run to end (default: 0).")

@@ -6,17 +6,17 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from zentoria_infra.execute import engine
 from zentoria_infra.execute.deployment import Deployment
-from zentoria_infra.execute.events import Status
-from zentoria_infra.execute.processes import who
+from zentoria_infra.execute.run import engine
+from zentoria_infra.execute.run.events import Status
 from zentoria_infra.execute.ways_back import ways_back
-from zentoria_infra.plan import snapshots
-from zentoria_infra.plan.change import Plan
-from zentoria_infra.plan.stage_types import AnyStage, GoBack, Snapshot
-from zentoria_infra.plan.way_back import command, way_back
-from zentoria_infra.plan.with_snapshots import Ways, with_snapshots
+from zentoria_infra.plan.model import snapshots
+from zentoria_infra.plan.model.change import Plan
+from zentoria_infra.plan.stages.types import AnyStage, GoBack, Snapshot
+from zentoria_infra.plan.stages.way_back import command, way_back
+from zentoria_infra.plan.stages.with_snapshots import Ways, with_snapshots
 from zentoria_infra.proxmox.client import Proxmox
+from zentoria_infra.site.processes import who
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,29 +9,30 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from zentoria_infra.errors import PermissionDeniedError, RefusedError, ZentoriaError
-from zentoria_infra.execute import engine, perform, rights, world
-from zentoria_infra.execute.events import Listener
-from zentoria_infra.execute.firewall_observe import observe_firewall, read_firewall
-from zentoria_infra.execute.perform import Converger, Performer
-from zentoria_infra.execute.perform_firewall import NO_PROXY, FirewallPerformer, Sources
-from zentoria_infra.execute.removal import RemovalLook
-from zentoria_infra.firewall import changes
+from zentoria_infra.execute.look import world
+from zentoria_infra.execute.look.firewall_observe import observe_firewall, read_firewall
+from zentoria_infra.execute.look.removal import RemovalLook
+from zentoria_infra.execute.run import engine, perform, rights
+from zentoria_infra.execute.run.events import Listener
+from zentoria_infra.execute.run.perform import Converger, Performer
+from zentoria_infra.execute.run.perform_firewall import NO_PROXY, FirewallPerformer, Sources
+from zentoria_infra.firewall.change import changes
 from zentoria_infra.firewall.config import Guest
 from zentoria_infra.guest.state import GuestReport
-from zentoria_infra.plan import ownership
-from zentoria_infra.plan.change import Plan
-from zentoria_infra.plan.desired import DesiredContainer
 from zentoria_infra.plan.diff import make_plan
 from zentoria_infra.plan.firewall import DesiredFirewall, add_firewall
-from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
-from zentoria_infra.plan.orphan import Orphan
+from zentoria_infra.plan.model import ownership
+from zentoria_infra.plan.model.change import Plan
+from zentoria_infra.plan.model.desired import DesiredContainer
+from zentoria_infra.plan.model.observed import GuestCheck, ObservedContainer, World
+from zentoria_infra.plan.model.orphan import Orphan
+from zentoria_infra.plan.model.values import truth
 from zentoria_infra.plan.orphans import clashes, held_back, orphans_of, with_orphans
 from zentoria_infra.plan.pruning import pruned
-from zentoria_infra.plan.stage_types import DATACENTER, AnyStage, Converge, Destroy, LoseFlows, ParkFirewall
-from zentoria_infra.plan.stages import build_stages
-from zentoria_infra.plan.values import truth
-from zentoria_infra.proxmox import firewall_records as fw
+from zentoria_infra.plan.stages.build import build_stages
+from zentoria_infra.plan.stages.types import DATACENTER, AnyStage, Converge, Destroy, LoseFlows, ParkFirewall
 from zentoria_infra.proxmox.client import Proxmox
+from zentoria_infra.proxmox.firewall import records as fw
 
 MANAGEMENT = "management"
 """IP set of the datacenter whose members reach the nodes' management ports (Proxmox's own name)."""

@@ -11,12 +11,12 @@ from functools import cached_property
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from zentoria_infra.errors import AuthError, GuestError, RefusedError, UnreachableError
-from zentoria_infra.execute.artifacts.cache import BlobCache
-from zentoria_infra.execute.materials import Materials
 from zentoria_infra.guest import bundle, protocol
 from zentoria_infra.guest.secrets import new_password
 from zentoria_infra.guest.state import GuestReport, GuestState, Release, Rollback
 from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.materials.artifacts.cache import BlobCache
+from zentoria_infra.materials.sources import Materials
 from zentoria_infra.proxmox.client import Proxmox
 from zentoria_infra.roles.compile import compile_with_places
 from zentoria_infra.roles.compile import gate as compile_gate

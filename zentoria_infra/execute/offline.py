@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 from zentoria_infra.errors import RefusedError
 from zentoria_infra.firewall.config import Configuration, Datacenter
 from zentoria_infra.inventory.model import Inventory
-from zentoria_infra.plan.change import Plan
 from zentoria_infra.plan.diff import make_plan
-from zentoria_infra.plan.document_model import Unknown
 from zentoria_infra.plan.firewall import DesiredFirewall, add_firewall
 from zentoria_infra.plan.from_inventory import desired_containers
-from zentoria_infra.plan.listing import Basis
-from zentoria_infra.plan.observed import GuestCheck, World
+from zentoria_infra.plan.model.change import Plan
+from zentoria_infra.plan.model.document import Unknown
+from zentoria_infra.plan.model.observed import GuestCheck, World
+from zentoria_infra.plan.model.places import places_of
 from zentoria_infra.plan.orphans import with_orphans
-from zentoria_infra.plan.places import places_of
 from zentoria_infra.plan.proof import proven_firewall
-from zentoria_infra.plan.stage_types import DATACENTER, AnyStage
-from zentoria_infra.plan.stages import build_stages
+from zentoria_infra.plan.show.listing import Basis
+from zentoria_infra.plan.stages.build import build_stages
+from zentoria_infra.plan.stages.types import DATACENTER, AnyStage
 
 if TYPE_CHECKING:  # without a state, there is no need for the models of its file
-    from zentoria_infra.plan.state_file import ObservedState
+    from zentoria_infra.plan.saved.state_file import ObservedState
 
 _ALONE = "planned from the inventory alone, as if nothing existed; `--state FILE` plans against what was observed"
 _NOT_ASKED = "nobody asked the node"
@@ -61,7 +61,7 @@ def plan_offline(
 def _against(
     inventory: Inventory, firewall: DesiredFirewall, state: ObservedState, name: str
 ) -> tuple[Plan, tuple[AnyStage, ...]]:
-    from zentoria_infra.plan.state_file import InvalidFileError
+    from zentoria_infra.plan.saved.state_file import InvalidFileError
 
     if state.site != inventory.site.id:
         raise RefusedError(

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from zentoria_infra.execute.artifacts.wheels import sources_hash
-from zentoria_infra.execute.materials import SERVICES
 from zentoria_infra.guest.secrets import Generator
 from zentoria_infra.guest.state import Wheel
 from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.materials.artifacts.wheels import sources_hash
+from zentoria_infra.materials.sources import SERVICES
 from zentoria_infra.roles.compile import compile_guest
 from zentoria_infra.roles.kit.materials import ServerCertificate
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.inside import GuestsInside
-from zentoria_infra.execute.reading import readers
-from zentoria_infra.plan import parking
-from zentoria_infra.plan.stage_types import AnyStage
-from zentoria_infra.plan.with_snapshots import Ways, changed_in_place
+from zentoria_infra.execute.look.reading import readers
+from zentoria_infra.plan.model import parking
+from zentoria_infra.plan.stages.types import AnyStage
+from zentoria_infra.plan.stages.with_snapshots import Ways, changed_in_place
 from zentoria_infra.proxmox.observe import Observer
 
 _AT_ONCE = 8

@@ -34,7 +34,7 @@ class NoPythonError(GuestError):
 
 
 class Channel(Protocol):
-    """A running command's streams, as :class:`zentoria_infra.proxmox.stream.PctSession` has them."""
+    """A running command's streams, as :class:`zentoria_infra.proxmox.shell.stream.PctSession` has them."""
 
     @property
     def stderr(self) -> bytes:

@@ -16,7 +16,7 @@ from zentoria_infra.inventory.network_model import Zones
 from zentoria_infra.inventory.problems import InvalidInventoryError, Position, Problem, problem
 from zentoria_infra.inventory.site_model import Site
 from zentoria_infra.inventory.wording import explain, nearest
-from zentoria_infra.inventory.yaml_positions import Node, SectionPositions, merge, node_of, read_yaml
+from zentoria_infra.inventory.yaml.positions import Node, SectionPositions, merge, node_of, read_yaml
 
 ZONES = "zones.yaml"
 SITE = "inventory/site.yaml"

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from zentoria_infra.inventory.problems import Position, Problem, problem
 from zentoria_infra.inventory.spans import Spans
 from zentoria_infra.inventory.values import HOST_NAME, PATTERNS, PUBLIC_ADDRESS, TARGET
-from zentoria_infra.inventory.yaml_positions import Node, PathStep, find
+from zentoria_infra.inventory.yaml.positions import Node, PathStep, find
 
 _EXPECTED = {
     "int_type": "a whole number",

@@ -17,15 +17,17 @@ from typing import Any, Literal
 import psutil
 
 from zentoria_infra.errors import LabError
-from zentoria_infra.lab import marks, ports, power, registry, ssh
+from zentoria_infra.lab import marks, power, registry
 from zentoria_infra.lab.firewall.enforcer import CYCLE
 from zentoria_infra.lab.layout import LabLayout, default_root
 from zentoria_infra.lab.lxc import mounttable, requirements, template
 from zentoria_infra.lab.lxc.rootfs import locked
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
-from zentoria_infra.lab.package_cache import PACKAGES
+from zentoria_infra.lab.network import ports
+from zentoria_infra.lab.network.package_cache import PACKAGES
 from zentoria_infra.lab.registry import Guests, Lab, Ports
 from zentoria_infra.lab.runtimes import runtime_of
+from zentoria_infra.lab.shell import ssh
 
 Say = Callable[[str], None]
 _START_SECONDS = 1800.0

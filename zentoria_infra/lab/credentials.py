@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab.certificates import write_secret
-from zentoria_infra.lab.control_socket import ApiFailure, call
 from zentoria_infra.lab.layout import BTRFS, LOCAL, NODE, LabLayout
+from zentoria_infra.lab.shell.control_socket import ApiFailure, call
 
 POOL = "zentoria"
 USER = "zentoria@pve"

@@ -23,35 +23,25 @@ from typing import Any, TypeVar
 import psutil
 
 from zentoria_infra.errors import LabError
-from zentoria_infra.lab import (
-    allow_list,
-    certificates,
-    credentials,
-    marks,
-    name_server,
-    netns,
-    power,
-    registry,
-    second_storage,
-    site_overlay,
-    ssh,
-)
+from zentoria_infra.lab import certificates, credentials, marks, power, registry, second_storage, site_overlay
 from zentoria_infra.lab.api import losses
 from zentoria_infra.lab.api.server import ApiServer
 from zentoria_infra.lab.certificates import Pki
 from zentoria_infra.lab.firewall.enforcer import Enforcer
 from zentoria_infra.lab.firewall.facts import PROXY, lab_facts
 from zentoria_infra.lab.firewall.reading import Reader
-from zentoria_infra.lab.forward_proxy import ForwardProxy
 from zentoria_infra.lab.layout import NODE
 from zentoria_infra.lab.lxc import network, template
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
-from zentoria_infra.lab.openings import CYCLES, Timer, lab_node
-from zentoria_infra.lab.package_cache import PACKAGES, PackageCache
-from zentoria_infra.lab.port_forward import PROXY_ADDRESS, PortForward
+from zentoria_infra.lab.network import allow_list, name_server, netns
+from zentoria_infra.lab.network.forward_proxy import ForwardProxy
+from zentoria_infra.lab.network.package_cache import PACKAGES, PackageCache
+from zentoria_infra.lab.network.port_forward import PROXY_ADDRESS, PortForward
 from zentoria_infra.lab.registry import Lab
 from zentoria_infra.lab.runtime import RuntimeFailure
 from zentoria_infra.lab.runtimes import attach_words, runtime_of
+from zentoria_infra.lab.shell import ssh
+from zentoria_infra.lab.shell.openings import CYCLES, Timer, lab_node
 from zentoria_infra.lab.supervisor import Supervisor
 
 _LOG = logging.getLogger(__name__)
@@ -271,7 +261,7 @@ async def _in_thread(function: Callable[[], _T]) -> _T:
 def _log_to(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     form = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name, file in (("", "daemon.log"), ("zentoria_infra.lab.forward_proxy", "proxy.log")):
+    for name, file in (("", "daemon.log"), ("zentoria_infra.lab.network.forward_proxy", "proxy.log")):
         handler = logging.handlers.RotatingFileHandler(folder / file, maxBytes=_LOG_BYTES, backupCount=2)
         handler.setFormatter(form)
         logger = logging.getLogger(name)

@@ -10,11 +10,12 @@ from typing import Any
 
 import psutil
 
-from zentoria_infra.lab import marks, ports, registry
-from zentoria_infra.lab.control_socket import ApiFailure, call
+from zentoria_infra.lab import marks, registry
 from zentoria_infra.lab.firewall.enforcer import read_state
 from zentoria_infra.lab.layout import NODE
+from zentoria_infra.lab.network import ports
 from zentoria_infra.lab.registry import Lab
+from zentoria_infra.lab.shell.control_socket import ApiFailure, call
 
 
 @dataclasses.dataclass(frozen=True)

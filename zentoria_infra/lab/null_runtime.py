@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zentoria_infra.lab import images
 from zentoria_infra.lab.layout import LabLayout
+from zentoria_infra.lab.lxc import images
 from zentoria_infra.lab.runtime import Config, GuestStatus, Interface, Log, RuntimeFailure
 
 _NET = re.compile(r"net\d+")

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 
 from zentoria_infra.lab.api import guestconf
-from zentoria_infra.lab.control_socket import ApiFailure, call
 from zentoria_infra.lab.layout import NODE, LabLayout
 from zentoria_infra.lab.runtime import GuestRuntime, RuntimeFailure
+from zentoria_infra.lab.shell.control_socket import ApiFailure, call
 
 _LAST = 1 << 30
 _AT_ONCE = 17

@@ -5,8 +5,8 @@ from __future__ import annotations
 from zentoria_infra.lab.lxc import template
 from zentoria_infra.lab.lxc.runtime import LxcRuntime
 from zentoria_infra.lab.null_runtime import NullRuntime
-from zentoria_infra.lab.pct import VMID_MARK
 from zentoria_infra.lab.registry import Lab
+from zentoria_infra.lab.shell.pct import VMID_MARK
 
 _MARK = 999999999
 _TEMPLATE_SIZE = 127_000_000

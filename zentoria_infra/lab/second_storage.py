@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from zentoria_infra.errors import LabError
-from zentoria_infra.lab.control_socket import ApiFailure, call
 from zentoria_infra.lab.layout import BTRFS, LabLayout
+from zentoria_infra.lab.shell.control_socket import ApiFailure, call
 
 
 def ensure(layout: LabLayout) -> None:

@@ -47,9 +47,9 @@ def for_site(site: str, instance: str = "") -> list[Path]:
 def values(lab: Lab) -> dict[str, Any]:
     """The overlay as plain data, in the shape of inventory/site.yaml."""
     # Every command asks whether there is an overlay; only a lab that starts makes one.
-    from zentoria_infra.lab import ssh
     from zentoria_infra.lab.credentials import POOL, TOKEN, USER
     from zentoria_infra.lab.lxc.network import BRIDGES
+    from zentoria_infra.lab.shell import ssh
 
     layout = lab.layout
     access: dict[str, Any] = {

@@ -6,21 +6,15 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 
-from zentoria_infra.plan import ownership, parking, volumes
-from zentoria_infra.plan.change import Action, AttributeChange, ContainerPlan, Effect, Plan, Via
-from zentoria_infra.plan.desired import DesiredContainer
-from zentoria_infra.plan.held_volumes import without_held
 from zentoria_infra.plan.masking import MASK, is_harmless
-from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
-from zentoria_infra.plan.values import (
-    format_properties,
-    format_tags,
-    parse_properties,
-    parse_tags,
-    truth,
-    untrue,
-)
-from zentoria_infra.plan.volume_changes import volume_changes
+from zentoria_infra.plan.model import ownership, parking
+from zentoria_infra.plan.model.change import Action, AttributeChange, ContainerPlan, Effect, Plan, Via
+from zentoria_infra.plan.model.desired import DesiredContainer
+from zentoria_infra.plan.model.observed import GuestCheck, ObservedContainer, World
+from zentoria_infra.plan.model.values import format_properties, format_tags, parse_properties, parse_tags, truth, untrue
+from zentoria_infra.plan.volumes import binding
+from zentoria_infra.plan.volumes.changes import volume_changes
+from zentoria_infra.plan.volumes.held import without_held
 
 DEFAULTS: Mapping[str, str] = {"onboot": "0", "protection": "0", "swap": "512", "memory": "512", "cpulimit": "0"}
 """What Proxmox takes for an option that is not there (schema defaults of /nodes/{node}/lxc/{vmid}/config)."""
@@ -47,7 +41,7 @@ def make_plan(desired: tuple[DesiredContainer, ...], world: World, *, replace: f
     Returns:
         A plan in the order of VMIDs. Problems of the node count only when something must be created.
     """
-    desired = tuple(volumes.bound(one, world) for one in desired)
+    desired = tuple(binding.bound(one, world) for one in desired)
     containers = tuple(
         plan_container(one, world.containers.get(one.vmid), world, replace=one.vmid in replace)
         for one in sorted(desired, key=lambda container: container.vmid)
@@ -64,7 +58,7 @@ def plan_container(
     desired: DesiredContainer, observed: ObservedContainer | None, world: World, *, replace: bool = False
 ) -> ContainerPlan:
     """Decide what happens to one container. ``replace``: it is replaced in any case."""
-    desired = volumes.bound(desired, world)
+    desired = binding.bound(desired, world)
     if observed is None:
         if desired.vmid in world.taken:
             return _refuse(desired, "the VMID exists, but our token may not see it: it is not in our pool")
@@ -204,7 +198,7 @@ def _stuck(plan: ContainerPlan, world: World) -> Iterator[str]:
     title = f"container {plan.vmid} ({plan.name})"
     observed, parked = world.containers.get(plan.vmid), world.parked.get(plan.vmid)
     if plan.desired is not None:
-        yield from volumes.misplaced(plan.desired)
+        yield from binding.misplaced(plan.desired)
     if observed is None:
         return
     if plan.restart or (plan.start and plan.action is not Action.REPLACE):
@@ -253,7 +247,7 @@ def attribute_changes(desired: DesiredContainer, observed: ObservedContainer) ->
     for it is somebody else's, and any restart would put it in force.
 
     Args:
-        desired: with its volumes at their mount points (:func:`zentoria_infra.plan.volumes.bound`).
+        desired: with its volumes at their mount points (:func:`zentoria_infra.plan.volumes.binding.bound`).
         observed: what is there.
     """
     changes = (*_differences(desired, observed.config), *_going(desired, observed))
@@ -261,7 +255,7 @@ def attribute_changes(desired: DesiredContainer, observed: ObservedContainer) ->
     wrong = {one.key for one in _differences(desired, {**holds, **observed.in_force})} if observed.pending else set()
     taken_back = set[str]()
     names = ownership.volumes(observed.config.get("description", ""))
-    hidden = volumes.out_of_sight(desired, {**holds, **observed.in_force}, names)
+    hidden = binding.out_of_sight(desired, {**holds, **observed.in_force}, names)
     for one in changes:
         # What goes through `pct` is let in over SSH for setting features, and for nothing else.
         if one.key not in observed.pending or one.key in wrong or one.via is Via.PCT:
@@ -284,14 +278,14 @@ def _taken_back(desired: DesiredContainer, observed: ObservedContainer, key: str
 def _is_set(desired: DesiredContainer, key: str) -> bool:
     """Whether the inventory says what an option shall be, or that there shall be none."""
     ours = key in desired.options or key in ("features", "tags", "unprivileged", "rootfs")
-    return ours or _NET.fullmatch(key) is not None or volumes.MOUNT.fullmatch(key) is not None
+    return ours or _NET.fullmatch(key) is not None or binding.MOUNT.fullmatch(key) is not None
 
 
 def _going(desired: DesiredContainer, observed: ObservedContainer) -> Iterator[AttributeChange]:
     """Mount points that go at the next restart, and that the inventory does not have either: it is our restart."""
     ours = {volume.key for volume in desired.volumes}
     for key in sorted(observed.in_force.keys() - observed.config.keys() - ours):
-        if volumes.MOUNT.fullmatch(key):
+        if binding.MOUNT.fullmatch(key):
             yield _change(desired, key, observed.in_force[key], "", Effect.RESTART)
 
 

@@ -6,21 +6,21 @@ import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
 
-from zentoria_infra.firewall.changes import Changes, datacenter_changes, guest_changes, woken
+from zentoria_infra.firewall.change.changes import Changes, datacenter_changes, guest_changes, woken
+from zentoria_infra.firewall.change.steps import DropRule, InsertRule, Step, UpdateRule, same_rule
+from zentoria_infra.firewall.compiled.intent import Compiled
+from zentoria_infra.firewall.compiled.parties import Parties
 from zentoria_infra.firewall.config import NO_OPTIONS, Configuration, Guest, Rule
 from zentoria_infra.firewall.identity import OPENING
-from zentoria_infra.firewall.intent import Compiled
-from zentoria_infra.firewall.network import assumed
-from zentoria_infra.firewall.parties import Parties
-from zentoria_infra.firewall.spans import Spans
-from zentoria_infra.firewall.steps import DropRule, InsertRule, Step, UpdateRule, same_rule
+from zentoria_infra.firewall.proof.network import assumed
 from zentoria_infra.guest.state import GuestReport
-from zentoria_infra.plan.between import made_safe
-from zentoria_infra.plan.change import Action, ContainerPlan, LostFlow, Plan
+from zentoria_infra.inventory.spans import Spans
 from zentoria_infra.plan.lost_flows import lost_flows
-from zentoria_infra.plan.observed import World
+from zentoria_infra.plan.model.change import Action, ContainerPlan, LostFlow, Plan
+from zentoria_infra.plan.model.observed import World
+from zentoria_infra.plan.model.parking import Parking
 from zentoria_infra.plan.others_firewall import brought_up, has_others, with_copy, written
-from zentoria_infra.plan.parking import Parking
+from zentoria_infra.plan.saved.between import made_safe
 
 _FRESH = (Action.CREATE, Action.REPLACE)
 _PACKAGES = "packages"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from zentoria_infra.inventory.model import ALL, Container, Inventory
-from zentoria_infra.plan import ownership
-from zentoria_infra.plan.desired import DesiredContainer, DesiredVolume
-from zentoria_infra.plan.values import GIB
-from zentoria_infra.plan.volumes import placed
+from zentoria_infra.plan.model import ownership
+from zentoria_infra.plan.model.desired import DesiredContainer, DesiredVolume
+from zentoria_infra.plan.model.values import GIB
+from zentoria_infra.plan.volumes.binding import placed
 from zentoria_infra.roles.catalog import unbuilt
 
 _PATHS = {

@@ -6,8 +6,8 @@ import enum
 from collections.abc import Collection, Iterable, Iterator
 
 from zentoria_infra.errors import RefusedError
-from zentoria_infra.plan.change import Action, ContainerPlan, Plan
-from zentoria_infra.plan.stage_types import AnyStage, Destroy
+from zentoria_infra.plan.model.change import Action, ContainerPlan, Plan
+from zentoria_infra.plan.stages.types import AnyStage, Destroy
 
 RESTARTS = 30
 """Percent of the containers that one run may restart without being asked to allow it, unless a site says else."""

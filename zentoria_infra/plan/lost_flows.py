@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping
 
+from zentoria_infra.firewall.compiled.parties import Parties
 from zentoria_infra.firewall.config import Configuration
-from zentoria_infra.firewall.network import Filters, Network
-from zentoria_infra.firewall.parties import Parties
-from zentoria_infra.firewall.services import SIZE, text
-from zentoria_infra.firewall.spans import NOTHING, Spans, difference
-from zentoria_infra.plan.change import LostFlow
+from zentoria_infra.firewall.proof.network import Filters, Network
+from zentoria_infra.firewall.sets.services import SIZE, text
+from zentoria_infra.inventory.spans import NOTHING, Spans, difference
+from zentoria_infra.plan.model.change import LostFlow
 
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
 _ANY = (0, 65535)

@@ -16,8 +16,8 @@ from typing import TypeVar
 from zentoria_infra.firewall.config import Alias, Configuration, Entry, Group, Guest, IpSet, Rule
 from zentoria_infra.firewall.identity import is_ours
 from zentoria_infra.guest.state import GuestReport, ResourceReport
-from zentoria_infra.plan import ownership
-from zentoria_infra.plan.observed import GuestCheck, ObservedContainer, World
+from zentoria_infra.plan.model import ownership
+from zentoria_infra.plan.model.observed import GuestCheck, ObservedContainer, World
 
 MASK = "(not shown)"
 """Stands for what is there and is not shown."""

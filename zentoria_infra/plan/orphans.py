@@ -10,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from zentoria_infra.plan import ownership, parking
-from zentoria_infra.plan.change import Action, ContainerPlan, Plan
-from zentoria_infra.plan.desired import DesiredContainer
-from zentoria_infra.plan.observed import ObservedContainer, World
-from zentoria_infra.plan.orphan import Orphan, addresses
+from zentoria_infra.plan.model import ownership, parking
+from zentoria_infra.plan.model.change import Action, ContainerPlan, Plan
+from zentoria_infra.plan.model.desired import DesiredContainer
+from zentoria_infra.plan.model.observed import ObservedContainer, World
+from zentoria_infra.plan.model.orphan import Orphan, addresses
 
 
 @dataclasses.dataclass(frozen=True)

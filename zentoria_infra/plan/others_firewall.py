@@ -9,10 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from zentoria_infra.firewall.changes import guest_changes
-from zentoria_infra.firewall.config import NO_OPTIONS, Configuration, Guest
-from zentoria_infra.firewall.identity import is_ours
-from zentoria_infra.firewall.steps import (
+from zentoria_infra.firewall.change.changes import guest_changes
+from zentoria_infra.firewall.change.steps import (
     DropRule,
     InsertRule,
     MakeIpSet,
@@ -23,6 +21,8 @@ from zentoria_infra.firewall.steps import (
     Where,
     apply_step,
 )
+from zentoria_infra.firewall.config import NO_OPTIONS, Configuration, Guest
+from zentoria_infra.firewall.identity import is_ours
 
 
 def has_others(guest: Guest, wanted: Guest) -> bool:

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from zentoria_infra.firewall.steps import DropRule, MoveToEnd, Step, UpdateRule
-from zentoria_infra.plan.change import AttributeChange, Via
-from zentoria_infra.plan.desired import DesiredContainer
-from zentoria_infra.plan.stage_types import (
+from zentoria_infra.firewall.change.steps import DropRule, MoveToEnd, Step, UpdateRule
+from zentoria_infra.plan.model.change import AttributeChange, Via
+from zentoria_infra.plan.model.desired import DesiredContainer
+from zentoria_infra.plan.model.values import parse_properties
+from zentoria_infra.plan.stages.types import (
     AnyStage,
     Configure,
     Converge,
@@ -40,7 +41,6 @@ from zentoria_infra.plan.stage_types import (
     Stop,
     SwitchOn,
 )
-from zentoria_infra.plan.values import parse_properties
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -184,7 +184,7 @@ def stage_needs(stage: AnyStage, pool: str = "", desired: DesiredContainer | Non
 
 
 def parking_needs(desired: DesiredContainer, parking: int) -> tuple[Need, ...]:
-    """What making the parking container of a container needs; see :mod:`zentoria_infra.plan.parking`."""
+    """What making the parking container of a container needs; see :mod:`zentoria_infra.plan.model.parking`."""
     guest = guest_path(parking, desired.pool)
     options = ("Disk", "Memory", "Network", "Options")
     needs = [Need(guest, "VM.Allocate"), Need(guest, "VM.Audit")]

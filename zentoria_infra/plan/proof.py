@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from zentoria_infra.errors import RefusedError
-from zentoria_infra.firewall.compile import compile_firewall
-from zentoria_infra.firewall.parties import parties_of
-from zentoria_infra.firewall.prove import Proof, prove
+from zentoria_infra.firewall.compiled.compile import compile_firewall
+from zentoria_infra.firewall.compiled.parties import parties_of
+from zentoria_infra.firewall.proof.prove import Proof, prove
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.firewall import DesiredFirewall
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from zentoria_infra.plan.orphans import Clash
-from zentoria_infra.plan.stage_types import AnyStage, Destroy
+from zentoria_infra.plan.stages.types import AnyStage, Destroy
 
 
 def pruned(stages: Sequence[AnyStage], gone: Sequence[Destroy], clashes: Iterable[Clash]) -> tuple[AnyStage, ...]:

@@ -3,6 +3,6 @@
 from zentoria_infra.proxmox.client import Proxmox
 from zentoria_infra.proxmox.connection import ApiToken, Credentials, Endpoint, Password, RetryPolicy
 from zentoria_infra.proxmox.secret import Secret
-from zentoria_infra.proxmox.ssh import SshTarget
+from zentoria_infra.proxmox.shell.ssh import SshTarget
 
 __all__ = ["ApiToken", "Credentials", "Endpoint", "Password", "Proxmox", "RetryPolicy", "Secret", "SshTarget"]

@@ -5,17 +5,17 @@ from __future__ import annotations
 from types import TracebackType
 
 from zentoria_infra.errors import UnreachableError, ZentoriaError
-from zentoria_infra.proxmox import starting
 from zentoria_infra.proxmox.connection import Connection, Credentials, Endpoint, RetryPolicy
-from zentoria_infra.proxmox.conntrack import Conntrack
-from zentoria_infra.proxmox.filtered import FilterReader, NotToldError
-from zentoria_infra.proxmox.firewall_read import FirewallObserver
-from zentoria_infra.proxmox.firewall_write import FirewallWriter
+from zentoria_infra.proxmox.firewall.read import FirewallObserver
+from zentoria_infra.proxmox.firewall.write import FirewallWriter
 from zentoria_infra.proxmox.gates import CREATES_PER_STORAGE, Gates
 from zentoria_infra.proxmox.observe import Observer
-from zentoria_infra.proxmox.pct import Pct
+from zentoria_infra.proxmox.shell import starting
+from zentoria_infra.proxmox.shell.conntrack import Conntrack
+from zentoria_infra.proxmox.shell.filtered import FilterReader, NotToldError
+from zentoria_infra.proxmox.shell.pct import Pct
+from zentoria_infra.proxmox.shell.ssh import SshConnection, SshTarget
 from zentoria_infra.proxmox.snapshots import SnapshotWriter
-from zentoria_infra.proxmox.ssh import SshConnection, SshTarget
 from zentoria_infra.proxmox.stats import CallStats
 from zentoria_infra.proxmox.tasks import Pace
 from zentoria_infra.proxmox.volumes import VolumeWriter

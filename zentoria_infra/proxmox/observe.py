@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from zentoria_infra.errors import ApiError
-from zentoria_infra.plan.snapshots import Snapshot
+from zentoria_infra.plan.model.snapshots import Snapshot
 from zentoria_infra.proxmox import records
 from zentoria_infra.proxmox.connection import Reader
 from zentoria_infra.proxmox.errors import AlreadyExistsError

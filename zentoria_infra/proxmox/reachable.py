@@ -19,9 +19,9 @@ from zentoria_infra.firewall.config import Alias, Entry
 from zentoria_infra.proxmox.client import Proxmox
 from zentoria_infra.proxmox.connection import Connection, Endpoint, RetryPolicy
 from zentoria_infra.proxmox.errors import NotSentError
-from zentoria_infra.proxmox.firewall_read import FirewallObserver
-from zentoria_infra.proxmox.firewall_records import DATACENTER, plain
-from zentoria_infra.proxmox.firewall_write import FirewallWriter
+from zentoria_infra.proxmox.firewall.read import FirewallObserver
+from zentoria_infra.proxmox.firewall.records import DATACENTER, plain
+from zentoria_infra.proxmox.firewall.write import FirewallWriter
 from zentoria_infra.proxmox.gates import Gates
 
 MANAGEMENT = "management"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from zentoria_infra.errors import ZentoriaError
-from zentoria_infra.plan.snapshots import Snapshot
+from zentoria_infra.plan.model.snapshots import Snapshot
 from zentoria_infra.proxmox import errors, tasks
 from zentoria_infra.proxmox.write import Writer
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import tenacity
 
 from zentoria_infra.errors import PermissionDeniedError, RefusedError, TaskError, ZentoriaError
-from zentoria_infra.plan import ownership, parking
+from zentoria_infra.plan.model import ownership, parking
 from zentoria_infra.proxmox import errors, tasks
 from zentoria_infra.proxmox.connection import Connection
 from zentoria_infra.proxmox.gates import Gates

@@ -54,7 +54,7 @@ def compile_with_places(
     Raises:
         ZentoriaError: the inventory cannot be used for a role, or materials cannot be made.
     """
-    context = Context(inventory, container, materials, templates or Templates(inventory.root), nonce)
+    context = Context(inventory, container, materials, templates or Templates(inventory.root), catalog.is_built, nonce)
     chosen = [service for service in container.services if catalog.is_built(service.component)]
     fragments = [base(context), *(catalog.role(service.component).build(context, service) for service in chosen)]
     resources = merge(fragments, _volumes(container))

@@ -10,7 +10,7 @@ import re
 import zoneinfo
 from collections.abc import Callable
 
-from zentoria_infra.lab.api import privileges
+from zentoria_infra.lab.api.auth import privileges
 
 Check = Callable[[str], None]
 

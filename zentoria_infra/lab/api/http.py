@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from zentoria_infra.lab.api import routing
+from zentoria_infra.lab.api.auth.rights import ROOT
 from zentoria_infra.lab.api.faults import Fault, internal
 from zentoria_infra.lab.api.losses import Lost
 from zentoria_infra.lab.api.node import Node
-from zentoria_infra.lab.api.rights import ROOT
 from zentoria_infra.lab.api.routing import Route, Router
 
 _LOG = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Mapping
 
-from zentoria_infra.lab.api.access import Access
+from zentoria_infra.lab.api.auth.access import Access
 from zentoria_infra.lab.api.filtering import Filtering
 from zentoria_infra.lab.api.firewall.store import FirewallFiles
 from zentoria_infra.lab.api.guests import Guests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from zentoria_infra.lab.api import guestops
+from zentoria_infra.lab.api.lxc import ops
 from zentoria_infra.lab.api.node import Node
 from zentoria_infra.lab.runtime import RuntimeFailure
 
@@ -23,5 +23,5 @@ def recover(node: Node) -> None:
             with contextlib.suppress(RuntimeFailure):  # it was not frozen yet, or no longer
                 node.runtime.thaw(vmid)
         if lock in _HALF:
-            guestops.discard(node, vmid, lambda _line: None)
-            guestops.forget(node, vmid)
+            ops.discard(node, vmid, lambda _line: None)
+            ops.forget(node, vmid)

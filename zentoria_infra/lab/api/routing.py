@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Mapping
 
 from zentoria_infra.lab.api import schema
+from zentoria_infra.lab.api.auth.rights import ROOT, Rights
 from zentoria_infra.lab.api.faults import Fault, bad_params, forbidden, internal
 from zentoria_infra.lab.api.node import Node
-from zentoria_infra.lab.api.rights import ROOT, Rights
 from zentoria_infra.lab.api.schema import Param, Schema, Values
 
 METHODS = ("GET", "POST", "PUT", "DELETE")

@@ -9,10 +9,10 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from zentoria_infra.lab import netns
 from zentoria_infra.lab.firewall.compiler import Compiled
 from zentoria_infra.lab.lxc import requirements
 from zentoria_infra.lab.lxc.commands import PATH, run
+from zentoria_infra.lab.network import netns
 from zentoria_infra.lab.runtime import RuntimeFailure
 
 _LET_GO = 0.3

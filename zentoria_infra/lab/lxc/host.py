@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from zentoria_infra.errors import LabError
-from zentoria_infra.lab import netns
 from zentoria_infra.lab.lxc import mounttable
 from zentoria_infra.lab.lxc.commands import environment, run
 from zentoria_infra.lab.lxc.config import UID_BASE, UID_COUNT
 from zentoria_infra.lab.lxc.rootfs import locked
+from zentoria_infra.lab.network import netns
 from zentoria_infra.lab.runtime import Log, RuntimeFailure
 
 STATE = Path("/var/lib/zentoria-lab-host")

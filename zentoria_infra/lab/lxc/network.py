@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from zentoria_infra.errors import LabError
-from zentoria_infra.lab import netns
 from zentoria_infra.lab.lxc import config as pve
 from zentoria_infra.lab.lxc import outside
 from zentoria_infra.lab.lxc.commands import run
+from zentoria_infra.lab.network import netns
 from zentoria_infra.lab.runtime import Interface, RuntimeFailure
 
 BRIDGES: Mapping[str, str] = {"vmbr0": "10.99.0.1/24", "vmbr40": "10.10.47.254/20"}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from zentoria_infra.lab import netns
 from zentoria_infra.lab.lxc.commands import run
+from zentoria_infra.lab.network import netns
 from zentoria_infra.lab.runtime import RuntimeFailure
 
 FAR = "203.0.113.1"

@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from zentoria_infra.errors import LabError
-from zentoria_infra.lab import netns
 from zentoria_infra.lab.layout import LabLayout, default_root
 from zentoria_infra.lab.lxc import cgroup, etcfiles, launch, mounttable, network, template
 from zentoria_infra.lab.lxc import config as pve
@@ -28,6 +27,7 @@ from zentoria_infra.lab.lxc.rootfs import Bases, mount_overlay
 from zentoria_infra.lab.lxc.storage import Storage
 from zentoria_infra.lab.lxc.usage import Sampler
 from zentoria_infra.lab.lxc.volumes import detach_below
+from zentoria_infra.lab.network import netns
 from zentoria_infra.lab.runtime import Config, GuestStatus, Interface, Log, RuntimeFailure
 
 GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

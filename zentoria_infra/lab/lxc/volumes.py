@@ -13,9 +13,8 @@ import shutil
 import struct
 from pathlib import Path
 
-from zentoria_infra.lab import images
 from zentoria_infra.lab.layout import LabLayout
-from zentoria_infra.lab.lxc import mounttable
+from zentoria_infra.lab.lxc import images, mounttable
 from zentoria_infra.lab.lxc.commands import run
 from zentoria_infra.lab.lxc.config import UID_BASE
 from zentoria_infra.lab.runtime import RuntimeFailure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -13,7 +13,6 @@ from zentoria_infra.guest import secrets
 from zentoria_infra.guest.state import Absent, Directory, File, Health, Resource, User
 from zentoria_infra.inventory.component_model import AptComponent
 from zentoria_infra.inventory.model import Container, Inventory, Service
-from zentoria_infra.roles import catalog
 from zentoria_infra.roles.kit import clients
 from zentoria_infra.roles.kit.materials import Materials
 
@@ -47,6 +46,7 @@ class Context:
         container: the one whose state is made.
         materials: passwords, certificates, releases.
         render: renders a template.
+        is_built: whether a component has a role.
         nonce: a new value asks for a deployment of what is there already.
     """
 
@@ -54,6 +54,7 @@ class Context:
     container: Container
     materials: Materials
     render: Templates
+    is_built: Callable[[str], bool]
     nonce: str = ""
 
     @property
@@ -88,7 +89,7 @@ class Context:
 
     def builds(self, service: Service) -> bool:
         """Whether a service, of any container, is installed: what has no role yet is not there to be asked."""
-        return catalog.is_built(service.component)
+        return self.is_built(service.component)
 
     def secret(self, path: str, kind: secrets.Kind = "password") -> SecretStr:
         """A secret of ours, made at its first use."""

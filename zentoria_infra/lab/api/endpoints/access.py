@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 
+from zentoria_infra.lab.api.auth.usercfg import Token, User, UserConfig
 from zentoria_infra.lab.api.endpoints import common
 from zentoria_infra.lab.api.faults import bad_params, forbidden, internal, unauthorized
 from zentoria_infra.lab.api.routing import Call, Routes, everyone, world
 from zentoria_infra.lab.api.schema import Param, Schema
-from zentoria_infra.lab.api.usercfg import Token, User, UserConfig
 
 routes = Routes()
 _TEXT = Param(optional=True)

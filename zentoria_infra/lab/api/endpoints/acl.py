@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+from zentoria_infra.lab.api.auth.usercfg import AclTarget, UserConfig
 from zentoria_infra.lab.api.endpoints.common import items
 from zentoria_infra.lab.api.faults import bad_params, forbidden, internal
 from zentoria_infra.lab.api.routing import Call, Routes, needs
 from zentoria_infra.lab.api.schema import Param
-from zentoria_infra.lab.api.usercfg import AclTarget, UserConfig
 
 routes = Routes()
 _FLAG = Param("boolean", optional=True)

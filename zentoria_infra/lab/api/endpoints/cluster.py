@@ -7,8 +7,8 @@ import time
 
 import psutil
 
-from zentoria_infra.lab.api import guestview
 from zentoria_infra.lab.api.faults import bad_params
+from zentoria_infra.lab.api.lxc import view
 from zentoria_infra.lab.api.routing import Call, Routes, everyone, needs
 from zentoria_infra.lab.api.schema import Param
 
@@ -49,7 +49,7 @@ def _resources(call: Call) -> object:
         for vmid in node.guests.ids():
             if not call.has(f"/vms/{vmid}", "VM.Audit"):
                 continue
-            row = guestview.resource(node, vmid)
+            row = view.resource(node, vmid)
             pool = config.pool_of(vmid)
             if row is not None:
                 rows.append({**row, "pool": pool} if pool and call.has(f"/pool/{pool}", "Pool.Audit") else row)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from zentoria_infra.lab.api.auth.rights import TOP_PATHS
 from zentoria_infra.lab.api.faults import internal
 from zentoria_infra.lab.api.formats import split_list as items
-from zentoria_infra.lab.api.rights import TOP_PATHS
 from zentoria_infra.lab.api.routing import Call
 
 __all__ = ["TOP_PATHS", "check_userid", "items"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from zentoria_infra.lab.api import guestchanges, guestoptions, guestrights, guestsnapshots, guestview, volumes
 from zentoria_infra.lab.api.endpoints.common import items
 from zentoria_infra.lab.api.faults import Fault, bad_params, internal, modified
-from zentoria_infra.lab.api.guestops import running
 from zentoria_infra.lab.api.guests import check_lock
+from zentoria_infra.lab.api.lxc import changes, options, rights, snapshots, view, volumes
+from zentoria_infra.lab.api.lxc.ops import running
 from zentoria_infra.lab.api.routing import Call, Routes, needs
 from zentoria_infra.lab.api.schema import MISSING, Param
 from zentoria_infra.lab.runtime import Log
@@ -41,40 +41,40 @@ def _index(call: Call) -> object:
 def _read(call: Call) -> object:
     conf = call.node.guests.get(call.vmid)
     if call.given("snapshot"):
-        snapshot = guestsnapshots.find(conf, call.text("snapshot"))
-        return {**guestview.section(snapshot), "digest": conf.digest}
-    return guestview.config(conf, current=call.flag("current"))
+        snapshot = snapshots.find(conf, call.text("snapshot"))
+        return {**view.section(snapshot), "digest": conf.digest}
+    return view.config(conf, current=call.flag("current"))
 
 
 @routes.add("GET", "/nodes/{node}/lxc/{vmid}/pending", _AUDIT)
 def _pending(call: Call) -> object:
-    return guestview.pending(call.node.guests.get(call.vmid))
+    return view.pending(call.node.guests.get(call.vmid))
 
 
-@routes.add("PUT", "/nodes/{node}/lxc/{vmid}/config", _CHANGE, guestoptions.UPDATE)
+@routes.add("PUT", "/nodes/{node}/lxc/{vmid}/config", _CHANGE, options.UPDATE)
 def _update(call: Call) -> object:
     node, vmid = call.node, call.vmid
     new = {key: str(value) for key, value in call.values.items() if key not in _NOT_OPTIONS}
     delete, revert = items(call.text("delete")), items(call.text("revert"))
     if not new and not delete and not revert:
         raise internal("no options specified")
-    guestchanges.check_unknown("delete", delete)
+    changes.check_unknown("delete", delete)
     for name in delete:
         if name in new:
             raise bad_params({"delete": f"you can't use '-{name}' and -delete {name}' at the same time"})
-    guestchanges.check_unknown("revert", revert)
+    changes.check_unknown("revert", revert)
     old = node.guests.get(vmid)
     unprivileged = old.options.get("unprivileged") == "1"
-    guestrights.check(call, vmid, None, old.options, new, [*delete, *revert], unprivileged=unprivileged)
+    rights.check(call, vmid, None, old.options, new, [*delete, *revert], unprivileged=unprivileged)
     with node.locks.guest(vmid):
         conf = node.guests.edit(vmid)
         check_lock(conf)
         if call.given("digest") and call.text("digest") != conf.digest:
             raise modified()
-        guestchanges.stage(conf, vmid, new, delete, revert)
+        changes.stage(conf, vmid, new, delete, revert)
         live = running(node, vmid)
         log = _Quiet()
-        change = guestchanges.hotplug if live else guestchanges.apply_pending
+        change = changes.hotplug if live else changes.apply_pending
         errors = change(node, vmid, conf, log)
         node.guests.save(vmid, conf)
         if errors:
@@ -95,7 +95,7 @@ class _Quiet:
     "PUT",
     "/nodes/{node}/lxc/{vmid}/resize",
     needs("/vms/{vmid}", "VM.Config.Disk", any_of=True),
-    {name: param for name, param in guestoptions.RESIZE.items() if name not in ("node", "vmid")},
+    {name: param for name, param in options.RESIZE.items() if name not in ("node", "vmid")},
 )
 def _resize(call: Call) -> object:
     node, vmid, disk = call.node, call.vmid, call.text("disk")
@@ -109,7 +109,7 @@ def _resize(call: Call) -> object:
         raise Fault(
             500, "format error", {"volume": MISSING, "mp": MISSING} if disk != "rootfs" else {"volume": MISSING}
         )
-    parts = guestoptions.properties(disk, conf.options[disk])
+    parts = options.properties(disk, conf.options[disk])
     if volumes.kind(parts["volume"]) != "volume":
         raise internal(f"can't resize mount point owned by another container or a bind mount ({disk})")
     storage = volumes.split(parts["volume"])[0]
@@ -118,7 +118,7 @@ def _resize(call: Call) -> object:
     if before is None:
         raise internal(f"volume '{parts['volume']}' does not exist")
     wanted = call.text("size")
-    size = guestoptions.parse_size(wanted.lstrip("+")) + (before if wanted.startswith("+") else 0)
+    size = options.parse_size(wanted.lstrip("+")) + (before if wanted.startswith("+") else 0)
     if size < before:
         raise internal("unable to shrink disk size")
     if size == before:
@@ -130,8 +130,8 @@ def _resize(call: Call) -> object:
             check_lock(changed)
             node.runtime.grow(vmid, disk, parts["volume"], size)
             log("Image resized.")
-            now = {**guestoptions.properties(disk, changed.options[disk]), "size": guestoptions.format_size(size)}
-            changed.options[disk] = guestoptions.join_properties(disk, now)
+            now = {**options.properties(disk, changed.options[disk]), "size": options.format_size(size)}
+            changed.options[disk] = options.join_properties(disk, now)
             node.guests.save(vmid, changed)
 
     return node.tasks.start("resize", str(vmid), call.who, work)

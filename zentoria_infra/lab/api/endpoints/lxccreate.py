@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from zentoria_infra.lab.api import guestchanges, guestops, guestoptions, guestrights, guestview, volumes
 from zentoria_infra.lab.api.faults import bad_params, forbidden, internal
 from zentoria_infra.lab.api.formats import CONTENT_TYPES
 from zentoria_infra.lab.api.guestconf import GuestConf
+from zentoria_infra.lab.api.lxc import changes, ops, rights, view, volumes
+from zentoria_infra.lab.api.lxc import options as guestoptions
 from zentoria_infra.lab.api.routing import Call, Routes, everyone, needs
 from zentoria_infra.lab.api.schema import Param
 from zentoria_infra.lab.runtime import Log
@@ -20,7 +21,7 @@ def _list(call: Call) -> object:
     rows = []
     for vmid in call.node.guests.ids():
         if call.has(f"/vms/{vmid}", "VM.Audit"):
-            row = guestview.status(call.node, vmid)
+            row = view.status(call.node, vmid)
             if row is not None:
                 rows.append(row)
     return rows
@@ -45,7 +46,7 @@ def _create(call: Call) -> object:
         call.check("/", "Sys.Modify")
     if call.flag("ha-managed"):
         call.check("/", "Sys.Console")
-    guestrights.check(call, vmid, pool, None, options, unprivileged=unprivileged)
+    rights.check(call, vmid, pool, None, options, unprivileged=unprivileged)
     template = call.text("ostemplate")
     _check_template(call, template)
     disks = {key: options.pop(key) for key in list(options) if guestoptions.is_volume(key)}
@@ -56,12 +57,12 @@ def _create(call: Call) -> object:
         _check_disk(call, guestoptions.properties(key, disks[key])["volume"])
     for key in [name for name in options if name.startswith("unused")]:
         raise internal(f"unable to set '{key}' of a new container")
-    conf = GuestConf({key: guestchanges.normalise(key, value) for key, value in options.items()})
+    conf = GuestConf({key: changes.normalise(key, value) for key, value in options.items()})
     if unprivileged:
         conf.options["unprivileged"] = "1"
     conf.options["lock"] = "create"
     ordered = {key: disks[key] for key in sorted(disks, key=_disk_order)}
-    what = guestops.Creation(vmid, template, ordered, pool)
+    what = ops.Creation(vmid, template, ordered, pool)
     with node.locks.guest(vmid):
         if node.guests.exists(vmid):
             raise internal(f"CT {vmid} already exists on node '{node.name}'")
@@ -73,7 +74,7 @@ def _disk_order(key: str) -> tuple[int, int]:
     return (0, 0) if key == "rootfs" else (1, int(key[2:]))
 
 
-def _start_task(call: Call, what: guestops.Creation, *, start: bool) -> str:
+def _start_task(call: Call, what: ops.Creation, *, start: bool) -> str:
     node, who = call.node, call.who
 
     unused = [name for name in ("password", "ssh-public-keys", "timezone") if call.given(name)]
@@ -81,9 +82,9 @@ def _start_task(call: Call, what: guestops.Creation, *, start: bool) -> str:
     def work(log: Log) -> None:
         if unused:
             log(f"not set inside the container, this lab cannot: {', '.join(unused)}")
-        guestops.create(node, what, log)
+        ops.create(node, what, log)
         if start:
-            node.tasks.start("vzstart", str(what.vmid), who, lambda log: guestops.start(node, what.vmid, log))
+            node.tasks.start("vzstart", str(what.vmid), who, lambda log: ops.start(node, what.vmid, log))
 
     return node.tasks.start("vzcreate", str(what.vmid), who, work)
 
@@ -115,9 +116,9 @@ def _check_disk(call: Call, volume: str) -> None:
 def _destroy(call: Call) -> object:
     node, vmid, force = call.node, call.vmid, call.flag("force")
     purge, unreferenced = call.flag("purge"), call.flag("destroy-unreferenced-disks")
-    guestops.check_destroy(node, vmid, force=force)
+    ops.check_destroy(node, vmid, force=force)
 
     def work(log: Log) -> None:
-        guestops.destroy(node, vmid, log, force=force, purge=purge, unreferenced=unreferenced)
+        ops.destroy(node, vmid, log, force=force, purge=purge, unreferenced=unreferenced)
 
     return node.tasks.start("vzdestroy", str(vmid), call.who, work)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from zentoria_infra.lab.api import guestops, guestsnapshots, guestview
 from zentoria_infra.lab.api.faults import internal
 from zentoria_infra.lab.api.guests import check_lock
+from zentoria_infra.lab.api.lxc import ops, snapshots, view
 from zentoria_infra.lab.api.routing import Call, Routes, everyone, needs
 from zentoria_infra.lab.api.schema import Param
 from zentoria_infra.lab.runtime import Log
@@ -25,23 +25,23 @@ _DESCRIPTION = Param(optional=True)
              "snapname": Param(optional=True, max_length=40, format="pve-configid")})  # fmt: skip
 def _feature(call: Call) -> object:
     conf = call.node.guests.get(call.vmid)
-    return {"hasFeature": int(guestsnapshots.feature(call.node, conf, call.text("feature"), call.text("snapname")))}
+    return {"hasFeature": int(snapshots.feature(call.node, conf, call.text("feature"), call.text("snapname")))}
 
 
 @routes.add("GET", _LIST, _AUDIT)
 def _rows(call: Call) -> object:
     conf = call.node.guests.get(call.vmid)
-    return guestsnapshots.rows(conf, live=guestops.running(call.node, call.vmid))
+    return snapshots.rows(conf, live=ops.running(call.node, call.vmid))
 
 
 @routes.add("POST", _LIST, _SNAPSHOT,
             {"snapname": Param(max_length=40, format="pve-configid"), "description": _DESCRIPTION})  # fmt: skip
 def _create(call: Call) -> object:
     node, vmid, name, description = call.node, call.vmid, call.text("snapname"), call.text("description")
-    if name in guestsnapshots.RESERVED:
+    if name in snapshots.RESERVED:
         raise internal(f"unable to use snapshot name '{name}' (reserved name)")
     return node.tasks.start(
-        "vzsnapshot", str(vmid), call.who, lambda log: guestsnapshots.create(node, vmid, name, description, log)
+        "vzsnapshot", str(vmid), call.who, lambda log: snapshots.create(node, vmid, name, description, log)
     )
 
 
@@ -54,13 +54,13 @@ def _index(_: Call) -> object:
 def _delete(call: Call) -> object:
     node, vmid, name, force = call.node, call.vmid, call.text("snapname"), call.flag("force")
     return node.tasks.start(
-        "vzdelsnapshot", str(vmid), call.who, lambda log: guestsnapshots.delete(node, vmid, name, log, force=force)
+        "vzdelsnapshot", str(vmid), call.who, lambda log: snapshots.delete(node, vmid, name, log, force=force)
     )
 
 
 @routes.add("GET", f"{_ONE}/config", _READ)
 def _read(call: Call) -> object:
-    return guestview.section(guestsnapshots.find(call.node.guests.get(call.vmid), call.text("snapname")))
+    return view.section(snapshots.find(call.node.guests.get(call.vmid), call.text("snapname")))
 
 
 @routes.add("PUT", f"{_ONE}/config", _SNAPSHOT, {"description": _DESCRIPTION})
@@ -70,7 +70,7 @@ def _describe(call: Call) -> object:
         with node.locks.guest(vmid):
             conf = node.guests.edit(vmid)
             check_lock(conf)
-            guestsnapshots.find(conf, call.text("snapname"))["description"] = call.text("description")
+            snapshots.find(conf, call.text("snapname"))["description"] = call.text("description")
             node.guests.save(vmid, conf)
     return None
 
@@ -80,8 +80,8 @@ def _rollback(call: Call) -> object:
     node, vmid, name, who, start = call.node, call.vmid, call.text("snapname"), call.who, call.flag("start")
 
     def work(log: Log) -> None:
-        guestsnapshots.rollback(node, vmid, name, log)
+        snapshots.rollback(node, vmid, name, log)
         if start:
-            node.tasks.start("vzstart", str(vmid), who, lambda log: guestops.start(node, vmid, log))
+            node.tasks.start("vzstart", str(vmid), who, lambda log: ops.start(node, vmid, log))
 
     return node.tasks.start("vzrollback", str(vmid), who, work)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from zentoria_infra.lab.api import guestops, guestview
 from zentoria_infra.lab.api.faults import internal
+from zentoria_infra.lab.api.lxc import ops, view
 from zentoria_infra.lab.api.routing import Call, Routes, needs
 from zentoria_infra.lab.api.schema import Param
 from zentoria_infra.lab.runtime import Log, RuntimeFailure
@@ -26,7 +26,7 @@ def _index(call: Call) -> object:
 @routes.add("GET", f"{_BASE}/current", needs("/vms/{vmid}", "VM.Audit"))
 def _current(call: Call) -> object:
     call.node.guests.get(call.vmid)
-    row = guestview.status(call.node, call.vmid)
+    row = view.status(call.node, call.vmid)
     return {**row, "ha": {"managed": 0}} if row is not None else None
 
 
@@ -36,7 +36,7 @@ def _task(call: Call, kind: str, work: Callable[[Log], None]) -> str:
 
 def _check_running(call: Call, what: str = "CT") -> None:
     call.node.guests.get(call.vmid)
-    if not guestops.running(call.node, call.vmid):
+    if not ops.running(call.node, call.vmid):
         raise internal(f"{what} {call.vmid} not running")
 
 
@@ -50,9 +50,9 @@ def _start(call: Call) -> object:
     node, vmid = call.node, call.vmid
     node.guests.get(vmid)
     _check_skiplock(call)
-    if guestops.running(node, vmid):
+    if ops.running(node, vmid):
         raise internal(f"CT {vmid} already running")
-    return _task(call, "vzstart", lambda log: guestops.start(node, vmid, log))
+    return _task(call, "vzstart", lambda log: ops.start(node, vmid, log))
 
 
 @routes.add("POST", f"{_BASE}/stop", _POWER, {"skiplock": _FLAG, "overrule-shutdown": _FLAG})
@@ -60,7 +60,7 @@ def _stop(call: Call) -> object:
     node, vmid = call.node, call.vmid
     _check_skiplock(call)
     _check_running(call)
-    return _task(call, "vzstop", lambda log: guestops.stop(node, vmid, log))
+    return _task(call, "vzstop", lambda log: ops.stop(node, vmid, log))
 
 
 @routes.add("POST", f"{_BASE}/shutdown", _POWER, {"timeout": _TIMEOUT, "forceStop": _FLAG})
@@ -68,15 +68,15 @@ def _shutdown(call: Call) -> object:
     node, vmid = call.node, call.vmid
     _check_running(call)
     timeout, force = call.number("timeout", 60), call.flag("forceStop")
-    return _task(call, "vzshutdown", lambda log: guestops.shutdown(node, vmid, timeout, force, log))
+    return _task(call, "vzshutdown", lambda log: ops.shutdown(node, vmid, timeout, force, log))
 
 
 @routes.add("POST", f"{_BASE}/reboot", _POWER, {"timeout": _TIMEOUT})
 def _reboot(call: Call) -> object:
     node, vmid = call.node, call.vmid
     _check_running(call, "VM")
-    timeout = call.number("timeout", guestops.REBOOT_TIMEOUT)
-    return _task(call, "vzreboot", lambda log: guestops.reboot(node, vmid, timeout, log))
+    timeout = call.number("timeout", ops.REBOOT_TIMEOUT)
+    return _task(call, "vzreboot", lambda log: ops.reboot(node, vmid, timeout, log))
 
 
 def _checkpoint(call: Call, kind: str, flags: str) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
-from zentoria_infra.lab.api import guestoptions, volumes
 from zentoria_infra.lab.api.faults import Fault, bad_params, internal, modified
-from zentoria_infra.lab.api.guestchanges import is_protected
 from zentoria_infra.lab.api.guestconf import GuestConf
-from zentoria_infra.lab.api.guestops import running
 from zentoria_infra.lab.api.guests import check_lock
+from zentoria_infra.lab.api.lxc import options, volumes
+from zentoria_infra.lab.api.lxc.changes import is_protected
+from zentoria_infra.lab.api.lxc.ops import running
 from zentoria_infra.lab.api.node import Node
 from zentoria_infra.lab.api.routing import Call, Routes, needs
 from zentoria_infra.lab.api.schema import Param, opt
@@ -21,7 +21,7 @@ from zentoria_infra.lab.api.storages import has_feature
 from zentoria_infra.lab.runtime import Log
 
 routes = Routes()
-_VOLUME = Param(enum=(*guestoptions.DISKS, *(f"unused{number}" for number in range(256))))
+_VOLUME = Param(enum=(*options.DISKS, *(f"unused{number}" for number in range(256))))
 _DIGEST = Param(optional=True, max_length=40)
 
 
@@ -101,7 +101,7 @@ def _checked(node: Node, move: _Move, digests: tuple[str, str]) -> tuple[GuestCo
         raise internal(f"volume '{move.key}' for container '{move.vmid}' does not exist")
     if move.target_key in target.options:
         raise internal(f"Target volume key '{move.target_key}' is already in use for container '{move.target}'")
-    parts = guestoptions.properties(move.key, source.options[move.key])
+    parts = options.properties(move.key, source.options[move.key])
     if volumes.kind(parts["volume"]) != "volume":
         raise internal("Cannot move a bindmount or device mount to another container")
     if volumes.in_snapshot(source, parts["volume"]):
@@ -128,7 +128,7 @@ def _reassign(node: Node, move: _Move, found: tuple[GuestConf, GuestConf, dict[s
             raise internal(f"can't update CT {move.target} drive '{move.target_key}' - protection mode enabled")
         if move.target_key != "rootfs" and "mp" not in parts:
             raise internal("format error - mp: property is missing and it is not optional")
-        value = guestoptions.join_properties(move.target_key, parts)
+        value = options.join_properties(move.target_key, parts)
         # A running container takes a new mount point at its next start here, as for any other change.
         (target.pending if running(node, move.target) else target.options)[move.target_key] = value
     node.guests.save(move.target, target)
@@ -147,7 +147,7 @@ def _to_storage(call: Call, vmid: int, key: str) -> str:
             raise internal(f"cannot move volume '{key}', only configured volumes can be moved to another storage")
         if key not in conf.options:
             raise Fault(500, f"volume '{key}' for container '{vmid}' does not exist")
-        volid = guestoptions.properties(key, conf.options[key])["volume"]
+        volid = options.properties(key, conf.options[key])["volume"]
         if delete and volumes.in_snapshot(conf, volid):
             raise internal("you can't move a volume with snapshots and delete the source")
         if call.given("digest") and call.text("digest") != conf.digest:
@@ -171,7 +171,7 @@ def _to_storage(call: Call, vmid: int, key: str) -> str:
 def _copy_to_storage(node: Node, vmid: int, key: str, storage: str, log: Log, *, delete: bool) -> None:
     """Copy a volume and use the copy; the old one is removed or kept as unused. The container's ``lock`` is ours."""
     before = node.guests.get(vmid)
-    parts = guestoptions.properties(key, before.options[key])
+    parts = options.properties(key, before.options[key])
     old = parts["volume"]
     volumes.split(old)  # a bind mount or a device is none
     new = volumes.copy(node, vmid, old, storage, volumes.named_in(before), log)
@@ -180,7 +180,7 @@ def _copy_to_storage(node: Node, vmid: int, key: str, storage: str, log: Log, *,
             conf = node.guests.edit(vmid)
             if conf.digest != before.digest:
                 raise modified()
-            conf.options[key] = guestoptions.join_properties(key, {**parts, "volume": new})
+            conf.options[key] = options.join_properties(key, {**parts, "volume": new})
             if not delete:
                 volumes.keep_unused(conf.options, old)
             node.guests.save(vmid, conf)

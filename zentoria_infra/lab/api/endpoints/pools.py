@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from zentoria_infra.lab.api import guestview
+from zentoria_infra.lab.api.auth.usercfg import Pool, UserConfig
 from zentoria_infra.lab.api.endpoints.common import items
 from zentoria_infra.lab.api.faults import internal
+from zentoria_infra.lab.api.lxc import view
 from zentoria_infra.lab.api.routing import URI_PARAMS, Call, Routes, everyone, needs
 from zentoria_infra.lab.api.schema import Param, Schema
-from zentoria_infra.lab.api.usercfg import Pool, UserConfig
 
 routes = Routes()
 _FLAG = Param("boolean", optional=True)
@@ -38,7 +38,7 @@ def _members(call: Call, pool: Pool) -> list[dict[str, object]]:
     node = call.node
     rows: list[dict[str, object]] = []
     if call.text("type", "lxc") == "lxc":
-        found = [guestview.resource(node, vmid) for vmid in sorted(pool.vms) if node.guests.exists(vmid)]
+        found = [view.resource(node, vmid) for vmid in sorted(pool.vms) if node.guests.exists(vmid)]
         rows = [row for row in found if row is not None]
     if call.text("type", "storage") == "storage":
         for name in sorted(pool.storages):

@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from zentoria_infra.lab.api import volumes
 from zentoria_infra.lab.api.endpoints.common import items
 from zentoria_infra.lab.api.faults import bad_params, internal, modified
 from zentoria_infra.lab.api.formats import CONTENT_TYPES
+from zentoria_infra.lab.api.lxc import volumes
 from zentoria_infra.lab.api.routing import URI_PARAMS, Call, Routes, everyone, needs
 from zentoria_infra.lab.api.schema import Param, Schema
 from zentoria_infra.lab.api.storages import TYPES, Entry, format_of

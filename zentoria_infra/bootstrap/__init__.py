@@ -1,0 +1,1 @@
+"""What Zentoria needs on a node, made once: rights, token, key."""

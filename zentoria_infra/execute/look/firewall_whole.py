@@ -1,0 +1,67 @@
+"""Reads everything on a node that decides about packets, ours or not: a proof of it must leave nothing out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from zentoria_infra.execute.look.firewall_observe import READS, nics
+from zentoria_infra.execute.look.reading import readers
+from zentoria_infra.firewall.config import Configuration, Datacenter, Guest
+from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.proxmox import records
+from zentoria_infra.proxmox.client import Proxmox
+from zentoria_infra.proxmox.firewall import records as fw
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Whole:
+    """What was found.
+
+    Args:
+        configuration: all of it.
+        machines: VMIDs of virtual machines, whose firewall is not read.
+    """
+
+    configuration: Configuration
+    machines: tuple[int, ...]
+
+
+def observe_whole(proxmox: Proxmox, inventory: Inventory) -> Whole:
+    """The firewall of a node as it is: all objects of the datacenter, every container of ours, and all on our bridge.
+
+    Calls: five for the datacenter, one an IP set and a group of it; two a node; one list; one configuration a
+    container, and for each of ours or on one of our bridges four more and one an IP set.
+
+    Raises:
+        ZentoriaError: something of it cannot be read; a PermissionDeniedError names the right that is lacking.
+    """
+    names = {container.vmid: container.name for container in inventory.containers}
+    there = proxmox.observe.resources()
+    with readers(READS, "firewall") as pool:
+        datacenter = pool.submit(_datacenter, proxmox)
+        found = pool.map(
+            lambda one: _guest(proxmox, one, names, inventory.site.bridges.internal),
+            [one for one in there if one.kind == "lxc"],
+        )
+        guests = sorted((guest for guest in found if guest is not None), key=lambda guest: guest.vmid)
+        names_of_nodes = sorted({inventory.node_of(container) for container in inventory.containers})
+        nodes = tuple(pool.map(lambda name: proxmox.firewall.node(name, rules=True).node, names_of_nodes))
+        configuration = Configuration(datacenter.result(), nodes, tuple(guests))
+    return Whole(configuration, tuple(sorted(one.vmid for one in there if one.kind != "lxc")))
+
+
+def _datacenter(proxmox: Proxmox) -> Datacenter:
+    comments = proxmox.firewall.ipset_comments(fw.DATACENTER)
+    found = proxmox.firewall.datacenter(ipsets=list(comments), is_ours=lambda comment: True, rules=True).datacenter
+    named = tuple(dataclasses.replace(one, comment=comments.get(one.name, "")) for one in found.ipsets)
+    return dataclasses.replace(found, ipsets=named)
+
+
+def _guest(proxmox: Proxmox, one: records.Guest, ours: Mapping[int, str], bridge: str) -> Guest | None:
+    """A container's firewall; None for one that is not ours and on no bridge of ours."""
+    plugged = nics(proxmox.observe.config(one.vmid, one.node).values)
+    if one.vmid not in ours and all(nic.bridge != bridge for nic in plugged):
+        return None
+    name = ours.get(one.vmid, one.name or str(one.vmid))
+    return proxmox.firewall.guest(one.vmid, name, plugged, node=one.node, aliases=True, all_ipsets=True).guest

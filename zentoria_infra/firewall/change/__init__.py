@@ -1,0 +1,1 @@
+"""From the rules that are there to those that shall be."""

@@ -1,0 +1,1 @@
+"""From flows to rules."""

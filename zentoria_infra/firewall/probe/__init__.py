@@ -1,0 +1,1 @@
+"""What to try from inside guests, and what the answers mean."""

@@ -1,0 +1,1 @@
+"""What rules allow, and that it is what the flows say."""

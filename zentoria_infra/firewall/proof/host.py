@@ -1,0 +1,95 @@
+"""The rules of a node, held against what guests need of it: does its own chain let that in? Pure.
+
+``PVEFW-HOST-IN`` has the node's rules first, then the datacenter's; the first that matches decides, and what none
+matches is dropped (but for management). Source: pve-firewall, ``enable_host_firewall``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from zentoria_infra.firewall.compiled.intent import Compiled
+from zentoria_infra.firewall.compiled.parties import NODE
+from zentoria_infra.firewall.config import Configuration, Node, Rule
+from zentoria_infra.firewall.identity import identity, is_of_site
+from zentoria_infra.firewall.proof.differences import Difference, Kind, Positions
+from zentoria_infra.firewall.proof.semantics import Clause, clause_of
+from zentoria_infra.firewall.sets.addresses import Objects
+from zentoria_infra.firewall.sets.services import InvalidRuleError
+from zentoria_infra.inventory.problems import Position
+from zentoria_infra.inventory.spans import contains, meets
+
+
+def node_differences(compiled: Compiled, there: Configuration, positions: Positions) -> Iterator[Difference]:
+    """Yield what the nodes do not let in and should, and rules of ours that let in what nobody asked for."""
+    shared = compiled.configuration.datacenter
+    intended, objects = Objects(shared), Objects(there.datacenter)
+    for rule in shared.rules:
+        want = clause_of(intended, rule)
+        for node in there.nodes or (Node("the node"),):
+            if node.options.get("enable", "1") == "0":
+                continue  # a node without its firewall takes everything
+            if why := _lacks(objects, [*node.rules, *there.datacenter.rules], want):
+                yield _difference(Kind.MISSING, rule, positions, f"{node.name} does not let it in: {why}")
+    known = {(one.type, identity(one.comment)): one for one in shared.rules}
+    for rule in there.datacenter.rules:
+        if not shared.site or not is_of_site(rule.comment, shared.site) or not rule.enable:
+            continue
+        asked = known.get((rule.type, identity(rule.comment)))
+        if asked is None or _plain(asked) != _plain(rule):
+            yield _difference(Kind.EXTRA, rule, positions, "a rule of ours for the nodes lets in what nobody asked for")
+
+
+def _lacks(objects: Objects, rules: Iterable[Rule], want: Clause) -> str:
+    """Why a chain does not let something in; empty when it does."""
+    vanished = ""
+    for rule in _flat(objects, rules):
+        try:
+            one = clause_of(objects, rule)
+        except InvalidRuleError as error:
+            vanished = vanished or f"; the rule {_name(rule)} {error}, so that Proxmox leaves it out"
+            continue
+        # On which interface packets come, only the node knows: a rule for one of them may miss them.
+        if one.accept and not rule.iface and _covers(one, want):
+            return ""
+        if not one.accept and _touches(one, want):
+            return f"the rule {_name(rule)} denies it first"
+    return f"no rule of the datacenter or the node accepts it{vanished}"
+
+
+def _flat(objects: Objects, rules: Iterable[Rule]) -> Iterator[Rule]:
+    for rule in rules:
+        if not rule.enable:
+            continue
+        group = objects.group(rule.action) if rule.type == "group" else None
+        if group is not None:
+            yield from (part for part in group.rules if part.enable and part.type == "in")
+        elif rule.type == "in":
+            yield rule
+
+
+def _covers(one: Clause, want: Clause) -> bool:
+    return (
+        contains(one.far_sure, want.far)
+        and contains(one.near_sure, want.near)
+        and contains(one.services.lower, want.services.upper)
+    )
+
+
+def _touches(one: Clause, want: Clause) -> bool:
+    return meets(one.far, want.far) and meets(one.near, want.near) and meets(one.services.upper, want.services.upper)
+
+
+def _plain(rule: Rule) -> tuple[str, ...]:
+    return rule.action, rule.source, rule.dest, rule.proto, rule.dport, rule.sport, rule.iface, rule.macro
+
+
+def _name(rule: Rule) -> str:
+    return identity(rule.comment) or f"'{rule.type.upper()} {rule.action}', not made by Zentoria,"
+
+
+def _difference(kind: Kind, rule: Rule, positions: Positions, why: str) -> Difference:
+    source = rule.source.rpartition("_")[2] or "anybody"
+    services = f"{rule.proto}/{rule.dport}" if rule.proto else "any"
+    place: Position = positions.of_word(identity(rule.comment)) or positions.of_datacenter()
+    return Difference(kind, source, f"{NODE} ({rule.dest})", services, 0, rule, None, place, why)

@@ -1,0 +1,1 @@
+"""The firewall for eyes, and for other machines."""

@@ -1,0 +1,1 @@
+"""Containers, as the lab's API knows them."""

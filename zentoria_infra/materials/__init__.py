@@ -1,0 +1,1 @@
+"""What guests are made of: passwords, certificates, releases, artifacts."""

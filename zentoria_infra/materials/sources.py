@@ -1,0 +1,77 @@
+"""The real materials of guests' states: passwords in a file, releases and downloads in the cache, certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from zentoria_infra.inventory.model import Inventory, Site
+from zentoria_infra.materials.artifacts.cache import BlobCache
+from zentoria_infra.materials.artifacts.fetch import fetch
+from zentoria_infra.materials.artifacts.wheels import BuiltRelease, build_release
+from zentoria_infra.materials.secret_file import SecretFile
+from zentoria_infra.materials.site_ca import SiteCa
+from zentoria_infra.materials.supplied_certificate import read_supplied
+from zentoria_infra.roles.kit.materials import ServerCertificate
+
+SERVICES = "services"
+
+
+def ca_of(site: Site) -> SiteCa:
+    """The site's own CA: a folder beside the file of its secrets."""
+    return SiteCa(site.secrets_path.parent / "ca", site.name)
+
+
+class Materials:
+    """A :class:`~zentoria_infra.roles.kit.materials.Materials` for one site. Each thing is made once a run.
+
+    Args:
+        inventory: the site, and the folder of the services.
+        cache: where wheels and downloads are.
+    """
+
+    def __init__(self, inventory: Inventory, cache: BlobCache) -> None:
+        self._root: Path = inventory.root
+        self._site = inventory.site
+        self._cache = cache
+        self._releases: dict[str, BuiltRelease] = {}
+
+    @cached_property
+    def secrets(self) -> SecretFile:
+        """Passwords.
+
+        Raises:
+            PrivateFileError: the file would be inside the project.
+        """
+        return SecretFile(self._site.secrets_path, outside=self._root)
+
+    def release(self, directory: str) -> BuiltRelease:
+        """The release of ``services/<directory>``; its wheels are in the cache.
+
+        Raises:
+            ArtifactError: it cannot be built.
+        """
+        if directory not in self._releases:
+            self._releases[directory] = build_release(self._root / SERVICES / directory, self._cache)
+        return self._releases[directory]
+
+    def file(self, url: str, sha256: str) -> str:
+        """Have a file in the cache.
+
+        Raises:
+            ArtifactError: it cannot be fetched, or has another hash.
+        """
+        return fetch(url, sha256, self._cache)
+
+    def certificate(self, server: str, names: Sequence[str], *, public: bool = False) -> ServerCertificate:
+        """The supplied certificate for the public server, else one of the site's own CA, kept by the server's name.
+
+        Raises:
+            CertificateError: the supplied one cannot be used.
+            PrivateFileError: the CA's folder cannot be used.
+        """
+        wanted = self._site.certificate
+        if public and wanted.mode == "supplied" and wanted.certificate_file and wanted.key_file:
+            return read_supplied(wanted.certificate_file, wanted.key_file)
+        return ca_of(self._site).server_certificate(server, names)

@@ -1,0 +1,1 @@
+"""A plan for later, and what has moved since."""

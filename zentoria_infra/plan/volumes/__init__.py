@@ -1,0 +1,1 @@
+"""Which mount point is which volume, and what a change hides."""

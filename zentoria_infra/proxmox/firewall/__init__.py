@@ -1,0 +1,1 @@
+"""Proxmox's firewall: read and written."""

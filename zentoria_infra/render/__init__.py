@@ -1,0 +1,1 @@
+"""Every file of every guest, rendered and judged by the program that knows it."""
