@@ -67,7 +67,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     reports = [one for several in terminalreporter.stats.values() for one in several]
     told = [pair for one in reports if getattr(one, "when", "") == "call" for pair in one.user_properties]
     if cells := [value for key, value in told if key == "fault"]:
-        from faults_table import Table
+        from tests.faults.faults_table import Table
 
         terminalreporter.section("every endpoint and every fault")
         for line in Table(cells).lines():

@@ -3,8 +3,8 @@
 import functools
 
 import pytest
-from test_firewall_apply import bring_up, guest, position, shipped
 
+from tests.execute.test_firewall_apply import bring_up, guest, position, shipped
 from zentoria_infra.errors import PermissionDeniedError
 from zentoria_infra.execute.look.firewall_whole import observe_whole
 from zentoria_infra.execute.run import perform_firewall

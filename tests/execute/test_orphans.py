@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from test_deployment import NoInside, deployment
 
+from tests.execute.test_deployment import NoInside, deployment
 from tests.support.json_schema import mismatches
 from zentoria_infra.errors import ExitCode, RefusedError
 from zentoria_infra.execute.deployment import Deployment

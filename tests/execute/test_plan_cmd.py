@@ -11,9 +11,9 @@ from typing import Any
 
 import click.testing
 import pytest
-from test_firewall_apply import SMALL, only
 from typer.testing import CliRunner
 
+from tests.execute.test_firewall_apply import SMALL, only
 from tests.support.json_schema import mismatches
 from zentoria_infra.cli import applying, main
 from zentoria_infra.cli.applying import deployment_of

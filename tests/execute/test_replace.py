@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from test_deployment import NoInside
 
+from tests.execute.test_deployment import NoInside
 from zentoria_infra.errors import ExitCode, RefusedError
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.run.events import Ended

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from test_firewall_apply import bring_up, deployment, firewalled, guest, only, quick, shipped
-from test_replace import killed_after
 
+from tests.execute.test_firewall_apply import bring_up, deployment, firewalled, guest, only, quick, shipped
+from tests.execute.test_replace import killed_after
 from zentoria_infra.errors import ExitCode
 
 __all__ = ["firewalled", "quick"]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_firewall_apply import only
 
+from tests.execute.test_firewall_apply import only
 from tests.support.mutated_json import damaged, edited
 from zentoria_infra.errors import RefusedError
 from zentoria_infra.execute import offline

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from test_firewall_apply import bring_up, deployment, guest, shipped
 
+from tests.execute.test_firewall_apply import bring_up, deployment, guest, shipped
 from zentoria_infra.errors import RefusedError, UnreachableError
 from zentoria_infra.execute.look.status import ContainerStatus, read_status
 from zentoria_infra.execute.run import perform_firewall

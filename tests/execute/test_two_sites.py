@@ -7,8 +7,8 @@ import ipaddress
 from collections.abc import Iterator
 
 import pytest
-from test_firewall_apply import deployment, desired_firewall, shipped
 
+from tests.execute.test_firewall_apply import deployment, desired_firewall, shipped
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute.look.firewall_whole import observe_whole
 from zentoria_infra.execute.run import perform_firewall

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from faults_table import Cells
-from faults_worlds import FakePveBackend, LabBackend, World
 
+from tests.faults.faults_table import Cells
+from tests.faults.faults_worlds import FakePveBackend, LabBackend, World
 from tests.proxmox.proxmox_pki import Pki, make_pki
 from zentoria_infra.execute.run import in_force
 

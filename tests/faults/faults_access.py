@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from faults_exercisers import Case, Exerciser, Lost, Step
-from faults_worlds import POOL
-
+from tests.faults.faults_exercisers import Case, Exerciser, Lost, Step
+from tests.faults.faults_worlds import POOL
 from zentoria_infra.proxmox.access import Access, Grant
 from zentoria_infra.proxmox.connection import Password
 from zentoria_infra.proxmox.secret import Secret

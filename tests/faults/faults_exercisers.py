@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from faults_worlds import NODE, POOL, SHARED, TEMPLATE, Client, World
-
+from tests.faults.faults_worlds import NODE, POOL, SHARED, TEMPLATE, Client, World
 from zentoria_infra.proxmox import errors, tasks
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 
-from faults_exercisers import Case, Exerciser, Lost, Step
-from faults_worlds import NODE, SHARED
-
+from tests.faults.faults_exercisers import Case, Exerciser, Lost, Step
+from tests.faults.faults_worlds import NODE, SHARED
 from zentoria_infra.firewall.config import Alias, Entry, Rule
 from zentoria_infra.proxmox.firewall import records as fw
 

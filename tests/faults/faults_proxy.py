@@ -18,9 +18,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import requests
-from faults_kinds import NO_QUORUM, NO_QUORUM_SHARED, Fault, How
 from requests.adapters import HTTPAdapter
 
+from tests.faults.faults_kinds import NO_QUORUM, NO_QUORUM_SHARED, Fault, How
 from zentoria_infra.proxmox.endpoints import ENDPOINTS, ApiCall
 
 API = "/api2/json"

@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from faults_proxy import FaultyProxy, ImpatientAdapter
-
 from tests.execute.conftest import Node
+from tests.faults.faults_proxy import FaultyProxy, ImpatientAdapter
 from tests.proxmox.proxmox_pki import FAST, Pki
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.run import engine

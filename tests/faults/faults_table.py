@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from faults_kinds import FAULTS, LEGEND, Fault
+from tests.faults.faults_kinds import FAULTS, LEGEND, Fault
 
 _SHORT = {"again": "ok", "error": "err", "n-a": "-", "FAILS": "FAIL"}
 _SERVERS = ("lab", "fakepve")

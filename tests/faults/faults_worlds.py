@@ -15,8 +15,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from aiohttp import web
 from fakepve import FakePve, settle
-from faults_proxy import FaultyProxy, ImpatientAdapter
 
+from tests.faults.faults_proxy import FaultyProxy, ImpatientAdapter
 from tests.lab_api.lab_api_harness import PASSWORD, Lab
 from tests.proxmox.proxmox_pki import FAST, Pki
 from zentoria_infra.proxmox.connection import ApiToken, Connection, Credentials, Endpoint, Password

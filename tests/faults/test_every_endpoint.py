@@ -12,10 +12,11 @@ import traceback
 from collections.abc import Iterator
 
 import pytest
-from faults_access import admin
-from faults_exercisers import Case, Exerciser, Lost, guests, reading
-from faults_firewall import firewall
-from faults_kinds import (
+
+from tests.faults.faults_access import admin
+from tests.faults.faults_exercisers import Case, Exerciser, Lost, guests, reading
+from tests.faults.faults_firewall import firewall
+from tests.faults.faults_kinds import (
     DENIED,
     DIGEST,
     DROP,
@@ -36,10 +37,9 @@ from faults_kinds import (
     Fault,
     How,
 )
-from faults_proxy import LOG
-from faults_table import Cells
-from faults_worlds import CANARY, World
-
+from tests.faults.faults_proxy import LOG
+from tests.faults.faults_table import Cells
+from tests.faults.faults_worlds import CANARY, World
 from zentoria_infra.errors import ApiError, AuthError, PermissionDeniedError, TaskError, ZentoriaError
 from zentoria_infra.proxmox import errors, tasks
 from zentoria_infra.proxmox.endpoints import ENDPOINTS, ApiCall, require

@@ -6,7 +6,8 @@ import functools
 from collections.abc import Callable, Iterator
 
 import pytest
-from faults_kinds import (
+
+from tests.faults.faults_kinds import (
     DENIED,
     DIGEST,
     EXPIRED,
@@ -22,8 +23,7 @@ from faults_kinds import (
     Fault,
     How,
 )
-from faults_runs import Site
-
+from tests.faults.faults_runs import Site
 from tests.proxmox.proxmox_pki import Pki
 from zentoria_infra.errors import ExitCode, ZentoriaError
 from zentoria_infra.execute.run import engine, perform_firewall

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fw_inventories import REPOSITORY, words
 
+from tests.firewall.fw_inventories import REPOSITORY, words
 from zentoria_infra.firewall.compiled.intent import Compiled
 from zentoria_infra.firewall.config import Configuration, Guest
 from zentoria_infra.inventory.load import load

@@ -6,9 +6,9 @@ import dataclasses
 import ipaddress
 from typing import Any
 
-from fw_naive import Packet
 from hypothesis import strategies as st
 
+from tests.firewall.fw_naive import Packet
 from zentoria_infra.firewall.config import (
     Alias,
     Configuration,

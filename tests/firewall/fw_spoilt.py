@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from fw_shipped import place, with_group, with_guest, with_options, with_rule
-
+from tests.firewall.fw_shipped import place, with_group, with_guest, with_options, with_rule
 from zentoria_infra.firewall.config import Alias, Configuration, Entry, Guest, IpSet, Nic, Rule
 
 DB, BACKEND, PROXY, LOGS = 404, 401, 408, 406

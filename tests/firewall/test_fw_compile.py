@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fw_compiled import DENY, egress, guest, rules, sets
-from fw_inventories import GATEWAY, container, flow, inventory, port, words
 
+from tests.firewall.fw_compiled import DENY, egress, guest, rules, sets
+from tests.firewall.fw_inventories import GATEWAY, container, flow, inventory, port, words
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.firewall.compiled.compile import GUEST_OPTIONS, compile_firewall
 from zentoria_infra.firewall.compiled.intent import Kind

@@ -8,11 +8,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from fw_compiled import LAYOUTS, egress, shipped
-from fw_inventories import REPOSITORY, container, flow, inventory, port
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.firewall.fw_compiled import LAYOUTS, egress, shipped
+from tests.firewall.fw_inventories import REPOSITORY, container, flow, inventory, port
 from zentoria_infra.firewall.compiled.compile import GUEST_OPTIONS, compile_firewall
 from zentoria_infra.firewall.compiled.intent import Compiled, Intent, Kind
 from zentoria_infra.firewall.compiled.parties import INTERNET, OUTSIDE, parties_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from fw_compiled import DENY, LAYOUTS, rules, shipped
-from fw_inventories import GATEWAY, REPOSITORY, words
 
+from tests.firewall.fw_compiled import DENY, LAYOUTS, rules, shipped
+from tests.firewall.fw_inventories import GATEWAY, REPOSITORY, words
 from zentoria_infra.firewall.compiled.compile import compile_firewall
 from zentoria_infra.firewall.compiled.intent import Kind
 from zentoria_infra.inventory.flows import expand_flows

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from fw_pair import DENY, NETWORK, OPTIONS, configuration, guest, into, out, parties
-from fw_shipped import shipped, with_guest, with_rule
-from fw_spoilt import DB, FLOW
 
+from tests.firewall.fw_pair import DENY, NETWORK, OPTIONS, configuration, guest, into, out, parties
+from tests.firewall.fw_shipped import shipped, with_guest, with_rule
+from tests.firewall.fw_spoilt import DB, FLOW
 from zentoria_infra.firewall.change.transition import check_steps
 from zentoria_infra.firewall.compiled.intent import Compiled, Intent, Kind
 from zentoria_infra.firewall.compiled.parties import Attachment, Parties, Party

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fw_inventories import container, flow, inventory, port
-from fw_shipped import shipped
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.firewall.fw_inventories import container, flow, inventory, port
+from tests.firewall.fw_shipped import shipped
 from zentoria_infra.firewall.compiled.intent import Kind
 from zentoria_infra.firewall.show.flow_diff import FlowDiff, Reach, diff_flows, reaches
 from zentoria_infra.inventory.model import Inventory

@@ -11,9 +11,9 @@ import xml.etree.ElementTree as ET
 from typing import Any
 
 import pytest
-from fw_inventories import GATEWAY, container, flow, inventory, port
-from fw_shipped import shipped
 
+from tests.firewall.fw_inventories import GATEWAY, container, flow, inventory, port
+from tests.firewall.fw_shipped import shipped
 from zentoria_infra.firewall.compiled.compile import compile_firewall
 from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.firewall.show.matrix import (

@@ -6,9 +6,9 @@ import dataclasses
 import itertools
 
 import pytest
-from fw_compiled import LAYOUTS, egress, rules
-from fw_inventories import container, flow, inventory, port
 
+from tests.firewall.fw_compiled import LAYOUTS, egress, rules
+from tests.firewall.fw_inventories import container, flow, inventory, port
 from zentoria_infra.firewall import names
 from zentoria_infra.firewall.compiled.compile import compile_firewall
 from zentoria_infra.firewall.compiled.parties import parties_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from fw_shipped import shipped, with_guest, with_options, with_rule
 
+from tests.firewall.fw_shipped import shipped, with_guest, with_options, with_rule
 from zentoria_infra.firewall.config import Configuration, Datacenter
 from zentoria_infra.firewall.probe.planning import probe_plan
 from zentoria_infra.firewall.probe.probes import Probe, ProbeKind

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from fw_inventories import GATEWAY, container, flow, inventory, port
-from fw_shipped import shipped
 
+from tests.firewall.fw_inventories import GATEWAY, container, flow, inventory, port
+from tests.firewall.fw_shipped import shipped
 from zentoria_infra.firewall.compiled.compile import compile_firewall
 from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.firewall.probe.planning import probe_plan

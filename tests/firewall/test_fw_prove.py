@@ -6,9 +6,9 @@ import dataclasses
 import re
 
 import pytest
-from fw_shipped import shipped, with_guest, with_options, with_rule
-from fw_spoilt import CASES, DB, FLOW, Spoil, foreign
 
+from tests.firewall.fw_shipped import shipped, with_guest, with_options, with_rule
+from tests.firewall.fw_spoilt import CASES, DB, FLOW, Spoil, foreign
 from zentoria_infra.firewall.compiled.compile import compile_firewall
 from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.firewall.config import Nic

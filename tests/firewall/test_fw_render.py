@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fw_inventories import REPOSITORY, container, flow, inventory, port
 
+from tests.firewall.fw_inventories import REPOSITORY, container, flow, inventory, port
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.firewall.compiled.compile import compile_firewall
 from zentoria_infra.firewall.compiled.intent import Compiled

@@ -7,11 +7,11 @@ import ipaddress
 from typing import Any
 
 import pytest
-from fw_naive import Packet, Skipped, address_matches, in_set, passes
-from fw_random import ADDRESSES, CIDRS, NIC, configurations, far_ends, packets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.firewall.fw_naive import Packet, Skipped, address_matches, in_set, passes
+from tests.firewall.fw_random import ADDRESSES, CIDRS, NIC, configurations, far_ends, packets
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Entry, Group, Guest, IpSet, Nic, Rule
 from zentoria_infra.firewall.proof.semantics import Filter, guest_filter
 from zentoria_infra.firewall.sets.addresses import Objects

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from fw_naive import Packet, Skipped, service_matches
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.firewall.fw_naive import Packet, Skipped, service_matches
 from zentoria_infra.firewall.config import Rule
 from zentoria_infra.firewall.sets.services import (
     ANY,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from fw_pair import configuration, guest, into, out, parties
-from fw_shipped import shipped, with_guest, with_options, with_rule
-from fw_spoilt import BACKEND, DB, FLOW, drop_alias, swap_order
 
+from tests.firewall.fw_pair import configuration, guest, into, out, parties
+from tests.firewall.fw_shipped import shipped, with_guest, with_options, with_rule
+from tests.firewall.fw_spoilt import BACKEND, DB, FLOW, drop_alias, swap_order
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.firewall.compiled.compile import compile_firewall
 from zentoria_infra.firewall.compiled.intent import Compiled

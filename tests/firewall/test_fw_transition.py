@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterable, Sequence
 
 import pytest
-from fw_naive import Packet, passes
-from fw_pair import DENY, ONE, OPTIONS, TWO, configuration, guest, into, out, parties
-from fw_shipped import shipped
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from tests.firewall.fw_naive import Packet, passes
+from tests.firewall.fw_pair import DENY, ONE, OPTIONS, TWO, configuration, guest, into, out, parties
+from tests.firewall.fw_shipped import shipped
 from zentoria_infra.firewall.change.changes import datacenter_changes, guest_changes
 from zentoria_infra.firewall.change.steps import DATACENTER, DropAlias, DropRule, PutAlias, Step, Where, states
 from zentoria_infra.firewall.change.transition import StepProblem, check_steps, turning_points

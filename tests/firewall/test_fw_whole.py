@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from fw_inventories import GATEWAY, container, flow, inventory, port
-from fw_naive import Packet, passes, source_is_right
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from tests.firewall.fw_inventories import GATEWAY, container, flow, inventory, port
+from tests.firewall.fw_naive import Packet, passes, source_is_right
 from zentoria_infra.firewall.compiled.compile import compile_firewall
 from zentoria_infra.firewall.compiled.intent import Compiled
 from zentoria_infra.firewall.compiled.parties import Parties, parties_of

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from guest_world import ME, Guest, Pipe, outcomes, state
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.guest.guest_world import ME, Guest, Pipe, outcomes, state
 from zentoria_infra.errors import GuestError
 from zentoria_infra.guest import bundle, protocol
 from zentoria_infra.guest.state import (

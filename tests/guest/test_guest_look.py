@@ -7,8 +7,8 @@ import hmac
 from pathlib import Path
 
 import pytest
-from guest_world import ME, Guest
 
+from tests.guest.guest_world import ME, Guest
 from zentoria_infra.guest.state import File, GuestReport, Packages, Resource, ResourceReport, Symlink, Unit
 
 RUNNING = "Id={0}\nLoadState=loaded\nActiveState={1}\nUnitFileState=enabled\n"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from guest_world import ME, Guest, outcomes
 
+from tests.guest.guest_world import ME, Guest, outcomes
 from zentoria_infra.guest.state import Directory, File, Packages, Release, Resource, Rollback, Step, Symlink, Unit
 
 Made = Callable[[Guest], Resource]

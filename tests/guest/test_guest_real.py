@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from guest_world import Pipe, state
 
+from tests.guest.guest_world import Pipe, state
 from zentoria_infra.guest import bundle, protocol
 from zentoria_infra.guest.agent import network
 from zentoria_infra.guest.state import Directory, File, GuestReport, Health, Resource, Step, Unit

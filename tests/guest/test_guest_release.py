@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest_world import ME, Guest, outcomes, state
 
+from tests.guest.guest_world import ME, Guest, outcomes, state
 from zentoria_infra.errors import GuestError
 from zentoria_infra.guest import protocol
 from zentoria_infra.guest.state import File, GuestReport, Release, Rollback, Unit, Wheel

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from guest_world import ME, Guest, outcomes, state
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.guest.guest_world import ME, Guest, outcomes, state
 from zentoria_infra.errors import GuestError
 from zentoria_infra.guest import bundle, protocol
 from zentoria_infra.guest.agent.masking import GRAM, Mask

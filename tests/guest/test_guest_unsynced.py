@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from guest_world import Guest, outcomes
 
+from tests.guest.guest_world import Guest, outcomes
 from zentoria_infra.guest.state import Packages, Unit
 
 UNSAFE = "-o Dpkg::Options::=--force-unsafe-io"

@@ -14,7 +14,8 @@ from typing import Any
 
 import ruamel.yaml
 from hypothesis import strategies as st
-from inventory_project import REPOSITORY
+
+from tests.inventory.inventory_project import REPOSITORY
 
 FILES = sorted(
     path.relative_to(REPOSITORY).as_posix()

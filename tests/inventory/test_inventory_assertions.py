@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from inventory_project import REPOSITORY, copy_project, problems, replace
 
+from tests.inventory.inventory_project import REPOSITORY, copy_project, problems, replace
 from zentoria_infra.inventory.assertion_checks import check_assertions
 from zentoria_infra.inventory.flows import ports_of
 from zentoria_infra.inventory.load import load

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import ruamel.yaml
-from inventory_project import copy_project, problems, replace
 
+from tests.inventory.inventory_project import copy_project, problems, replace
 from zentoria_infra.errors import ExitCode, InventoryError
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.problems import InvalidInventoryError

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import typer
-from inventory_project import REPOSITORY, copy_project, replace
 from typer.testing import CliRunner
 
+from tests.inventory.inventory_project import REPOSITORY, copy_project, replace
 from zentoria_infra.cli.commands import inventory
 from zentoria_infra.errors import InventoryError
 

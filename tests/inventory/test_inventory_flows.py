@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from inventory_project import REPOSITORY
 
+from tests.inventory.inventory_project import REPOSITORY
 from zentoria_infra.inventory.flows import expand_flows, expand_needs, ports_of
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Container, Flow, Inventory, Network, Site

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
-from inventory_project import REPOSITORY, copy_project
-from spoilt_inventories import Edit, edits, spoilt
 
+from tests.inventory.inventory_project import REPOSITORY, copy_project
+from tests.inventory.spoilt_inventories import Edit, edits, spoilt
 from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.execute.offline import plan_offline
 from zentoria_infra.inventory import load as loading

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inventory_project import REPOSITORY, copy_project
 
+from tests.inventory.inventory_project import REPOSITORY, copy_project
 from zentoria_infra.inventory.flows import expand_flows, ports_of
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.problems import InvalidInventoryError

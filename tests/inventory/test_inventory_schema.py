@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inventory_project import REPOSITORY
 
+from tests.inventory.inventory_project import REPOSITORY
 from tests.support.json_schema import mismatches
 from zentoria_infra.inventory.problems import Problem
 from zentoria_infra.inventory.schema import SCHEMA_NAMES, SchemaName, schema

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from inventory_project import REPOSITORY
 
+from tests.inventory.inventory_project import REPOSITORY
 from zentoria_infra.inventory.flows import expand_flows
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from inventory_project import copy_project, problems, replace
 
+from tests.inventory.inventory_project import copy_project, problems, replace
 from zentoria_infra.bootstrap.files import SiteFiles
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.inventory.load import load

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_inventory_flows import container, inventory
 
+from tests.inventory.test_inventory_flows import container, inventory
 from zentoria_infra.inventory import flow_checks
 from zentoria_infra.inventory.assertion_checks import check_assertions
 from zentoria_infra.inventory.assertion_model import Assertion

@@ -8,8 +8,8 @@ from unittest import mock
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from inventory_project import REPOSITORY
 
+from tests.inventory.inventory_project import REPOSITORY
 from zentoria_infra.inventory.problems import Problem
 from zentoria_infra.inventory.yaml import fast as yaml_fast
 from zentoria_infra.inventory.yaml.positions import MAX_DEPTH, Node, parse_yaml, plain_scalar

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_api_harness import Lab
+
+from tests.lab_api.lab_api_harness import Lab
 
 
 @pytest.fixture

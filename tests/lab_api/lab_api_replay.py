@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_api_harness import TEMPLATES, Answer, Client, Lab
 
+from tests.lab_api.lab_api_harness import TEMPLATES, Answer, Client, Lab
 from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.null_runtime import NullRuntime
 from zentoria_infra.lab.runtime import Log

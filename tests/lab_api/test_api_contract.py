@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 import pytest
-from lab_api_replay import SHARED
 
+from tests.lab_api.lab_api_replay import SHARED
 from zentoria_infra.lab.api import endpoints
 from zentoria_infra.lab.api.routing import Route, Router
 from zentoria_infra.lab.api.schema import Param

@@ -6,9 +6,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from lab_api_harness import TEMPLATES
-from lab_api_replay import GatedRuntime
 
+from tests.lab_api.lab_api_harness import TEMPLATES
+from tests.lab_api.lab_api_replay import GatedRuntime
 from zentoria_infra.lab.api.guestconf import GuestConf
 from zentoria_infra.lab.api.guests import Guests
 from zentoria_infra.lab.api.tasks import Tasks

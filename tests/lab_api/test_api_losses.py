@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import requests
-from lab_api_harness import Client, Lab
 
+from tests.lab_api.lab_api_harness import Client, Lab
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab.api.losses import Losses, Lost
 

@@ -9,9 +9,9 @@ import json
 from collections.abc import Callable
 
 import pytest
-from lab_api_harness import Answer, Client, Lab
-from lab_api_replay import GatedRuntime, Replay, compare, load
 
+from tests.lab_api.lab_api_harness import Answer, Client, Lab
+from tests.lab_api.lab_api_replay import GatedRuntime, Replay, compare, load
 from zentoria_infra.lab.layout import LabLayout
 
 TEMPLATE = "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.gz"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from lab_api_harness import Answer, Client, Lab
+
+from tests.lab_api.lab_api_harness import Answer, Client, Lab
 
 LXC = "/nodes/pve1/lxc"
 PRIVILEGES = frozenset(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from lab_api_harness import TEMPLATES
 
+from tests.lab_api.lab_api_harness import TEMPLATES
 from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.null_runtime import NullRuntime
 

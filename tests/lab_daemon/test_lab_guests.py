@@ -9,7 +9,6 @@ import shlex
 import shutil
 import signal
 import socket
-import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
@@ -19,9 +18,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from lab_daemon_tools import LabCommand, kernel, listening, traces, until
-
+from tests.lab_daemon.lab_daemon_tools import LabCommand, kernel, listening, traces, until
 from zentoria_infra.lab.lxc import host, requirements
 from zentoria_infra.lab.lxc.network import OUTSIDE
 from zentoria_infra.lab.lxc.template import NAME, default_cache

@@ -6,14 +6,12 @@ import os
 import shutil
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from lab_daemon_tools import LabCommand, listening, traces, until
+from tests.lab_daemon.lab_daemon_tools import LabCommand, listening, traces, until
 
 pytestmark = pytest.mark.skipif(
     shutil.which("sshd", path="/usr/sbin:/sbin:/usr/bin") is None or shutil.which("ssh") is None,

@@ -15,9 +15,7 @@ from pathlib import Path
 import pytest
 import typer.testing
 
-sys.path.insert(0, str(Path(__file__).parent))
-from lab_daemon_tools import LabCommand
-
+from tests.lab_daemon.lab_daemon_tools import LabCommand
 from zentoria_infra.cli import main
 from zentoria_infra.cli.context import connect
 from zentoria_infra.errors import ZentoriaError

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lab_fw_world import FACTS, GATEWAY, WAIT, World, datagrams, filtered, ip, why_not
 
+from tests.lab_firewall.lab_fw_world import FACTS, GATEWAY, WAIT, World, datagrams, filtered, ip, why_not
 from zentoria_infra.lab.api.firewall import macros
 from zentoria_infra.lab.firewall import kernel, matching, rulechains
 from zentoria_infra.lab.firewall.compiler import compile_rules

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_fw_world import World, filtered, why_not
-from lab_fw_world import ip as guest_ip
 
+from tests.lab_firewall.lab_fw_world import World, filtered, why_not
+from tests.lab_firewall.lab_fw_world import ip as guest_ip
 from zentoria_infra.lab.lxc.outside import FAR, Outside
 from zentoria_infra.lab.network import netns
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_fw_world import GATEWAY, World, filtered, why_not
 
+from tests.lab_firewall.lab_fw_world import GATEWAY, World, filtered, why_not
 from zentoria_infra.lab.lxc.outside import FAR, Outside
 from zentoria_infra.lab.network import netns
 from zentoria_infra.node import nat as program

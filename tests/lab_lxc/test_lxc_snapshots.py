@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "lab_api"))
-from lab_api_harness import Lab
-
+from tests.lab_api.lab_api_harness import Lab
 from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.lxc import mounttable, requirements
 from zentoria_infra.lab.lxc.network import BRIDGES

@@ -8,8 +8,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_diff import DB
 
+from tests.plan.test_diff import DB
 from zentoria_infra.firewall.config import Guest, Rule
 from zentoria_infra.guest.state import File, GuestState, Release, Unit
 from zentoria_infra.plan.model.desired import DesiredContainer

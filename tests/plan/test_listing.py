@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_diff import CLEAN, DB, SAME, seen
-from test_firewall_stages import C_TO_B, applied, small, staged
 
+from tests.plan.test_diff import CLEAN, DB, SAME, seen
+from tests.plan.test_firewall_stages import C_TO_B, applied, small, staged
 from tests.support.json_schema import mismatches
 from zentoria_infra.guest.state import GuestReport, ResourceReport
 from zentoria_infra.plan.diff import make_plan

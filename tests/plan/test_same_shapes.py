@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_diff import CLEAN, DB, MARK, SAME, seen
 
+from tests.plan.test_diff import CLEAN, DB, MARK, SAME, seen
 from zentoria_infra.plan.diff import attribute_changes, make_plan
 from zentoria_infra.plan.model.change import Action, Effect
 from zentoria_infra.plan.model.desired import DesiredContainer

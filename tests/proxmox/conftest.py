@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from fakepve import FakePve, settle
-from proxmox_faulty_lab import FaultyLab
-from proxmox_pki import FAST, Pki, make_pki
-from proxmox_scripted_server import Answer, ScriptedServer
 
+from tests.proxmox.proxmox_faulty_lab import FaultyLab
+from tests.proxmox.proxmox_pki import FAST, Pki, make_pki
+from tests.proxmox.proxmox_scripted_server import Answer, ScriptedServer
 from zentoria_infra.proxmox.connection import ApiToken, Connection, Credentials, Endpoint
 from zentoria_infra.proxmox.secret import Secret
 

@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
-from proxmox_pki import FAST, Pki
-from proxmox_scripted_server import Reply, ScriptedServer, Seen
 
 from tests.lab_api.lab_api_harness import Client, Lab
+from tests.proxmox.proxmox_pki import FAST, Pki
+from tests.proxmox.proxmox_scripted_server import Reply, ScriptedServer, Seen
 from zentoria_infra.proxmox import Proxmox, Secret
 from zentoria_infra.proxmox.connection import ApiToken, Endpoint
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from proxmox_scripted_server import Reply, Seen, data, failure
 
+from tests.proxmox.proxmox_scripted_server import Reply, Seen, data, failure
 from zentoria_infra.errors import ApiError
 from zentoria_infra.proxmox.access import Access, Grant, TokenInfo, UserInfo
 from zentoria_infra.proxmox.connection import Connection

@@ -11,8 +11,8 @@ import paramiko
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from proxmox_ssh_server import FakeNode
 
+from tests.proxmox.proxmox_ssh_server import FakeNode
 from zentoria_infra.errors import AuthError, UnreachableError
 from zentoria_infra.proxmox import Proxmox, Secret
 from zentoria_infra.proxmox.connection import ApiToken, Endpoint

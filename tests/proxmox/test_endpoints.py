@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from proxmox_scripted_server import data
 
+from tests.proxmox.proxmox_scripted_server import data
 from zentoria_infra.proxmox.endpoints import ENDPOINTS, ApiCall, UnknownEndpointError
 
 SCHEMAS = Path(__file__).resolve().parents[3] / "shared" / "proxmox"

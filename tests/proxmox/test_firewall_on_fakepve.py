@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from proxmox_pki import FAST
 
+from tests.proxmox.proxmox_pki import FAST
 from zentoria_infra.execute.look.firewall_observe import observe_firewall
 from zentoria_infra.execute.run.perform_firewall import FirewallPerformer
 from zentoria_infra.firewall.change.changes import datacenter_changes, guest_changes, removal

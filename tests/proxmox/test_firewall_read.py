@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from proxmox_faulty_lab import FaultyLab
-from proxmox_scripted_server import Reply, Seen, data, failure
 
+from tests.proxmox.proxmox_faulty_lab import FaultyLab
+from tests.proxmox.proxmox_scripted_server import Reply, Seen, data, failure
 from zentoria_infra.errors import ApiError, PermissionDeniedError
 from zentoria_infra.firewall.config import Alias, Entry, Group, IpSet, Nic, Rule
 from zentoria_infra.proxmox.connection import Connection

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from proxmox_faulty_lab import FaultyLab
-from proxmox_scripted_server import Reply, Seen
 
+from tests.proxmox.proxmox_faulty_lab import FaultyLab
+from tests.proxmox.proxmox_scripted_server import Reply, Seen
 from zentoria_infra.errors import PermissionDeniedError
 from zentoria_infra.firewall.config import Rule
 from zentoria_infra.proxmox import errors

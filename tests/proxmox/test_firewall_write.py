@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from proxmox_faulty_lab import FaultyLab
-from proxmox_scripted_server import Reply, Seen, failure
 
+from tests.proxmox.proxmox_faulty_lab import FaultyLab
+from tests.proxmox.proxmox_scripted_server import Reply, Seen, failure
 from zentoria_infra.errors import ApiError, PermissionDeniedError, UnreachableError, ZentoriaError
 from zentoria_infra.firewall.config import Alias, Entry, Nic, Rule
 from zentoria_infra.proxmox import errors

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from proxmox_faulty_lab import FaultyLab
-from proxmox_scripted_server import Reply, Seen
 
+from tests.proxmox.proxmox_faulty_lab import FaultyLab
+from tests.proxmox.proxmox_scripted_server import Reply, Seen
 from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.firewall.config import Alias, Entry, Rule
 from zentoria_infra.plan.model import ownership, parking

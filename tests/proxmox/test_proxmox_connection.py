@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from proxmox_pki import FAST
-from proxmox_scripted_server import Reply, data, failure
 
+from tests.proxmox.proxmox_pki import FAST
+from tests.proxmox.proxmox_scripted_server import Reply, data, failure
 from zentoria_infra.errors import ApiError, AuthError, PermissionDeniedError, UnreachableError
 from zentoria_infra.proxmox import errors
 from zentoria_infra.proxmox.connection import ApiToken, Connection, Endpoint, Password, Repeat, RetryPolicy

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from proxmox_scripted_server import Reply, ScriptedServer, Seen, data
 
+from tests.proxmox.proxmox_scripted_server import Reply, ScriptedServer, Seen, data
 from zentoria_infra.errors import ApiError, AuthError, PermissionDeniedError, ZentoriaError
 from zentoria_infra.proxmox import endpoints, errors, records
 from zentoria_infra.proxmox.connection import Connection

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from proxmox_ssh_server import FakeNode
 
+from tests.proxmox.proxmox_ssh_server import FakeNode
 from zentoria_infra.errors import ApiError, AuthError, GuestError, UnreachableError
 from zentoria_infra.proxmox import Proxmox
 from zentoria_infra.proxmox.connection import ApiToken, Endpoint

@@ -7,8 +7,8 @@ import pickle
 from typing import Any
 
 import pytest
-from proxmox_scripted_server import Reply, data, failure
 
+from tests.proxmox.proxmox_scripted_server import Reply, data, failure
 from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.proxmox import Proxmox
 from zentoria_infra.proxmox.connection import ApiToken, Connection, Endpoint, Password

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from proxmox_pki import FAST, Pki, make_pki
-from proxmox_scripted_server import ScriptedServer, data
 
+from tests.proxmox.proxmox_pki import FAST, Pki, make_pki
+from tests.proxmox.proxmox_scripted_server import ScriptedServer, data
 from zentoria_infra.errors import UnreachableError
 from zentoria_infra.proxmox.connection import ApiToken, Connection, Credentials, Endpoint, Password
 from zentoria_infra.proxmox.secret import Secret

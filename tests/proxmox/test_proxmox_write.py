@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from proxmox_scripted_server import Reply, Seen, data, failure
 
+from tests.proxmox.proxmox_scripted_server import Reply, Seen, data, failure
 from zentoria_infra.errors import ApiError, PermissionDeniedError, RefusedError, TaskError
 from zentoria_infra.proxmox import errors, tasks
 from zentoria_infra.proxmox.connection import ApiToken, Connection

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from proxmox_faulty_lab import FaultyLab
-from proxmox_scripted_server import Reply, Seen, failure
 
+from tests.proxmox.proxmox_faulty_lab import FaultyLab
+from tests.proxmox.proxmox_scripted_server import Reply, Seen, failure
 from zentoria_infra.errors import PermissionDeniedError, RefusedError, UnreachableError
 from zentoria_infra.firewall.config import Alias, Entry
 from zentoria_infra.proxmox import errors

@@ -12,9 +12,9 @@ from typing import Any
 import paramiko
 import pytest
 import tenacity
-from proxmox_scripted_server import Seen, data, failure
-from proxmox_ssh_server import FakeNode
 
+from tests.proxmox.proxmox_scripted_server import Seen, data, failure
+from tests.proxmox.proxmox_ssh_server import FakeNode
 from zentoria_infra.errors import GuestError, UnreachableError
 from zentoria_infra.proxmox import Proxmox
 from zentoria_infra.proxmox.connection import ApiToken, Endpoint

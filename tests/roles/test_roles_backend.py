@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from roles_support import files, inventory, settings, state, text, units
 from zentoria_backend.settings import Settings
 from zentoria_common.settings import unknown_variables
 
+from tests.roles.roles_support import files, inventory, settings, state, text, units
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.state import GuestState, Release, Unit, User
 

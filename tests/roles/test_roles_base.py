@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from roles_support import FixedMaterials, files, inventory, settings, state, text, units
-
+from tests.roles.roles_support import FixedMaterials, files, inventory, settings, state, text, units
 from zentoria_infra.guest.state import Absent, Packages, Step, Symlink
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0 admin@home"

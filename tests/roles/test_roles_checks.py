@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from roles_support import ROOT, FixedMaterials, inventory, state
 
 from tests.inventory.inventory_project import copy_project, problems, replace
+from tests.roles.roles_support import ROOT, FixedMaterials, inventory, state
 from zentoria_infra.guest.state import Unit
 from zentoria_infra.roles import catalog
 from zentoria_infra.roles.checks import check_roles

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from roles_support import CANARY, FixedMaterials, context, files, inventory, state, text, units
 
+from tests.roles.roles_support import CANARY, FixedMaterials, context, files, inventory, state, text, units
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.state import File, GuestState, Health, Packages, Release, Step, Unit, User, Volume
 from zentoria_infra.roles.catalog import is_built, unbuilt

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from roles_support import FixedMaterials, context, files, inventory, settings, state, text, units
 
+from tests.roles.roles_support import FixedMaterials, context, files, inventory, settings, state, text, units
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest import secrets
 from zentoria_infra.guest.state import GuestState, Packages, Step

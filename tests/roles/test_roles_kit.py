@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from roles_support import FixedMaterials, context, files, state, text, units
 
+from tests.roles.roles_support import FixedMaterials, context, files, state, text, units
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.state import File, Release, Step, Symlink
 from zentoria_infra.inventory.model import Service

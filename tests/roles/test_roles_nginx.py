@@ -17,8 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from roles_support import FixedMaterials, files, state
 
+from tests.roles.roles_support import FixedMaterials, files, state
 from zentoria_infra.materials.site_ca import SiteCa
 
 SITE = "/etc/nginx/zentoria/site.conf"

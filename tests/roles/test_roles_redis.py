@@ -15,8 +15,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError
 from redis.retry import Retry
-from roles_support import CANARY, FixedMaterials, inventory, settings, state, text, units
 
+from tests.roles.roles_support import CANARY, FixedMaterials, inventory, settings, state, text, units
 from zentoria_infra.guest.state import GuestState
 from zentoria_infra.inventory.flows import expand_needs
 from zentoria_infra.roles.redis import ADMIN, EXPORTER, users

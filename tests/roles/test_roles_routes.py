@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from roles_support import FixedMaterials, context, files, inventory, state, text, units
 
+from tests.roles.roles_support import FixedMaterials, context, files, inventory, state, text, units
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.state import Packages, Step
 from zentoria_infra.roles.nginx import server_names
