@@ -73,7 +73,7 @@ def test_all_files_are_accounted_for_and_none_fails(tree: Tree) -> None:
         ("nginx/site.conf", "{% if route.private %}", "{% if route.privat %}", "templates/nginx/site.conf:71"),
         ("redis/redis.conf", "{{ port }}", "{{ port", "templates/redis/redis.conf:4"),
         ("base/apt.conf", '"{{ proxy }}"', '"{{ porxy }}"', "templates/base/apt.conf:10"),
-        ("firewall/gateway.nft", "gateway.outside", "getaway.outside", "templates/firewall/gateway.nft:16"),
+        ("firewall/gateway.nft", "gateway.outside", "getaway.outside", "templates/firewall/gateway.nft:27"),
     ],
 )  # fmt: skip
 def test_names_that_nobody_gives_are_told_with_file_and_line(

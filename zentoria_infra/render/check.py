@@ -173,5 +173,7 @@ def say(checked: Sequence[Checked]) -> Iterator[str]:
             told.setdefault((one.by, one.said), []).append(one)
     for (by, said), some in told.items():
         more = f" and {len(some) - 1} more" if len(some) > 1 else ""
-        yield f"{some[0].file.where}{more}: {by} says:"
+        # a tool that judges several files at once says which one it means
+        meant = next((one for one in some if one.file.path in said), some[0])
+        yield f"{meant.file.where}{more}: {by} says:"
         yield from (f"    {line}" for line in said.splitlines()[:12])
