@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).with_name("ansible")
 VENV = HERE / ".venv"
 MORE = (
-    "Zentoria also does, and its times include: firewall of every container with its proof, databases and logins of "
-    "PostgreSQL, package timers and sshd off, tags and marks of ownership, lock, history, drift of options and firewall"
+    "Zentoria also does, and its times include: firewall of every container with its proof, "
+    "package timers and sshd off, tags and marks of ownership, lock, history, drift of options and firewall"
 )
 AIMS = {"cold": 3, "no_change": 20, "one_change": 10, "one_change_one_host": 10}
 """How many times faster Zentoria is meant to be."""

@@ -55,6 +55,9 @@ def write_five(folder: Path) -> Path:
         one["services"] = {service: one["services"][service]}
         for key in ("needs", "egress"):
             one["services"][service].pop(key, None)
+        # without its exporter, nobody asks for the password of that
+        if secrets := one["services"][service].get("secrets"):
+            one["services"][service]["secrets"] = [path for path in secrets if "exporter" not in path]
         if "volumes" in one:
             one["volumes"]["data"]["size"] = 1
         yaml.dump(one, target / f"containers/{vmid}-{name}.yaml")

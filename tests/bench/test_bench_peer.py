@@ -7,11 +7,12 @@ import ruamel.yaml
 from tests.bench.ansible_peer import HERE, ratios
 from tests.bench.five import SERVICES, VMIDS, change_one_file, write_five
 from zentoria_infra.inventory.load import load
+from zentoria_infra.roles.checks import check_roles
 
 
 def test_the_five_containers_are_a_valid_inventory(tmp_path: Path) -> None:
     project = write_five(tmp_path / "five")
-    found = load(project, site="lab")
+    found = load(project, site="lab", more=check_roles)
     assert {one.name: one.vmid for one in found.containers} == VMIDS
     assert {one.name: [service.name for service in one.services] for one in found.containers} == {
         name: [service] for name, service in SERVICES.items()

@@ -13,6 +13,7 @@ from zentoria_infra.execute.offline import plan_offline
 from zentoria_infra.firewall.config import Configuration, Guest
 from zentoria_infra.inventory.flows import expand_flows, expand_needs
 from zentoria_infra.inventory.load import load
+from zentoria_infra.roles.checks import check_roles
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_stacks_of_the_bench_are_valid_and_grow_as_it_says(root: Path) -> None:
-    one, three = load(Path(__file__).resolve().parents[2], "lab"), load(root, "lab")
+    one, three = load(Path(__file__).resolve().parents[2], "lab"), load(root, "lab", more=check_roles)
     assert len(three.containers) == 3 * STACK
     between = [flow for flow in one.flows if {flow.source, flow.destination}.isdisjoint({"all", "internet"})]
     assert len(three.flows) == len(one.flows) + 2 * len(between)
