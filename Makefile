@@ -22,7 +22,7 @@ SERVICES := $(patsubst %/pyproject.toml,%,$(wildcard services/*/pyproject.toml))
 DEBIAN_PACKAGES := lxc lxcfs mmdebstrap uidmap zstd openssh-server openssh-client iproute2 e2fsprogs kmod gpgv \
 	util-linux mount procps hostname iptables ipset conntrack nftables
 
-.PHONY: help setup up down test test-fast test-slow lint lock bench clean
+.PHONY: help setup up down test test-fast test-slow soak lint lock bench clean
 
 help: setup ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -59,12 +59,16 @@ down: setup ## Stop the lab; its containers and data stay
 test: lint test-fast test-slow ## All checks and all tests, fast ones first
 
 test-fast: setup ## The tests that need neither LXC nor patience
-	$(PYTEST) -m "not lxc and not slow" --dist worksteal
+	$(PYTEST) -m "not lxc and not slow and not soak" --dist worksteal
 
 # Tests that share a lab are a group, which one worker runs in order (see tests/conftest.py). A line for each test: one
 # that hangs can be named.
 test-slow: setup ## The others: real containers, faults, fuzz
-	$(PYTEST) -m "lxc or slow" --dist loadgroup --verbose
+	$(PYTEST) -m "(lxc or slow) and not soak" --dist loadgroup --verbose
+
+# Each kind of test that `make test` has a sample of, whole; property tests with many examples, other ones each time.
+soak: setup ## Many more of what `make test` samples: kill moments, spoilt input, faults (more than half an hour)
+	$(PYTEST) -m "soak or hypothesis" --hypothesis-profile soak --timeout 3600 --dist loadgroup --verbose
 
 lint: setup ## Format, style, types, layers, fresh locks
 	$(PY) -m ruff format --check .

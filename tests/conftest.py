@@ -7,11 +7,13 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.support.soak import PROFILE, tenth
 from zentoria_infra.lab.api.auth import access
 
-# Never against the clock of a busy machine, and in CI always with the same examples.
+# Never against the clock of a busy machine, and in CI always with the same examples. A soak looks for new ones.
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.register_profile(PROFILE, deadline=None, max_examples=500, derandomize=False)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "explore")
 
 TOGETHER = {
@@ -45,6 +47,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return next((group for prefix, group in TOGETHER.items() if nodeid.startswith(prefix)), nodeid)
 
     return Groups(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have property tests brief, unless this is a soak (``--hypothesis-profile soak``)."""
+    if config.getoption("hypothesis_profile") != PROFILE:
+        tenth(items)
 
 
 def pytest_collection_finish() -> None:

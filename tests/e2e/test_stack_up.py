@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.support.soak import sampled
 from tests.support.stack import RequestLoop, Run, Stack, copy_project
 
 pytestmark = [pytest.mark.root, pytest.mark.lxc, pytest.mark.timeout(900)]
@@ -93,25 +94,28 @@ def test_a_package_that_does_not_exist_stops_one_container_and_says_so(stack: St
     assert stack.zentoria("up", "--yes", check=True).code == 0
 
 
-@pytest.fixture(scope="module")
-def making_seconds(lab: Stack, cold: Run) -> float:
-    """How long an undisturbed `up` takes here that must make two containers again."""
-    lab.zentoria("down", "400", "410", "--yes", check=True)
-    return lab.zentoria("up", "--yes", check=True).seconds
+MOMENTS = [
+    (400, "started", "create"),
+    (410, "ended", "create"),
+    (410, "started", "firewall"),
+    (400, "ended", "firewall"),
+    (400, "started", "set tags"),
+    (410, "ended", "set tags"),
+    (410, "started", "start"),
+    (400, "ended", "start"),
+    (410, "started", "converge"),
+    (400, "started", "converge"),
+]
+"""In a run that makes two containers again: a stage of one of them has begun or ended."""
 
 
-@pytest.mark.parametrize("part", [0.05, 0.12, 0.2, 0.28, 0.36, 0.44, 0.52, 0.6, 0.68, 0.76])
-def test_a_kill_at_any_moment_loses_nothing(stack: Stack, making_seconds: float, part: float) -> None:
+@pytest.mark.parametrize(
+    ("vmid", "event", "stage"), sampled(MOMENTS, [(400, "started", "create"), (410, "started", "converge")])
+)
+def test_a_kill_at_any_moment_loses_nothing(stack: Stack, vmid: int, event: str, stage: str) -> None:
     """Two containers are gone and must be made again; `up` dies in the middle; the next one converges."""
-    for slower in (1, 0.6, 0.3):
-        stack.zentoria("down", "400", "410", "--yes", check=True)
-        process = stack.popen("up", "--yes")
-        time.sleep(making_seconds * part * slower)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        if process.returncode == -signal.SIGKILL:
-            break  # else the machine is less busy than it was, and the moment was too late to show anything
-    assert process.returncode == -signal.SIGKILL
+    stack.zentoria("down", "400", "410", "--yes", check=True)
+    killed_once(stack, vmid, event, stage)
     run = stack.zentoria("up", "--yes")
     assert run.code == 0, run.said()
     assert left_to_do(stack) == []
@@ -128,6 +132,20 @@ def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(stack: Stack) -> None:
     assert "run the same command again" in said
     assert "Traceback" not in said
     assert stack.zentoria("up", "--yes", check=True).code == 0
+
+
+def killed_once(stack: Stack, vmid: int, event: str, stage: str) -> None:
+    """Kill an `up` as soon as it says that a stage of a container has begun or ended."""
+    seen: list[str] = []
+    with stack.popen("up", "--yes", "--json") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            seen.append(line)
+            told = json.loads(line) if line.startswith("{") else {"event": "words"}
+            if (told.get("vmid"), told["event"]) == (vmid, event) and told["stage"].startswith(stage):
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL, f"{event} {stage} of {vmid} was not to be seen: {''.join(seen)}"
 
 
 def interrupted_after_a_stage(stack: Stack) -> tuple[int, str]:

@@ -32,7 +32,7 @@ from zentoria_infra.site.binding import Unkeyed, require_unmoved, saved_plan_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
-QUICK = {"deadline": None, "derandomize": True, "suppress_health_check": [HealthCheck.too_slow]}
+QUICK = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 
 
 @functools.cache
@@ -109,23 +109,23 @@ def test_the_plan_as_it_was_saved_is_carried_out() -> None:
 
 @given(st.data())
 @settings(max_examples=400, **QUICK)
-def test_400_damaged_saved_plans(data: Any) -> None:
+def test_damaged_saved_plans(data: Any) -> None:
     found = data.draw(damaged(content()))
     if judged(found) == "same":
         assert dump_saved(read_saved(found, "p")) == content(), "only its white space differs"
 
 
 @given(st.data())
-@settings(max_examples=300, **QUICK)
-def test_300_edited_saved_plans(data: Any) -> None:
+@settings(max_examples=400, **QUICK)
+def test_edited_saved_plans(data: Any) -> None:
     found = data.draw(edited(content()))
     if judged(found) == "same":
         assert dump_saved(read_saved(found, "p")) == content(), "nothing that is read differs"
 
 
 @given(st.data())
-@settings(max_examples=300, **QUICK)
-def test_300_edited_saved_plans_with_a_seal_that_fits(data: Any) -> None:
+@settings(max_examples=400, **QUICK)
+def test_edited_saved_plans_with_a_seal_that_fits(data: Any) -> None:
     """Whoever edits a plan may seal it again: it is compared with what would be planned now."""
     try:
         found = SavedPlan.model_validate_json(data.draw(edited(content())), strict=True)
@@ -146,8 +146,8 @@ def done(one: SavedPlan) -> object:
 
 
 @given(st.data())
-@settings(max_examples=300, **QUICK)
-def test_300_edited_or_damaged_state_files(data: Any) -> None:
+@settings(max_examples=400, **QUICK)
+def test_edited_or_damaged_state_files(data: Any) -> None:
     file = data.draw(edited(state()) | damaged(state()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(offline, "proven_firewall", lambda _: firewall())
