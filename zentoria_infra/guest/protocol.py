@@ -6,7 +6,9 @@ lacks, which are then sent; ``start`` and ``progress`` as it works; at last ``re
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +25,9 @@ VERSION = 1
 
 SILENCE = 1500.0
 """Seconds without a word after which an agent counts as stuck: longer than anything it does in one go."""
+
+_CHUNK = 1 << 20
+"""Bytes of a blob that are in memory at a time: some are larger than what a workstation has to spare."""
 
 Mode = Literal["check", "apply"]
 Heard = Callable[[Mapping[str, Any]], None]
@@ -87,8 +92,7 @@ def converge(
         message = _message(channel, state)
         if "need" in message:
             for sha256 in message["need"]:
-                content = blobs.path(str(sha256)).read_bytes()
-                _send(channel, state, f"{sha256} {len(content)}\n".encode() + content)
+                _send_file(channel, state, str(sha256), blobs.path(str(sha256)))
         elif "event" in message:
             heard(message)
         elif "report" in message:
@@ -111,6 +115,37 @@ def _refused(message: Mapping[str, Any], state: GuestState) -> GuestError:
         got="\n  ".join(str(part) for part in said if part),
         todo="run the command again; it goes on from what is there",
     )
+
+
+def _send_file(channel: Channel, state: GuestState, sha256: str, path: Path) -> None:
+    """Send a blob piece by piece, and see on the way that it is what its name says.
+
+    Raises:
+        GuestError: it is not, or cannot be read; or the agent ended early.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            left = os.fstat(stream.fileno()).st_size
+            _send(channel, state, f"{sha256} {left}\n".encode())
+            while left and (chunk := stream.read(min(_CHUNK, left))):
+                digest.update(chunk)
+                _send(channel, state, chunk)
+                left -= len(chunk)
+    except OSError as error:
+        raise GuestError(
+            _tried(state),
+            on=str(path),
+            got=error.strerror or str(error),
+            todo="look at that file and its permissions, then run again",
+        ) from error
+    if digest.hexdigest() != sha256:
+        raise GuestError(
+            _tried(state),
+            on=str(path),
+            got=f"its SHA-256 is {digest.hexdigest()}: the disk or somebody changed it",
+            todo="remove that file and run again: it is fetched or built anew",
+        )
 
 
 def _send(channel: Channel, state: GuestState, data: bytes) -> None:

@@ -10,8 +10,8 @@ import pwd
 import select
 import signal
 import subprocess
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import IO, Any
 
 from . import paths
 from .failure import Failed
@@ -148,20 +148,25 @@ def sha256_of(path: str) -> str | None:
     """Hash of a regular file's content; None when it is not one."""
     if os.path.islink(path) or not os.path.isfile(path):
         return None
-    digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        for chunk in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(chunk)
+        return sha256_in(stream)
+
+
+def sha256_in(stream: IO[bytes]) -> str:
+    """Hash of what a stream still holds."""
+    digest = hashlib.sha256()
+    for piece in paths.pieces(stream):
+        digest.update(piece)
     return digest.hexdigest()
 
 
-def write_atomically(path: str, data: bytes, mode: int = 0o600, uid: int = -1, gid: int = -1) -> None:
+def write_atomically(path: str, data: bytes | Iterable[bytes], mode: int = 0o600, uid: int = -1, gid: int = -1) -> None:
     """Write a file so that a reader sees the old or the new one, with its owner and mode from the first moment.
 
     Missing folders on the way are made.
     """
     with paths.parent(path, make=True) as (folder, name):
-        paths.replace(folder, name, data, mode, uid, gid)
+        paths.replace(folder, name, (data,) if isinstance(data, bytes) else data, mode, uid, gid)
 
 
 def load_json(name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import hmac
 import os
 import pwd
 import stat
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from . import common, paths
@@ -39,7 +40,8 @@ def file(resource: Resource, run: Run) -> Outcome:
         uid, gid = _owner(resource)
         run.will_change(resource)
         with paths.parent(path, make=True) as (folder, name):
-            paths.replace(folder, name, _data(folder, name, resource, wanted, run), int(resource["mode"], 8), uid, gid)
+            data = _data(folder, name, resource, wanted, run)
+            paths.replace(folder, name, data, int(resource["mode"], 8), uid, gid)
     return Outcome(True, detail, diff, *words)
 
 
@@ -59,14 +61,21 @@ def _fingerprint(resource: Resource, run: Run, sha256: str | None) -> str:
     return "hmac " + hmac.new(run.key, sha256.encode(), "sha256").hexdigest()[:8]
 
 
-def _data(folder: int, name: str, resource: Resource, wanted: str, run: Run) -> bytes:
-    """The content; that of a blob may be there already, and only its owner or mode differ."""
+def _data(folder: int, name: str, resource: Resource, wanted: str, run: Run) -> Iterator[bytes]:
+    """The content; that of a blob may be there already, and only its owner or mode differ. It may be large."""
     if not resource["blob"]:
-        return str(resource["text"]).encode()
-    seen = paths.read(folder, name)
-    if seen and hashlib.sha256(seen[0]).hexdigest() == wanted:
-        return seen[0]
-    return run.blob(resource["blob"])
+        yield str(resource["text"]).encode()
+        return
+    seen = paths.open_file(folder, name)
+    if seen is not None:
+        with seen:
+            if common.sha256_in(seen) == wanted:
+                seen.seek(0)
+                changed = f"{resource['path']} changed while it was read: run again"
+                yield from paths.checked(paths.pieces(seen), wanted, changed)
+                return
+    with open(run.blob_path(wanted), "rb") as sent:
+        yield from paths.pieces(sent)
 
 
 def _diff(path: str, resource: Resource) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import signal
@@ -13,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
-from . import common, files, masking, owned, packages, releases, rollback, units
+from . import common, files, masking, owned, packages, paths, releases, rollback, units
 from .common import Failed, Outcome, Resource
 from .run import INCOMING, Run, Starts, Tell
 
@@ -144,9 +143,7 @@ def receive(wanted: Sequence[str], tell: Tell) -> None:
         name, _, size = stream.readline().decode().strip().partition(" ")
         if name != sha256:
             raise Failed(f"expected the content {sha256[:12]}, and {name[:80]!r} came")
-        data = stream.read(int(size))
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise Failed(f"the content {sha256[:12]} came broken")
+        data = paths.checked(paths.pieces(stream, int(size)), sha256, f"the content {sha256[:12]} came broken")
         common.write_atomically(os.path.join(INCOMING, sha256), data)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from .failure import Failed
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LINKS = 40
 """Symbolic links that the kernel follows in one path (path_resolution(7))."""
+_PIECE = 1 << 20
 PARTIAL = ".zentoria-new-"
 """Prefix of a file that is being written. The name is always the same, so that a killed run leaves no pile of them."""
 
@@ -46,14 +49,17 @@ def open_folder(folder: int, name: str) -> int:
     return os.open(name, _FOLDER, dir_fd=folder)
 
 
-def replace(folder: int, name: str, data: bytes, mode: int, uid: int, gid: int) -> None:
-    """Write a file so that a reader sees the old or the new one, with owner and mode from its first moment."""
+def replace(folder: int, name: str, data: Iterable[bytes], mode: int, uid: int, gid: int) -> None:
+    """Write a file so that a reader sees the old or the new one, with owner and mode from its first moment.
+
+    What raises while the pieces of ``data`` come leaves the old one.
+    """
     partial = PARTIAL + name[:200]
     _clear(folder, partial)
     stream = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
         with os.fdopen(stream, "wb") as file:
-            file.write(data)
+            file.writelines(data)
             file.flush()
             if uid >= 0:
                 os.fchown(file.fileno(), uid, gid)
@@ -76,13 +82,43 @@ def link(folder: int, name: str, target: str) -> None:
 
 def read(folder: int, name: str) -> tuple[bytes, os.stat_result] | None:
     """Content of a regular file and what is known of it; None where there is none, or something else."""
+    file = open_file(folder, name)
+    if file is None:
+        return None
+    with file:
+        return file.read(), os.fstat(file.fileno())
+
+
+def open_file(folder: int, name: str) -> IO[bytes] | None:
+    """Open a regular file; None where there is none, or something else."""
     try:
         stream = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError:
         return None
-    with os.fdopen(stream, "rb") as file:
-        seen = os.fstat(file.fileno())
-        return (file.read(), seen) if stat.S_ISREG(seen.st_mode) else None
+    if not stat.S_ISREG(os.fstat(stream).st_mode):
+        os.close(stream)
+        return None
+    return os.fdopen(stream, "rb")
+
+
+def pieces(file: IO[bytes], size: int = -1) -> Iterator[bytes]:
+    """What a stream holds, piece by piece: to its end, or so many bytes of it and no more."""
+    while size:
+        piece = file.read(min(size, _PIECE) if size > 0 else _PIECE)
+        if not piece:
+            return
+        size -= len(piece) if size > 0 else 0
+        yield piece
+
+
+def checked(data: Iterable[bytes], sha256: str, wrong: str) -> Iterator[bytes]:
+    """The same pieces; at their end, Failed with the text ``wrong`` where their hash is another one."""
+    digest = hashlib.sha256()
+    for piece in data:
+        digest.update(piece)
+        yield piece
+    if digest.hexdigest() != sha256:
+        raise Failed(wrong)
 
 
 def set_owner(stream: int, mode: int, uid: int, gid: int) -> None:

@@ -147,11 +147,6 @@ class Run:
         if str(resource.get("path", "")).startswith(UNIT_FOLDERS):
             self.unit_files_changed = True
 
-    def blob(self, sha256: str) -> bytes:
-        """Content that was sent."""
-        with open(self.blob_path(sha256), "rb") as stream:
-            return stream.read()
-
     def blob_path(self, sha256: str, folder: str = INCOMING) -> str:
         """Path of content that was sent, or was kept from a run before."""
         for place in (INCOMING, folder):
