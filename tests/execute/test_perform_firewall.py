@@ -55,6 +55,11 @@ WEB = (
 )
 
 
+@pytest.fixture(autouse=True)
+def no_cycle() -> None:
+    """In place of the one of other modules: here cycles pass, by a clock of the test's own."""
+
+
 class Clock:
     """Time that passes only where somebody sleeps."""
 

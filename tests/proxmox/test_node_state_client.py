@@ -197,7 +197,7 @@ def test_the_words_are_those_that_the_program_and_the_gate_know(tmp_path: Path) 
     ):
         with pytest.raises(Taken):
             call()
-    settings = gate.Settings(json.dumps({"site": "home", "vmids": [], "networks": [], "features": []}))
+    settings = gate.Settings(json.dumps({"site": "home", "vmids": [], "networks": [], "features": {}}))
     for argv in sent:
         assert gate.decide(" ".join(["zentoria-state", *argv]), settings)[-len(argv) :] == argv
         code, found = program.answer(argv, lambda size: b"{}", str(tmp_path))
