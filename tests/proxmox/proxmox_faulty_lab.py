@@ -40,10 +40,10 @@ class FaultyLab:
         self.server = start(self._answer)
         self.proxmox = self.client("root@pam", "test", self.lab.secret)
 
-    def client(self, user: str, token: str, secret: str, *, patience: float = 10) -> Proxmox:
+    def client(self, user: str, token: str, secret: str, *, patience: float = 10, site: str = "") -> Proxmox:
         """Another client; ``patience`` is how long it waits for an answer."""
         endpoint = Endpoint("127.0.0.1", "pve1", self.server.port, ca_file=self._pki.ca_file, read_timeout=patience)
-        made = Proxmox(endpoint, ApiToken(user, token, Secret(secret)), retry=FAST)
+        made = Proxmox(endpoint, ApiToken(user, token, Secret(secret)), retry=FAST, site=site)
         made.write_firewall.rules._sleep = lambda _: None  # type: ignore[assignment]  # races are not waited out
         self._clients.append(made)
         return made

@@ -209,7 +209,7 @@ def test_groups(faulty: FaultyLab) -> None:
 def test_groups_after_a_lost_answer(faulty: FaultyLab, carried_out: bool) -> None:
     write, read = faulty.proxmox.write_firewall, faulty.proxmox.firewall
     faulty.lose("POST", carried_out=carried_out)
-    write.create_group("zt-all")
+    write.create_group("zt-all", "zt/site:home/group/all")
     assert read.group_rules("zt-all") == ()
     faulty.lose("DELETE", carried_out=carried_out)
     write.delete_group("zt-all")

@@ -240,3 +240,114 @@ def test_a_snapshot_of_another_under_the_same_name_stays(world: World) -> None:
     world.faulty.after.append(lose)
     world.faulty.proxmox.snapshots.remove(404, "old")
     assert [one["description"] for one in world.all_of(404)["/snapshot"] if one["name"] == "old"] == ["theirs\n"]
+
+
+def group_rule(p: Proxmox, change: str) -> None:
+    rules, scope = p.write_firewall.rules, fw.group("zt-g")
+    match change:
+        case "insert":
+            rules.insert(scope, dataclasses.replace(RULE, comment="zt/y"))
+        case "update":
+            rules.update(scope, fw.same_as(RULE), TO)
+        case _:
+            rules.delete(scope, fw.same_as(RULE))
+
+
+NEW = Alias("zt-n", "10.10.40.1", "zt/site:home/n")
+MOVED = Alias("zt-x", "10.10.40.2", "zt/site:home/x")
+TURNED = Entry("10.10.40.8", nomatch=True)
+SHARED: dict[str, tuple[str, Callable[[Proxmox], object]]] = {
+    "make an alias": ("POST", lambda p: p.write_firewall.create_alias(fw.DATACENTER, NEW)),
+    "change an alias": ("PUT", lambda p: p.write_firewall.update_alias(fw.DATACENTER, MOVED)),
+    "remove an alias": ("DELETE", lambda p: p.write_firewall.delete_alias(fw.DATACENTER, "zt-x")),
+    "make an IP set": ("POST", lambda p: p.write_firewall.create_ipset(fw.DATACENTER, "zt-n", "zt/site:home/n")),
+    "remove an IP set": ("DELETE", lambda p: p.write_firewall.delete_ipset(fw.DATACENTER, "zt-set", force=True)),
+    "add to an IP set": ("POST", lambda p: p.write_firewall.add_entry(fw.DATACENTER, "zt-set", Entry("10.10.40.9"))),
+    "change a member": ("PUT", lambda p: p.write_firewall.update_entry(fw.DATACENTER, "zt-set", TURNED)),
+    "take out of an IP set": ("DELETE", lambda p: p.write_firewall.delete_entry(fw.DATACENTER, "zt-set", "10.10.40.8")),
+    "make a group": ("POST", lambda p: p.write_firewall.create_group("zt-n", "zt/site:home/n")),
+    "remove a group": ("DELETE", lambda p: p.write_firewall.delete_group("zt-empty")),
+    "make a rule of a group": ("POST", lambda p: group_rule(p, "insert")),
+    "change a rule of a group": ("PUT", lambda p: group_rule(p, "update")),
+    "remove a rule of a group": ("DELETE", lambda p: group_rule(p, "delete")),
+}  # fmt: skip
+"""Writes to the objects of the datacenter, which all sites of a cluster share: verb and call."""
+
+
+class Shared:
+    """Objects of the datacenter under names of ours."""
+
+    _BASE = "/cluster/firewall"
+
+    def __init__(self, faulty: FaultyLab) -> None:
+        self._root = faulty.lab.root
+
+    def make(self, comment: str, *more: str) -> None:
+        for name in ("zt-x", *more):
+            self._post("/aliases", name=name, cidr="10.10.40.1", comment=comment)
+        for name in ("zt-set", *more):
+            self._post("/ipset", name=name, comment=comment)
+        self._post("/ipset/zt-set", cidr="10.10.40.8", comment=comment)
+        for name in ("zt-g", "zt-empty", *more):
+            self._post("/groups", group=name, comment=comment)
+        self._post("/groups/zt-g", type="in", action="ACCEPT", source=RULE.source, comment=RULE.comment)
+
+    def remove(self) -> None:
+        for one in self._root.get(f"{self._BASE}/aliases").data:
+            self._root.delete(f"{self._BASE}/aliases/{one['name']}")
+        for one in self._root.get(f"{self._BASE}/ipset").data:
+            self._root.delete(f"{self._BASE}/ipset/{one['name']}", force=1)
+        for one in self._root.get(f"{self._BASE}/groups").data:
+            path = f"{self._BASE}/groups/{one['group']}"
+            for _ in self._root.get(path).data:
+                self._root.delete(f"{path}/0")
+            self._root.delete(path)
+
+    def all_of(self) -> dict[str, Any]:
+        paths = ["/aliases", "/ipset", "/ipset/zt-set", "/groups", "/groups/zt-g", "/groups/zt-empty"]
+        return {path: self._root.get(self._BASE + path).data for path in paths}
+
+    def _post(self, path: str, **form: str) -> None:
+        assert self._root.post(self._BASE + path, **form).status == 200, path
+
+
+@pytest.mark.parametrize("theirs", ["mine", "zt/site:other/x"], ids=["by hand", "another site's"])
+@pytest.mark.parametrize("carried_out", [True, False], ids=["carried out", "not carried out"])
+@pytest.mark.parametrize("name", SHARED)
+def test_objects_of_the_datacenter_that_are_anothers_by_now_are_not_touched(
+    faulty: FaultyLab, name: str, carried_out: bool, theirs: str
+) -> None:
+    verb, call = SHARED[name]
+    shared = Shared(faulty)
+    shared.make("zt/site:home/x")
+    found: list[dict[str, Any]] = []
+
+    def lose(seen: Seen) -> Reply | None:
+        if seen.method != verb or found:
+            return None
+        shared.remove()
+        shared.make(theirs, "zt-n")
+        found.append(shared.all_of())
+        return Reply(drop=True)
+
+    (faulty.after if carried_out else faulty.before).append(lose)
+    # Whoever has made an alias for the same address has made ours.
+    with contextlib.nullcontext() if name == "make an alias" else pytest.raises(ZentoriaError):
+        call(faulty.client("root@pam", "test", faulty.lab.secret, site="home"))
+    assert found, "nothing was lost"
+    assert shared.all_of() == found[0]
+
+
+@pytest.mark.parametrize("carried_out", [True, False], ids=["carried out", "not carried out"])
+@pytest.mark.parametrize("name", SHARED)
+def test_objects_of_the_datacenter_left_alone_are_done(faulty: FaultyLab, name: str, carried_out: bool) -> None:
+    verb, call = SHARED[name]
+    Shared(faulty).make("zt/site:home/x")
+    faulty.lose(verb, carried_out=carried_out)
+    call(faulty.client("root@pam", "test", faulty.lab.secret, site="home"))
+
+
+def test_the_management_set_belongs_to_all(faulty: FaultyLab) -> None:
+    faulty.lab.root.post("/cluster/firewall/ipset", name="management", comment="of the admins")
+    faulty.lose("POST", carried_out=False)
+    faulty.proxmox.write_firewall.add_entry(fw.DATACENTER, "management", Entry("10.10.40.9"))

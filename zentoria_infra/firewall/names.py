@@ -10,7 +10,8 @@ import base64
 import functools
 import hashlib
 
-_HEAD = "zt-"
+HEAD = "zt-"
+"""How all names of ours begin."""
 _DIGEST = 5
 """Letters of the digest: 25 bits. Two sites that have the same all the same are told apart by their comments."""
 _LONGEST_NAME = 31
@@ -39,7 +40,7 @@ def group_name(site: str, what: str) -> str:
 @functools.lru_cache(maxsize=65536)
 def _name(site: str, what: str, room: int) -> str:
     """``room`` is for all but ``what``."""
-    return f"{_HEAD}{_short(site, room - len(_HEAD) - 1)}_{what}"
+    return f"{HEAD}{_short(site, room - len(HEAD) - 1)}_{what}"
 
 
 def _short(site: str, room: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from zentoria_infra.errors import UnreachableError, ZentoriaError
+from zentoria_infra.firewall.identity import is_ours, site_of
 from zentoria_infra.proxmox.connection import Connection, Credentials, Endpoint, RetryPolicy
 from zentoria_infra.proxmox.firewall.read import FirewallObserver
 from zentoria_infra.proxmox.firewall.write import FirewallWriter
@@ -57,7 +58,11 @@ class Proxmox:
         self.snapshots = SnapshotWriter(self._connection, self.observe, self._gates, pace=pace, whose=whose)
         self.firewall = FirewallObserver(self._connection.reader(), endpoint.node)
         self.write_firewall = FirewallWriter(
-            self._connection, self.firewall, self._gates, whose=lambda vmid, at: whose(self.observe.config(vmid, at))
+            self._connection,
+            self.firewall,
+            self._gates,
+            whose=lambda vmid, at: whose(self.observe.config(vmid, at)),
+            owns=lambda comment: is_ours(comment) and (not site or site_of(comment) in ("", site)),
         )
         self._pct = Pct(ssh, self._gates, starts=self._starts) if ssh is not None else None
         self._conntrack = Conntrack(self._pct.connection) if self._pct is not None else None

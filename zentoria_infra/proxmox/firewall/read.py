@@ -75,6 +75,12 @@ class FirewallObserver:
             Node(name or self.node_name, options, own.rules), fw.Digests(options=digest, rules=own.digest)
         )
 
+    def addresses(self, name: str | None = None) -> frozenset[str]:
+        """The IPv4 addresses of a node's interfaces, of those that we may see: one call."""
+        lines = self._read("/nodes/{node}/network", node=name or self.node_name)
+        texts = (records.text(line.get("cidr") or line.get("address")) for line in lines)
+        return frozenset(text.partition("/")[0] for text in texts if text)
+
     def guest(
         self,
         vmid: int,
@@ -137,6 +143,11 @@ class FirewallObserver:
         """Names of the IP sets, with their comments: one call."""
         lines = self._get(scope, scope.base + "/ipset")
         return {records.text(line["name"]): records.text(line.get("comment")).strip() for line in lines}
+
+    def group_comments(self) -> Mapping[str, str]:
+        """Names of the security groups, with their comments: one call."""
+        lines = self._get(fw.DATACENTER, fw.DATACENTER.base + "/groups")
+        return {records.text(line["group"]): records.text(line.get("comment")).strip() for line in lines}
 
     def aliases(self, scope: fw.Scope) -> tuple[Alias, ...]:
         """All aliases: one call."""

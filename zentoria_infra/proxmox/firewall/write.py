@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from zentoria_infra.errors import ApiError, PermissionDeniedError, RefusedError, ZentoriaError
+from zentoria_infra.firewall import names
 from zentoria_infra.firewall.config import Alias, Entry
+from zentoria_infra.firewall.identity import is_ours
 from zentoria_infra.proxmox import errors
 from zentoria_infra.proxmox.connection import Connection, Repeat
 from zentoria_infra.proxmox.firewall import records as fw
@@ -39,6 +41,8 @@ class FirewallWriter:
         sleep: waits seconds; replaced in tests.
         whose: tells by its VMID and node whether a guest is ours: the firewall of another is not written by a call
             that is sent again after a lost answer.
+        owns: tells by its comment whether an object of the datacenter is ours, likewise; it is asked of objects that
+            are called like ours.
     """
 
     def __init__(
@@ -49,12 +53,14 @@ class FirewallWriter:
         *,
         sleep: Callable[[float], None] = time.sleep,
         whose: Callable[[int, str], bool] = lambda vmid, node: True,
+        owns: Callable[[str], bool] = is_ours,
     ) -> None:
         self._connection = connection
         self._observe = observer
         self._gates = gates
         self._shared = threading.Lock()
         self._whose = whose
+        self._owns = owns
         self.rules = RuleWriter(self._send, observer, self._gate, sleep=sleep, again=self._require_ours)
 
     def set_options(
@@ -126,7 +132,8 @@ class FirewallWriter:
     def create_ipset(self, scope: fw.Scope, name: str, comment: str = "") -> None:
         """Make an empty IP set; nothing to do when there is one of that name."""
         params = {"name": name, "comment": comment or None}
-        self._make(scope, "/ipset", params, f"make IP set {name} in {scope.title}", lambda: True)
+        tried = f"make IP set {name} in {scope.title}"
+        self._make(scope, "/ipset", params, tried, lambda: self._is_no_others(scope, {"ipset": name}))
 
     def delete_ipset(self, scope: fw.Scope, name: str, *, force: bool = False) -> None:
         """Remove an IP set; one with members only with ``force``."""
@@ -178,7 +185,8 @@ class FirewallWriter:
     def create_group(self, name: str, comment: str = "") -> None:
         """Make an empty security group; nothing to do when there is one of that name."""
         params = {"group": name, "comment": comment or None}
-        self._make(fw.DATACENTER, "/groups", params, f"make security group {name}", lambda: True)
+        tried = f"make security group {name}"
+        self._make(fw.DATACENTER, "/groups", params, tried, lambda: self._is_no_others(fw.DATACENTER, {"group": name}))
 
     def delete_group(self, name: str) -> None:
         """Remove a security group.
@@ -274,18 +282,20 @@ class FirewallWriter:
         repeat: Repeat,
         **path: object,
     ) -> Any:
-        def again() -> None:
-            self._require_ours(scope, tried)
-
         where = {**scope.path, **path}
+
+        def again() -> None:
+            self._require_ours(scope, tried, where)
+
         try:
             return self._connection.call(verb, template, params, repeat=repeat, tried=tried, again=again, **where)
         except PermissionDeniedError as error:
             raise denied(error, error.tried, scope.write_right) from None
 
-    def _require_ours(self, scope: fw.Scope, tried: str) -> None:
+    def _require_ours(self, scope: fw.Scope, tried: str, path: Mapping[str, object] | None = None) -> None:
         """Look before a call is repeated whose answer was lost. Raises RefusedError."""
         if not scope.vmid:
+            self._require_own_object(scope, tried, path or scope.path)
             return
         try:
             if self._whose(scope.vmid, str(scope.path["node"])):
@@ -297,6 +307,34 @@ class FirewallWriter:
             got=f"the answer was lost, and container {scope.vmid} is gone or another's by now: it was not sent again",
             todo=f"look at {scope.vmid} on the node, then run again: what is there is planned anew",
         )
+
+    def _require_own_object(self, scope: fw.Scope, tried: str, path: Mapping[str, object]) -> None:
+        if not self._is_no_others(scope, path):
+            raise RefusedError(
+                tried,
+                got="the answer was lost, and somebody else has an object of that name by now: it was not sent again",
+                todo="look at it in Proxmox (Datacenter > Firewall), then run again: what is there is planned anew",
+            )
+
+    def _is_no_others(self, scope: fw.Scope, path: Mapping[str, object]) -> bool:
+        """Whether what a path names in the datacenter is ours, or is not there. A guest's are as the guest is.
+
+        What is not called like ours, as the IP set ``management``, belongs to all.
+        """
+        if scope.vmid:
+            return True
+        for kind in ("alias", "ipset", "group"):
+            name = str(path.get(kind, ""))
+            if name.lower().startswith(names.HEAD):
+                comment = self._comments(kind).get(name.lower() if kind == "alias" else name)
+                return comment is None or self._owns(comment)
+        return True
+
+    def _comments(self, kind: str) -> Mapping[str, str]:
+        """Comments of the datacenter's objects, by their names; those of aliases in small letters."""
+        if kind == "alias":
+            return {one.name.lower(): one.comment for one in self._observe.aliases(fw.DATACENTER)}
+        return self._observe.ipset_comments(fw.DATACENTER) if kind == "ipset" else self._observe.group_comments()
 
     @contextlib.contextmanager
     def _gate(self, scope: fw.Scope) -> Iterator[None]:
