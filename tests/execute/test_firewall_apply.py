@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from zentoria_infra.proxmox import Proxmox
 from zentoria_infra.proxmox.reachable import Patience
 
 ROOT = Path(__file__).resolve().parents[2]
+GATEWAY = "10.10.47.254"
 SMALL = ("backend", "db", "redis", "logs", "proxy")
 
 
@@ -292,12 +294,25 @@ def guest_objects() -> Inventory:
     return inventory.model_copy(update={"site": inventory.site.model_copy(update={"firewall": firewall})})
 
 
+def make_by_hand(node, told: str) -> None:
+    """Make the rules that an error tells to make, as they stand there."""
+    rules = re.findall(r"`IN ACCEPT -source (\S+) -dest (\S+) -p (\S+) -dport (\S+)`", told)
+    assert [rule[1:] for rule in rules] == [(GATEWAY, "udp", "53"), (GATEWAY, "tcp", "53"), (GATEWAY, "tcp", "3128")]
+    for source, dest, proto, dport in rules:
+        form = {"source": source, "dest": dest, "proto": proto, "dport": dport}
+        node.root("POST", "/cluster/firewall/rules", type="in", action="ACCEPT", enable=1, **form)
+
+
 def test_objects_of_guests_alone_take_no_right_to_change_the_datacenter(node) -> None:
     node.grant("/", "Sys.Audit")
     plan, _ = deployment(node.client(), guest_objects()).plan()
     with pytest.raises(RefusedError, match="datacenter's firewall is off"):
         require_possible(plan)
     node.root("PUT", "/cluster/firewall/options", enable=1)
+    plan, _ = deployment(node.client(), guest_objects()).plan()
+    with pytest.raises(RefusedError, match="its rules are yours to make") as caught:
+        require_possible(plan)
+    make_by_hand(node, str(caught.value))
     bring_up(node, guest_objects())
     plan, _ = deployment(node.client(), guest_objects()).plan()
     assert plan.empty

@@ -157,6 +157,62 @@ def test_no_rule_of_the_node_without_need(site: dict[str, object]) -> None:
     assert compile_firewall(whole).configuration.datacenter.rules == ()
 
 
+IN_GUESTS = inventory(
+    [container(1, "a", egress=egress("packages.example.org")), B],
+    [],
+    proxy=f"http://{GATEWAY}:3128",
+    firewall={"objects": "guest"},
+)
+
+
+def test_what_guests_need_of_the_node_is_told_where_others_make_its_rules() -> None:
+    compiled = compile_firewall(IN_GUESTS)
+    assert [(one.source, one.dest, one.proto, one.dport, one.comment) for one, _ in compiled.by_hand] == [
+        ("10.10.40.1", GATEWAY, "udp", "53", ""),
+        ("10.10.40.1", GATEWAY, "tcp", "53", ""),
+        ("10.10.40.1,10.10.40.2", GATEWAY, "tcp", "3128", ""),
+    ]
+    assert compile_firewall(AT_THE_NODE).by_hand == ()
+    assert prove(compiled, parties_of(IN_GUESTS)).holds
+
+
+DNS = Rule("in", "ACCEPT", source="10.10.40.1", dest=GATEWAY, macro="DNS")
+PROXY_A = Rule("in", "ACCEPT", source="10.10.40.1", dest=GATEWAY, proto="tcp", dport="3128")
+PROXY_B = dataclasses.replace(PROXY_A, source="10.10.40.2")
+
+
+@pytest.mark.parametrize(
+    ("shared", "own", "addresses", "lacks"),
+    [
+        ((), (), {GATEWAY}, ["udp/53", "tcp/53", "tcp/3128"]),
+        ((), (), {"192.168.1.10"}, []),
+        ((), (), set(), []),
+        ((Rule("in", "ACCEPT", source="10.10.32.0/20"),), (), {GATEWAY}, []),
+        ((), (Rule("in", "ACCEPT", source="10.10.32.0/20"),), {GATEWAY}, []),
+        ((DNS, PROXY_A, PROXY_B), (), {GATEWAY}, []),
+        ((DNS,), (PROXY_A, PROXY_B), {GATEWAY}, []),
+        ((DNS, PROXY_A), (), {GATEWAY}, ["tcp/3128"]),
+        ((DNS, PROXY_A, PROXY_B), (Rule("in", "DROP", proto="udp"),), {GATEWAY}, ["udp/53"]),
+    ],
+    ids=["none", "of another machine", "not known", "wide", "wide on the node", "one by one", "both", "one lacks",
+         "denied before"],
+)  # fmt: skip
+def test_rules_that_others_make_for_the_node_are_judged(
+    shared: tuple[Rule, ...], own: tuple[Rule, ...], addresses: set[str], lacks: list[str]
+) -> None:
+    compiled, parties = compile_firewall(IN_GUESTS), parties_of(IN_GUESTS)
+    there = assumed(compiled)
+    datacenter = dataclasses.replace(there.datacenter, rules=shared)
+    there = dataclasses.replace(there, datacenter=datacenter, nodes=(Node("pve", rules=own),))
+    found = prove(compiled, parties, there, {"pve": addresses}).differences
+    assert [one.services for one in found] == lacks
+    assert all(one.kind is Kind.MISSING and "yours to make" in one.explanation for one in found)
+    if shared == (DNS, PROXY_A):
+        assert found[0].source == "10.10.40.2"
+    off = dataclasses.replace(there, nodes=(Node("pve", {"enable": "0"}, own),))
+    assert prove(compiled, parties, off, {"pve": addresses}).holds
+
+
 DROP = Rule("in", "DROP", proto="tcp", dport="3128")
 WIDE = Rule("in", "ACCEPT", source="10.10.32.0/20")
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from zentoria_infra.errors import PermissionDeniedError, RefusedError, ZentoriaError
 from zentoria_infra.execute.look import world
 from zentoria_infra.execute.look.firewall_observe import observe_firewall, read_firewall
+from zentoria_infra.execute.look.node_needs import unmet_needs
 from zentoria_infra.execute.look.removal import RemovalLook
 from zentoria_infra.execute.run import engine, perform, rights
 from zentoria_infra.execute.run.events import Listener
@@ -314,12 +315,15 @@ class Deployment:
             if (observed := found_in.containers.get(one.vmid)) is not None and world.is_ours(one, observed)
         }
         try:
-            wanted_firewall, whole = self._firewall.compiled.configuration, {*seen.spare, *seen.parked}
-            found, digests = read_firewall(self._proxmox.firewall, wanted_firewall, ours, whole)
+            compiled, whole = self._firewall.compiled, {*seen.spare, *seen.parked}
+            found, digests = read_firewall(self._proxmox.firewall, compiled.configuration, ours, whole)
+            lacks = unmet_needs(self._proxmox.firewall, compiled)
             copies = {vmid: self._copy(one) for vmid, one in seen.parked.items()}
         except ZentoriaError as error:
             return dataclasses.replace(seen, firewall_unknown=str(error))
-        return dataclasses.replace(seen, firewall=found, firewall_digests=digests, parked_firewall=copies)
+        return dataclasses.replace(
+            seen, firewall=found, firewall_digests=digests, parked_firewall=copies, node_lacks=lacks
+        )
 
     def _copy(self, parked: ObservedContainer) -> Guest:
         """The firewall of a parking container."""

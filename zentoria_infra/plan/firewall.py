@@ -111,7 +111,12 @@ def add_firewall(plan: Plan, world: World, desired: DesiredFirewall) -> Plan:
         datacenter = dataclasses.replace(datacenter, lost=())
     is_on = there.datacenter.options.get("enable", "0") != "0"
     shall = wanted.datacenter.options.get("enable", "0") != "0"
-    problems = [*plan.problems, *datacenter.conflicts, *(text for c in containers for text in _conflicts(c))]
+    problems = [
+        *plan.problems,
+        *world.node_lacks,
+        *datacenter.conflicts,
+        *(text for c in containers for text in _conflicts(c)),
+    ]
     if not is_on and not shall:
         problems.append(
             "the datacenter's firewall is off, and with `firewall.objects: guest` turning it on is not ours to do: "

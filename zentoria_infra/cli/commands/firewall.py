@@ -36,7 +36,7 @@ from zentoria_infra.cli.firewall_words import (
     why,
 )
 from zentoria_infra.errors import ExitCode
-from zentoria_infra.execute.look.firewall_whole import observe_whole
+from zentoria_infra.execute.look.firewall_whole import Whole, observe_whole
 from zentoria_infra.firewall.compiled.compile import compile_firewall
 from zentoria_infra.firewall.compiled.intent import Compiled
 from zentoria_infra.firewall.compiled.parties import Parties, parties_of
@@ -111,12 +111,13 @@ def prove_(
     inventory = inventory_of(context, root, site)
     begun = time.monotonic()
     compiled, parties = compile_firewall(inventory), parties_of(inventory)
-    configuration, of = None, "the compiled firewall"
+    configuration, addresses, of = None, None, "the compiled firewall"
     if observed:
         of = f"the firewall of {node_title(inventory.site)}"
-        configuration = _observed(inventory, quiet=as_json)
+        whole = _observed(inventory, quiet=as_json)
+        configuration, addresses = whole.configuration, whole.addresses
         begun = time.monotonic()
-    proof = prove(compiled, parties, configuration)
+    proof = prove(compiled, parties, configuration, addresses)
     seconds = time.monotonic() - begun
     if as_json:
         output.document({"of": of, "seconds": round(seconds, 3), **proof_data(proof)})
@@ -126,14 +127,14 @@ def prove_(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _observed(inventory: Inventory, *, quiet: bool) -> Configuration:
+def _observed(inventory: Inventory, *, quiet: bool) -> Whole:
     with connect(inventory.site) as proxmox:
         output.status(f"Looking at {node_title(inventory.site)} ...", quiet=quiet)
         whole = observe_whole(proxmox, inventory)
     if whole.machines:
         listed = ", ".join(map(str, whole.machines))
         output.note(f"Not looked at: virtual machines ({listed}). One on a bridge of ours could forge addresses.")
-    return whole.configuration
+    return whole
 
 
 @firewall_app.command("trace")
@@ -169,7 +170,7 @@ def trace_(
         raise typer.BadParameter(f"'{destination}' is no DESTINATION[:PORT][/PROTOCOL] as db:5432 or gateway:53/udp")
     inventory = inventory_of(context, root, site)
     compiled, parties = compile_firewall(inventory), parties_of(inventory)
-    configuration = _observed(inventory, quiet=as_json) if observed else None
+    configuration = _observed(inventory, quiet=as_json).configuration if observed else None
     one, other = _party(inventory, source), _party(inventory, match["name"])
     if match["port"] is None and match["protocol"] in (None, "tcp", "udp"):
         allowed = _all_ports(compiled, parties, one, other, configuration, as_json=as_json)

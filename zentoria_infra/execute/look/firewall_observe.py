@@ -98,6 +98,14 @@ def _datacenter(observer: FirewallObserver, wanted: Datacenter) -> fw.ObservedDa
     return dataclasses.replace(found, datacenter=dataclasses.replace(found.datacenter, ipsets=named))
 
 
+def whole_datacenter(observer: FirewallObserver) -> Datacenter:
+    """All of the datacenter's firewall, ours or not. Calls: five, and one an IP set and a group."""
+    comments = observer.ipset_comments(fw.DATACENTER)
+    found = observer.datacenter(ipsets=list(comments), is_ours=lambda comment: True, rules=True).datacenter
+    named = tuple(dataclasses.replace(one, comment=comments.get(one.name, "")) for one in found.ipsets)
+    return dataclasses.replace(found, ipsets=named)
+
+
 def nics(config: Mapping[str, str]) -> tuple[Nic, ...]:
     """The NICs of a container's configuration."""
     return tuple(

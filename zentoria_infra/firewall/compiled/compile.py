@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from zentoria_infra.firewall.compiled.intent import Compiled
 from zentoria_infra.firewall.compiled.intents import INTERNAL_NIC, PUBLIC_NIC, wanted
 from zentoria_infra.firewall.compiled.layout import Layout, datacenter_layout, guest_layout
+from zentoria_infra.firewall.compiled.node_rules import rules_by_hand
 from zentoria_infra.firewall.compiled.objects import ipfilters
+from zentoria_infra.firewall.compiled.parties import node_addresses
 from zentoria_infra.firewall.config import Configuration, Guest, Nic, Node
 
 if TYPE_CHECKING:
@@ -42,8 +44,8 @@ def compile_firewall(inventory: Inventory, openings: Collection[int] = ()) -> Co
         KeyError: there is no container with the VMID of an opening.
     """
     wants = wanted(inventory, openings)
-    make = datacenter_layout if inventory.site.firewall.objects == "datacenter" else guest_layout
-    layout = make(inventory, wants)
+    shared = inventory.site.firewall.objects == "datacenter"
+    layout = (datacenter_layout if shared else guest_layout)(inventory, wants)
     guests = tuple(_guest(inventory, container, layout) for container in _by_vmid(inventory))
     return Compiled(
         Configuration(layout.datacenter, _nodes(inventory), guests),
@@ -52,6 +54,8 @@ def compile_firewall(inventory: Inventory, openings: Collection[int] = ()) -> Co
             layout.positions
             | {str(container.vmid): inventory.position(container) for container in inventory.containers}
         ),
+        () if shared else rules_by_hand(inventory),
+        tuple(map(str, node_addresses(inventory))),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from zentoria_infra.firewall.compiled.parties import INTERNET, OUTSIDE
-from zentoria_infra.firewall.config import Configuration
+from zentoria_infra.firewall.config import Configuration, Rule
 from zentoria_infra.inventory.problems import Position
 
 
@@ -76,8 +76,13 @@ class Compiled:
         intents: what it shall allow, and nothing else, in the order of zones.yaml.
         positions: file:line:column of what is no intent: by identity of a guard rule, and ``"<vmid>"`` for a
             guest's options (the container's file).
+        by_hand: rules of the node, each with the place that asks for it, which guests need and somebody else must make:
+            with its objects in guests alone a site may not.
+        node_addresses: that the inventory says are the node's.
     """
 
     configuration: Configuration
     intents: tuple[Intent, ...]
     positions: Mapping[str, Position]
+    by_hand: tuple[tuple[Rule, Position], ...] = ()
+    node_addresses: tuple[str, ...] = ()

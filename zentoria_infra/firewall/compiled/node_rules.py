@@ -57,12 +57,38 @@ def node_rules(inventory: Inventory) -> tuple[tuple[Rule, Position], ...]:
     return tuple(found)
 
 
+def rules_by_hand(inventory: Inventory) -> tuple[tuple[Rule, Position], ...]:
+    """The same rules for a site that may not write them: addresses in place of objects, a list of them in one rule.
+
+    Somebody else makes them, as one rule or several; they carry no identity of ours.
+    """
+    alike: dict[tuple[str, str, Ports], dict[str, Wanted]] = collections.defaultdict(dict)
+    for want in towards_the_node(inventory):
+        one = want.intent
+        if (source := _address(inventory, want)) is not None:
+            alike[one.destination, one.protocol, one.ports].setdefault(source, want)
+    return tuple(
+        (Rule("in", "ACCEPT", source=",".join(sources), dest=address, proto=protocol, dport=part), want.intent.position)
+        for (address, protocol, ports), sources in alike.items()
+        for want in [next(iter(sources.values()))]
+        for part in map(port_text, port_lists(ports))
+    )
+
+
+def _address(inventory: Inventory, want: Wanted) -> str | None:
+    """The address that a container comes from, by the NIC that it uses. None: it is not known."""
+    container = inventory.by_name(want.intent.source)
+    if want.intent.source_nic != PUBLIC_NIC or container.public is None:
+        return str(container.address)
+    return None if container.public.address == DHCP else container.public.address.partition("/")[0]
+
+
 def _source(inventory: Inventory, want: Wanted) -> str | None:
     """How a rule names the container, by the NIC that it uses. None: no rule can, its address is not known."""
     container = inventory.by_name(want.intent.source)
     if want.intent.source_nic != PUBLIC_NIC or container.public is None:
         return names.alias_name(inventory.site.id, container.name)
-    return None if container.public.address == DHCP else container.public.address.partition("/")[0]
+    return _address(inventory, want)
 
 
 def _sources(inventory: Inventory, sources: Sequence[str], everybody: set[str]) -> Iterator[tuple[str, str]]:

@@ -6,11 +6,12 @@ matches is dropped (but for management). Source: pve-firewall, ``enable_host_fir
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from zentoria_infra.firewall.compiled.intent import Compiled
 from zentoria_infra.firewall.compiled.parties import NODE
-from zentoria_infra.firewall.config import Configuration, Node, Rule
+from zentoria_infra.firewall.config import Configuration, Datacenter, Node, Rule
 from zentoria_infra.firewall.identity import identity, is_of_site
 from zentoria_infra.firewall.proof.differences import Difference, Kind, Positions
 from zentoria_infra.firewall.proof.semantics import Clause, clause_of
@@ -20,8 +21,45 @@ from zentoria_infra.inventory.problems import Position
 from zentoria_infra.inventory.spans import contains, meets
 
 
-def node_differences(compiled: Compiled, there: Configuration, positions: Positions) -> Iterator[Difference]:
+def unmet(
+    compiled: Compiled, there: Configuration, addresses: Mapping[str, Collection[str]]
+) -> Iterator[tuple[str, Rule, Position, str]]:
+    """Yield what a node does not let in of what guests need of it, where its rules are somebody else's to make.
+
+    Args:
+        compiled: with the rules that are needed.
+        there: the datacenter's rules and objects, and the nodes' rules, as read.
+        addresses: of each node, as far as they are known: a gateway may be another machine.
+
+    Returns:
+        The node, the rule that it lacks, the place that asks for it, and why what is there is not enough.
+    """
+    plain, objects = Objects(Datacenter()), Objects(there.datacenter)
+    for node in there.nodes:
+        if node.options.get("enable", "1") == "0":
+            continue  # a node without its firewall takes everything
+        for rule, place in compiled.by_hand:
+            if rule.dest not in addresses.get(node.name, ()):
+                continue
+            lacks = {
+                source: why
+                for source in rule.source.split(",")
+                for want in [clause_of(plain, dataclasses.replace(rule, source=source))]
+                if (why := _lacks(objects, [*node.rules, *there.datacenter.rules], want))
+            }
+            if lacks:
+                left = dataclasses.replace(rule, source=",".join(lacks))
+                yield node.name, left, place, next(iter(lacks.values()))
+
+
+def node_differences(
+    compiled: Compiled, there: Configuration, positions: Positions, addresses: Mapping[str, Collection[str]]
+) -> Iterator[Difference]:
     """Yield what the nodes do not let in and should, and rules of ours that let in what nobody asked for."""
+    for name, rule, place, why in unmet(compiled, there, addresses):
+        told = f"{name} does not let it in: {why}; such rules are yours to make (`firewall.objects: guest`)"
+        services = f"{rule.proto}/{rule.dport}"
+        yield Difference(Kind.MISSING, rule.source, f"{NODE} ({rule.dest})", services, 0, rule, None, place, told)
     shared = compiled.configuration.datacenter
     intended, objects = Objects(shared), Objects(there.datacenter)
     for rule in shared.rules:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from zentoria_infra.firewall.compiled.intent import Compiled, Intent
 from zentoria_infra.firewall.compiled.parties import INTERNET, OUTSIDE, PRIVATE, STRANGER, Parties
@@ -59,13 +59,19 @@ class Proof:
         return not self.differences
 
 
-def prove(compiled: Compiled, parties: Parties, configuration: Configuration | None = None) -> Proof:
+def prove(
+    compiled: Compiled,
+    parties: Parties,
+    configuration: Configuration | None = None,
+    addresses: Mapping[str, Collection[str]] | None = None,
+) -> Proof:
     """Compare what a configuration allows with what is intended; pure.
 
     Args:
         compiled: the intents, and where they are said.
         parties: who there is.
         configuration: what to judge; None: what is compiled.
+        addresses: of each node, as far as they are known: for rules of it that are not ours to make.
     """
     network = Network(configuration or assumed(compiled), parties, Filters())
     containers, others = len(parties.containers), len(parties.others)
@@ -73,7 +79,7 @@ def prove(compiled: Compiled, parties: Parties, configuration: Configuration | N
     return Proof(
         pairs=containers * (containers - 1) + 2 * containers * others,
         intervals=sum(len(one) for one in allowed.values()),
-        differences=_Prover(compiled, network).run(),
+        differences=_Prover(compiled, network, addresses or {}).run(),
         not_judged=others * (others - 1),
         allowed=allowed,
     )
@@ -98,7 +104,8 @@ class _Surplus:
 
 
 class _Prover:
-    def __init__(self, compiled: Compiled, network: Network) -> None:
+    def __init__(self, compiled: Compiled, network: Network, addresses: Mapping[str, Collection[str]]) -> None:
+        self._addresses = addresses
         self._compiled = compiled
         self._network = network
         self._positions = Positions(compiled)
@@ -113,7 +120,7 @@ class _Prover:
             *self._missing(),
             *self._extra(surplus),
             *self._extra6(),
-            *node_differences(self._compiled, self._network.configuration, self._positions),
+            *node_differences(self._compiled, self._network.configuration, self._positions, self._addresses),
         ]
         found += weakened_options(self._network, self._positions, self._blamed(surplus))
         return tuple(sorted(dict.fromkeys(found), key=lambda one: (_ORDER[one.kind], one.vmid)))

@@ -69,6 +69,8 @@ class World:
     """The datacenter's firewall and that of our containers; None where it was not, or could not be, read."""
     firewall_unknown: str = "it was not looked at"
     """Why it is None."""
+    node_lacks: tuple[str, ...] = ()
+    """What guests need of their node and its own firewall does not let in, where that is not ours to mend; in words."""
     firewall_digests: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Proxmox's digests of the firewall's lists that were read, as ``404/rules`` or ``datacenter/ipset/management``."""
     parked: Mapping[int, ObservedContainer] = dataclasses.field(default_factory=dict)
