@@ -242,6 +242,57 @@ def test_roles_that_others_have_got_stay(bare: Any, admin: Access, inventory: In
     assert Grant("/storage/local", "ZentoriaStorage", "user", "other@pve") in admin.grants()
 
 
+def _second(node: Any, tmp_path: Path, token: str) -> Inventory:
+    """Another site on the same server: a pool of its own, and a token of the same user."""
+    (tmp_path / "second").mkdir()
+    return _site(
+        node, tmp_path / "second", id="second", proxmox={"pool": "second", "token_id": token, **_where(node)}
+    )
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_second_site_with_the_same_user_works_on_when_the_other_is_removed(
+    bare: Any, admin: Access, inventory: Inventory, tmp_path: Path, order: tuple[int, int]
+) -> None:
+    """Rights of a token are cut by its user's: user and rights stay as long as another token needs them."""
+    before = state_of(bare)
+    sites = [inventory, _second(bare, tmp_path, "stack@pve!second")]
+    for one in sites:
+        run(admin, one)
+    gone, stays = (sites[at] for at in order)
+    with closing(client(bare, stays)) as proxmox:
+        held = proxmox.observe.permissions().by_path
+    _remove(admin, gone)
+    assert run(admin, stays) == []
+    with closing(client(bare, stays)) as proxmox:
+        assert proxmox.observe.permissions().by_path == held
+    assert {one.name for one in admin.tokens("stack@pve")} == {stays.site.proxmox.token_id.partition("!")[2]}
+    assert gone.site.proxmox.pool not in admin.pools()
+    _remove(admin, stays)
+    _remove(admin, gone)
+    assert state_of(bare) == before
+
+
+def test_a_token_that_another_site_has_made_anew_is_no_longer_ours(
+    bare: Any, admin: Access, inventory: Inventory, tmp_path: Path
+) -> None:
+    """Both have the same name for it; it tells in its comment whose it is."""
+    run(admin, inventory)
+    other = _second(bare, tmp_path, inventory.site.proxmox.token_id)
+    what = bootstrap.wanted(other)
+    todo = bootstrap.steps(what, bootstrap.look(admin, what), new_secret=True)
+    bootstrap.carry_out(admin, what, todo, SiteFiles(other.site))
+    _remove(admin, inventory)
+    assert run(admin, other) == []
+    with closing(client(bare, other)) as proxmox:
+        assert proxmox.observe.permissions().allows("/pool/second", "VM.Allocate")
+
+
+def _remove(access: Access, inventory: Inventory) -> None:
+    what, files = bootstrap.wanted(inventory), SiteFiles(inventory.site)
+    bootstrap.carry_out(access, what, bootstrap.removal(what, bootstrap.look(access, what), files.made()), files)
+
+
 def test_an_administrator_needs_what_the_table_says(bare: Any, inventory: Inventory) -> None:
     """Not root: a user with just the rights that the table names for an administrator."""
     needs = {need for call in ENDPOINTS if call.used is Used.ADMIN for need in (*call.needs, *call.shows)}

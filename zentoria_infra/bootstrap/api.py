@@ -31,6 +31,7 @@ FIREWALL_READ = f"{ROLE}FirewallAudit"
 PRIVILEGED_ROLE = f"{ROLE}Privileged"
 """For containers that the inventory makes privileged, which Proxmox VE 9 asks for."""
 
+_COMMENT = "Zentoria, site "
 _PLACES = {
     "/vms/{vmid}": ROLE,
     "/pool/{poolid}": ROLE,
@@ -83,7 +84,7 @@ class Wanted:
     @property
     def comment(self) -> str:
         """What tells in Proxmox whose it is."""
-        return f"Zentoria, site {self.site}"
+        return f"{_COMMENT}{self.site}"
 
     @property
     def grants(self) -> tuple[Grant, ...]:
@@ -257,7 +258,8 @@ def _one(access: Access, what: Wanted, step: Step, files: SiteFiles) -> None:
 def removal(what: Wanted, seen: Seen, made: Sequence[Step]) -> tuple[Step, ...]:
     """Steps that undo what was made, as far as it is still there; what was there before stays. Pure.
 
-    A role that others were given meanwhile stays as well.
+    A role that others were given meanwhile stays as well. So does the user while it has tokens of others, with what
+    they need of its rights: a token's rights are cut by its user's.
 
     Args:
         what: what the site needs.
@@ -266,21 +268,32 @@ def removal(what: Wanted, seen: Seen, made: Sequence[Step]) -> tuple[Step, ...]:
     """
     found: list[Step] = []
     keys = {(one.kind, one.name) for one in made}
-    grants = {one.grant for one in made if one.grant is not None}
-    users = {what.user, what.full_token}
+    tokens = {one.name: one for one in seen.user.tokens} if seen.user else {}
+    token = tokens.get(what.token)
+    if token is not None and token.comment != what.comment and token.comment.startswith(_COMMENT):
+        token = None  # another site has made it anew
+    others = {f"{what.user}!{name}" for name in tokens} - ({what.full_token} if token is not None else set())
+    needed = {(one.path, one.role) for one in seen.grants if one.who in others}
+    grants = {
+        one.grant
+        for one in made
+        if one.grant is not None
+        and one.grant.who not in others
+        and (one.grant.who != what.user or (one.grant.path, one.grant.role) not in needed)
+    }
+    users = {what.user, what.full_token} - others
     for grant in sorted(grants & seen.grants):
         says = f"take the role {grant.role} on {grant.path} from {grant.kind} {grant.who}"
         found.append(Step("grant", "take", grant.path, says, grant=grant))
-    tokens = {one.name: one for one in seen.user.tokens} if seen.user else {}
-    token = tokens.get(what.token)
     if ("separation", what.full_token) in keys and token is not None and token.privsep:
         says = f"take privilege separation from token {what.full_token} again"
         found.append(Step("separation", "take", what.full_token, says))
     if ("token", what.full_token) in keys and token is not None:
         found.append(Step("token", "remove", what.full_token, f"remove token {what.full_token}"))
-    if ("user", what.user) in keys and seen.user is not None:
+    if ("user", what.user) in keys and seen.user is not None and not others:
         found.append(Step("user", "remove", what.user, f"remove user {what.user}"))
-    left = {one.role for one in seen.grants - grants if one.who not in users or ("user", what.user) not in keys}
+    kept = bool(others) or ("user", what.user) not in keys
+    left = {one.role for one in seen.grants - grants if one.who not in users or kept}
     ours = sorted(name for kind, name in keys if kind == "role" and name in seen.roles and name not in left)
     found.extend(Step("role", "remove", name, f"remove role {name}") for name in ours)
     pools = set(seen.pools)
