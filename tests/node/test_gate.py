@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from zentoria_infra.lab.api import guestconf
 from zentoria_infra.node import gate, state
 from zentoria_infra.plan.model import ownership
-from zentoria_infra.proxmox.shell import conntrack
+from zentoria_infra.proxmox.shell import conntrack, starting
 
 SITE = "home"
 OURS = "#zentoria-id%3A home/{}\nmemory: 512\nrootfs: local:{}/vm-{}-disk-0.raw,size=4G\nunprivileged: 1\n"
@@ -299,6 +299,12 @@ REMADE = {
     "a raw line with =": ("unprivileged: 1", "unprivileged: 1\nlxc.idmap = u 0 0 65536"),
     "a hook script": ("unprivileged: 1", "unprivileged: 1\nhookscript: local:snippets/x.pl"),
     "what begins like a snapshot and is none": ("memory: 512", "[no snapshot]\nmemory: 512"),
+    "what is a snapshot in Unicode alone": (
+        "unprivileged: 1", "unprivileged: 1\n[before]\u00a0\nlxc.idmap: u 0 0 65536",
+    ),
+    "what is a number in Unicode alone": ("memory: 512", "memory: 512\nmp\u0663: local:412/x.raw,mp=/x"),
+    "unprivileged under another name": ("unprivileged: 1", "unprivileged1: 1"),
+    "a volume under another name": ("memory: 512", "memory: 512\nrootfs1: local:412/x.raw"),
     "what is no option": ("memory: 512", "memory 512"),
     "an option that nobody knows": ("memory: 512", "memory: 512\nnewer-than-this: 1"),
 }
@@ -461,6 +467,10 @@ def test_what_does_not_get_inside_is_ended(installed: tuple[Path, Path], monkeyp
     done = subprocess.run([sys.executable, "-IS", "-c", program], env=environment, timeout=30, check=False)
     assert done.returncode == -signal.SIGKILL
     _until(lambda: _free(_lock(file)), "the lock is still held")
+
+
+def test_a_slow_node_is_given_as_long_as_the_client_gives_it() -> None:
+    assert gate.INSIDE_SECONDS >= starting.PATIENCE
 
 
 def test_a_container_that_is_being_changed_is_waited_for_and_then_looked_at(

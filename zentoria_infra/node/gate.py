@@ -53,15 +53,17 @@ LONGEST = 1 << 20
 
 LOCK_SECONDS = 30.0
 """How long a container's lock is waited for: a start or a snapshot has it as long as it takes."""
-INSIDE_SECONDS = 60.0
-"""How long ``pct exec`` may take until it is inside. It is one second of an idle node."""
+INSIDE_SECONDS = 180.0
+"""How long ``pct exec`` may take until it is inside: as long as our client waits (proxmox/shell/starting.py). It is one
+second of an idle node."""
 
 _VMID = re.compile(r"[1-9][0-9]{2,8}")
 _FLAG = re.compile(r"([a-z_]{1,20})=[01]")
 _PROTOCOL = re.compile(r"[a-z0-9][a-z0-9-]{0,19}")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
-_SECTION = re.compile(r"\[(pve:pending|[A-Za-z][A-Za-z0-9_-]+)\]\s*")
-_OPTION = re.compile(r"([a-z][a-z_]*)(\d*):\s*(.*\S)\s*")
+_SECTION = re.compile(r"\[(pve:pending|[A-Za-z][A-Za-z0-9_-]+)\]\s*", re.ASCII)
+_OPTION = re.compile(r"([a-z][a-z_]*)(\d*):\s*(.*\S)\s*", re.ASCII)
+"""Proxmox reads bytes: what is a blank or a digit in Unicode alone is none there."""
 _HARMLESS = frozenset(
     {
         "arch", "cmode", "console", "cores", "cpulimit", "cpuunits", "debug", "entrypoint", "features", "hostname",
@@ -70,6 +72,8 @@ _HARMLESS = frozenset(
     }
 )  # fmt: skip
 """Options that give root of an unprivileged container nothing of the node, numbers left out (PVE::LXC::Config)."""
+_NUMBERED = frozenset({"mp", "net", "unused"})
+"""Options that have a number. Any other with one is none of Proxmox's."""
 _VOLUME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*:[^\s:]+")
 _WORD = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:-]{0,127}")
 _MARK = re.compile(r"^zentoria-id: ([a-z0-9-]+/[0-9]+)\s*$", re.MULTILINE)
@@ -231,13 +235,14 @@ def _check_confined(vmid: int, text: str, settings: Settings) -> None:
             continue
         found = _OPTION.fullmatch(line)
         name = found[1] if found else ""
-        if found and name in ("rootfs", "mp"):
+        is_volume = name in ("rootfs", "mp")
+        if not found or not (is_volume or name in _HARMLESS) or bool(found[2]) != (name in _NUMBERED):
+            raise RefusedError(f"container {vmid} may have a hold on the node: {_shown(line)}")
+        if is_volume:
             parts = [part.partition("=") for part in found[3].split(",")]
             sources = [value if mark else key for key, mark, value in parts if not mark or key == "volume"]
             if len(sources) != 1 or not _VOLUME.fullmatch(sources[0]):
                 raise RefusedError(f"container {vmid} has something of the node mounted: {_shown(line)}")
-        elif not found or name not in _HARMLESS:
-            raise RefusedError(f"container {vmid} may have a hold on the node: {_shown(line)}")
         elif name == "unprivileged":
             unprivileged.append(found[3])
     if set(unprivileged) != {"1"} and vmid not in settings.privileged:
