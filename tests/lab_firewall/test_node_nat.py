@@ -206,6 +206,22 @@ def test_another_sites_rules_stay_when_one_goes(node: Node) -> None:
     assert "zentoria:homes" not in node.rules() + node.interfaces.read_text()
 
 
+def test_a_site_that_came_second_gets_out_when_the_first_one_goes(node: Node) -> None:
+    """What both need is in force once, and in each one's own lines."""
+    node.run("install")
+    node.run("install", site="homes")
+    assert node.run("install", site="homes")["changed"] == []
+    assert node.rules().count("MASQUERADE") == 1
+    node.run("remove")
+    assert "zentoria:home;" not in node.interfaces.read_text()
+    assert node.gets_out()
+    node.forget()
+    node.come_up()
+    assert node.gets_out()
+    node.run("remove", site="homes")
+    assert (node.interfaces.read_text(), node.gets_out()) == (INTERFACES, False)
+
+
 def own_lines(site: str, cidr: str) -> list[str]:
     return [line for item, _ in program._items([cidr], "vmbr0") for line in item.lines(f"zentoria:{site}")]
 

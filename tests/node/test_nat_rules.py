@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from zentoria_infra.node import nat
 from zentoria_infra.node.nat import Files, Rule
 
+FORWARD = "/proc/sys/net/ipv4/ip_forward"
 NETWORK = "10.10.32.0/20"
 
 
@@ -74,7 +78,8 @@ def test_a_rule_gives_all_guests_bridges_a_zone_or_not(rule: str, zones: bool) -
         ("sysctl.conf", "#net.ipv4.ip_forward=1", 0, False),
         ("sysctl.conf", "net.ipv4.ip_forward=0", 0, False),
         ("network/interfaces", "post-up : zentoria:home; echo 1 > /proc/sys/net/ipv4/ip_forward\n", 0, False),
-        ("network/interfaces", "post-up : zentoria:home2; echo 1 > /proc/sys/net/ipv4/ip_forward\n", 0, True),
+        ("network/interfaces", "post-up : zentoria:home2; echo 1 > /proc/sys/net/ipv4/ip_forward\n", 0, False),
+        ("network/interfaces", "up iptables -t nat -A x # zentoria:home2\npost-up echo 1 > " + FORWARD, 1, True),
     ],
 )
 def test_what_is_kept_over_a_start_is_read_where_it_may_be(
@@ -102,3 +107,24 @@ def test_lines_are_put_at_the_end_of_the_bridges_own(tmp_path: Path, text: str) 
     file.write_text(text.replace("@", "").replace("%", "\tpost-up : zentoria:home; old\n"))
     assert Files(str(tmp_path), "zentoria:home").with_lines("b", ["L"]) == text.replace("@", "\tL\n").replace("%", "")
     assert Files(str(tmp_path), "zentoria:home").with_lines("bb", ["L"]) is None
+
+
+@pytest.mark.parametrize(
+    "others",
+    [b"# B\xfcro\n", "# B\u00fcro\n".encode(), b"# a\r\n", "# a\u2028b\x0cc\x85\n".encode(), b"#\xff\xfe\n"],
+    ids=ascii,
+)
+def test_what_others_wrote_stays_byte_by_byte(tmp_path: Path, others: bytes) -> None:
+    """Whatever it is written in, and whatever the node's language is."""
+    (tmp_path / "network").mkdir()
+    file = tmp_path / "network" / "interfaces"
+    before = others + b"iface b inet static\n\taddress 1\n" + others
+    file.write_bytes(before)
+    program = f"import sys; sys.path.insert(0, {str(Path(nat.__file__).parent)!r}); import nat; "
+    program += f"files = nat.Files({str(tmp_path)!r}, 'zentoria:home'); files.write(files.with_lines('b', sys.argv[1:]))"
+    for lines in (["post-up : zentoria:home; x"], []):
+        argv = [sys.executable, "-IS", "-c", program, *lines]
+        subprocess.run(argv, env={"LC_ALL": "en_US.ISO-8859-1"}, check=True)
+        added = b"".join(f"\t{line}\n".encode() for line in lines)
+        assert file.read_bytes() == others + b"iface b inet static\n\taddress 1\n" + added + others
+    assert file.read_bytes() == before

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _FORWARD = "/proc/sys/net/ipv4/ip_forward"
 _FORWARDS = re.compile(r"echo\s+1\s*>\s*/proc/sys/net/ipv4/ip_forward|net[./]ipv4[./]ip_forward\s*=\s*1\b")
+_SITES = re.compile(r"(?<![\w:.-])zentoria:[a-z0-9][a-z0-9-]*(?![\w:.-])")
+"""Marks lines of a site."""
 _GUEST = "fwbr100i0"
 """A guest's own bridge, as Proxmox names it."""
 _HEADS = re.compile(r"(iface|auto|allow-\S+|mapping|source|source-directory|no-auto-down|no-scripts|rename|template)\b")
@@ -175,21 +177,29 @@ class Files:
     @property
     def own(self) -> list[str]:
         """Our own lines."""
-        return [line.strip() for line in self.text.splitlines() if self._is_own(line)]
+        return [line.strip() for line in self.text.split("\n") if self._is_own(line)]
 
     @property
     def rest(self) -> str:
         """All but our own lines."""
-        return "".join(line for line in self.text.splitlines(keepends=True) if not self._is_own(line))
+        return "\n".join(line for line in self.text.split("\n") if not self._is_own(line))
+
+    @property
+    def other_sites(self) -> list[str]:
+        """Lines of other sites of Zentoria, each of which goes with its site."""
+        return [line.strip() for line in self.rest.split("\n") if self._sites(line)]
 
     def _is_own(self, line: str) -> bool:
-        return line.split()[:1] in (["post-up"], ["post-down"]) and bool(
-            re.search(rf"(?<![\w:.-]){re.escape(self._tag)}(?![\w:.-])", line)
-        )
+        return self._tag in self._sites(line)
+
+    @staticmethod
+    def _sites(line: str) -> list[str]:
+        return _SITES.findall(line) if line.split()[:1] in (["post-up"], ["post-down"]) else []
 
     def kept(self) -> tuple[list[Rule], bool]:
         """Rules that somebody else's lines have at every start, and whether one of them turns forwarding on."""
-        sources = [self.rest, *map(_read, sorted(glob.glob(os.path.join(self._etc, "network/interfaces.d/*"))))]
+        others = "\n".join(line for line in self.rest.split("\n") if not self._sites(line))
+        sources = [others, *map(_read, sorted(glob.glob(os.path.join(self._etc, "network/interfaces.d/*"))))]
         commands = [command for text in sources for command in _commands(text)]
         rules = [Rule(words[1:]) for words in commands if os.path.basename(words[0]).startswith("iptables")]
         rules = [rule for rule in rules if rule.verb in ("-A", "-I")]
@@ -200,7 +210,7 @@ class Files:
 
     def with_lines(self, bridge: str, lines: Sequence[str]) -> str | None:
         """The file with these lines of ours and no others; None when it does not describe the bridge."""
-        kept = self.rest.splitlines()
+        kept = self.rest.split("\n")
         if not lines:
             return self.rest
         heads = [at for at, line in enumerate(kept) if line.split()[:2] == ["iface", bridge]]
@@ -213,15 +223,15 @@ class Files:
             if kept[end - 1].strip() and not kept[end - 1].lstrip().startswith("#"):
                 last = end
         kept[last:last] = [f"\t{line}" for line in lines]
-        return "\n".join(kept) + "\n"
+        return "\n".join(kept if not kept[-1] else [*kept, ""])
 
     def write(self, text: str) -> None:
         """Put the file in place; the old or the new is there, never a part."""
         found = os.stat(self.path)
         new = f"{self.path}.tmp.{os.getpid()}"
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, found.st_mode & 0o777)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(text)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(text.encode("utf-8", "surrogateescape"))  # whatever others wrote stays, byte by byte
             stream.flush()
             os.fsync(descriptor)
             os.fchmod(descriptor, found.st_mode & 0o7777)
@@ -231,7 +241,7 @@ class Files:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:
             return stream.read()
     except (FileNotFoundError, IsADirectoryError):
         return ""
@@ -391,6 +401,10 @@ def _put(files: Files, bridge: str, wanted: Sequence[str], answer: dict[str, Any
         word, _, command = line.partition(" ")
         if word == "post-down" and line not in wanted:
             _shell(f"{command} 2>/dev/null || true")
+    for line in files.other_sites:  # each site has its own lines; in force, one rule was enough for all
+        word, _, command = line.partition(" ")
+        if word == "post-up":
+            _shell(command)
 
 
 def main(text: str) -> int:
