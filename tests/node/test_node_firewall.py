@@ -169,7 +169,7 @@ def test_no_run_can_begin_while_its_leftovers_are_closed(world: World) -> None:
 
     world.node.on_look = try_to_begin
     world.close()
-    assert seen == ["waits"]
+    assert seen == ["waits", "waits"], "for each of the containers"
 
 
 def test_a_site_whose_lock_cannot_be_read_is_told_and_the_others_go_on(world: World) -> None:
@@ -185,6 +185,47 @@ def test_a_site_whose_lock_cannot_be_read_is_told_and_the_others_go_on(world: Wo
     closed, wrong = world.close()
     assert wrong == ["site home: it is damaged"]
     assert closed == [f"container 500: {OPEN}"]
+
+
+def test_a_run_that_begins_meanwhile_waits_for_one_container_and_has_the_rest(world: World) -> None:
+    world.node.is_at_work = lambda site: world.left(404) == ["zt/row-1 stays", "mine"]  # type: ignore[method-assign]  # begins then
+    closed, wrong = world.close()
+    assert ({one.partition(":")[0] for one in closed}, wrong) == ({"container 404"}, [])
+    assert f"{OPENING}db/in" in world.left(408)
+
+
+@pytest.mark.parametrize("spoil", ["its guard is a link", "its guard is a folder's name", "odd rules"])
+def test_whatever_is_odd_about_one_the_others_are_closed(world: World, spoil: str) -> None:
+    world.site("work")
+    world.container(500, "#zentoria-id%3A work/500", OPEN)
+    guard = world.state / "home" / ".guard"
+    guard.unlink()
+    if spoil == "its guard is a link":
+        guard.symlink_to(world.state / "work" / ".guard")
+    elif spoil == "its guard is a folder's name":
+        guard.mkdir()
+    else:
+        rules = world.node.rules
+        odd = [{"comment": OPEN, "pos": None}]
+        world.node.rules = lambda node, vmid: odd if vmid != 500 else rules(node, vmid)  # type: ignore[method-assign,assignment]  # no Proxmox here
+    closed, wrong = world.close()
+    assert closed == [f"container 500: {OPEN}"]
+    assert len(wrong) == (2 if spoil == "odd rules" else 1)
+
+
+def test_what_was_closed_is_told_though_the_next_could_not_be(world: World) -> None:
+    drop, left = world.node.drop, ["once"]
+
+    def one_alone(node: str, vmid: int, rule: Mapping[str, Any]) -> None:
+        if not left:
+            raise firewall.Failure("no more")
+        left.clear()
+        drop(node, vmid, rule)
+
+    world.node.drop = one_alone  # type: ignore[method-assign]  # no Proxmox here
+    closed, wrong = world.close()
+    assert closed == [f"container 404: {OPENING}db/dns"]
+    assert wrong == ["container 404: no more", "container 408: no more"]
 
 
 def test_the_lock_is_the_one_of_zentoria_state(tmp_path: Path) -> None:
@@ -228,6 +269,9 @@ def test_the_program_asks_what_proxmox_has(tmp_path: Path, monkeypatch: pytest.M
         "delete /nodes/pve1/lxc/404/firewall/rules/2 --digest d1",
         "--site home show",
     ]
+    answer.write_bytes(COMPILED.encode() + b"# B\xfcro\n")
+    program.write_text(f"#!/bin/sh\nprintf '\\374' >&2\ncat {answer}\n")
+    assert firewall.states(node.compiled()) == firewall.states(COMPILED), "whatever others wrote, in whatever coding"
     program.write_text("#!/bin/sh\necho no >&2; exit 3\n")
     with pytest.raises(firewall.Failure, match="ended with 3: no"):
         node.compiled()

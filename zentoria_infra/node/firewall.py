@@ -94,7 +94,9 @@ class Node:
 
 def _output(argv: Sequence[str]) -> str:
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            argv, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Failure(f"{argv[0]}: {error}") from None
     if done.returncode:
@@ -118,8 +120,8 @@ def sites_of(folder: str) -> dict[str, str]:
 def close(node: Node, sites: Mapping[str, str], state: str = STATE, pve: str = PVE) -> tuple[list[str], list[str]]:
     """Close what is open of sites that nobody is at work on.
 
-    What is open is looked for before the lock is: a run that takes the lock later has opened none of it. While it is
-    closed, no run can begin.
+    While a container is closed, no run can begin; between two of them one can, since ``pvesh`` takes its time, and the
+    rest is then that run's.
 
     Args:
         node: Proxmox.
@@ -136,18 +138,18 @@ def close(node: Node, sites: Mapping[str, str], state: str = STATE, pve: str = P
     for site, name, vmid in _opened(sites, pve):
         open_at.setdefault(site, []).append((name, vmid))
     for site, guests in open_at.items():
-        with _nobody_begins(os.path.join(state, site)):
+        for name, vmid in guests:
+            asked = False
             try:
-                if node.is_at_work(site):
-                    continue
-            except (Failure, ValueError, KeyError, TypeError) as failure:
-                wrong.append(f"site {site}: {failure}")
-                continue
-            for name, vmid in guests:
-                try:
-                    closed += _close(node, name, vmid, sites[site])
-                except (Failure, ValueError, KeyError) as failure:
-                    wrong.append(f"container {vmid}: {failure}")
+                with _nobody_begins(os.path.join(state, site)):
+                    if node.is_at_work(site):
+                        break
+                    asked = True
+                    _close(node, name, vmid, sites[site], closed)
+            except (Failure, OSError, ValueError, KeyError, TypeError) as failure:
+                wrong.append(f"container {vmid}: {failure}" if asked else f"site {site}: {failure}")
+                if not asked:
+                    break
     return closed, wrong
 
 
@@ -179,13 +181,12 @@ def _decoded(text: str) -> str:
     return re.sub(r"%([0-9A-Fa-f]{2})", lambda found: chr(int(found[1], 16)), text)
 
 
-def _close(node: Node, name: str, vmid: int, opening: str) -> list[str]:
+def _close(node: Node, name: str, vmid: int, opening: str, closed: list[str]) -> None:
     """Remove the rules that open something, the last one first: the others keep their places."""
-    closed: list[str] = []
-    while True:
+    for _ in range(1000):
         found = [one for one in node.rules(name, vmid) if str(one.get("comment", "")).lstrip().startswith(opening)]
-        if not found or len(closed) > 1000:
-            return closed
+        if not found:
+            return
         last = max(found, key=lambda one: int(one["pos"]))
         node.drop(name, vmid, last)
         closed.append(f"container {vmid}: {str(last['comment']).strip()}")
