@@ -245,9 +245,7 @@ def test_roles_that_others_have_got_stay(bare: Any, admin: Access, inventory: In
 def _second(node: Any, tmp_path: Path, token: str) -> Inventory:
     """Another site on the same server: a pool of its own, and a token of the same user."""
     (tmp_path / "second").mkdir()
-    return _site(
-        node, tmp_path / "second", id="second", proxmox={"pool": "second", "token_id": token, **_where(node)}
-    )
+    return _site(node, tmp_path / "second", id="second", proxmox={"pool": "second", "token_id": token, **_where(node)})
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

@@ -345,3 +345,15 @@ def test_settings_hold_what_the_site_has(inventory: Inventory) -> None:
     assert values["features"]["404"] == ["nesting"]
     assert values["privileged"] == []
     assert json.dumps(values)
+
+
+def test_a_systemd_that_hangs_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text("#!/bin/sh\nexec sleep 60\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setattr(install, "SECONDS", 0.1, raising=False)
+    order = {"dry": False, "remove": False, "programs": {}, "units": {}, "timer": "x.timer"}
+    assert install.main(json.dumps({**order, "systemctl": [str(systemctl)]})) == 1
+    assert "`systemctl is-enabled --quiet x.timer` took more than" in json.loads(capsys.readouterr().out)["error"]

@@ -300,7 +300,8 @@ REMADE = {
     "a hook script": ("unprivileged: 1", "unprivileged: 1\nhookscript: local:snippets/x.pl"),
     "what begins like a snapshot and is none": ("memory: 512", "[no snapshot]\nmemory: 512"),
     "what is a snapshot in Unicode alone": (
-        "unprivileged: 1", "unprivileged: 1\n[before]\u00a0\nlxc.idmap: u 0 0 65536",
+        "unprivileged: 1",
+        "unprivileged: 1\n[before]\u00a0\nlxc.idmap: u 0 0 65536",
     ),
     "what is a number in Unicode alone": ("memory: 512", "memory: 512\nmp\u0663: local:412/x.raw,mp=/x"),
     "unprivileged under another name": ("unprivileged: 1", "unprivileged1: 1"),

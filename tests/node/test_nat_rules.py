@@ -121,7 +121,9 @@ def test_what_others_wrote_stays_byte_by_byte(tmp_path: Path, others: bytes) -> 
     before = others + b"iface b inet static\n\taddress 1\n" + others
     file.write_bytes(before)
     program = f"import sys; sys.path.insert(0, {str(Path(nat.__file__).parent)!r}); import nat; "
-    program += f"files = nat.Files({str(tmp_path)!r}, 'zentoria:home'); files.write(files.with_lines('b', sys.argv[1:]))"
+    program += (
+        f"files = nat.Files({str(tmp_path)!r}, 'zentoria:home'); files.write(files.with_lines('b', sys.argv[1:]))"
+    )
     for lines in (["post-up : zentoria:home; x"], []):
         argv = [sys.executable, "-IS", "-c", program, *lines]
         subprocess.run(argv, env={"LC_ALL": "en_US.ISO-8859-1"}, check=True)

@@ -28,7 +28,8 @@ PYTHON = "/usr/bin/python3"
 _SHEBANG = f"#!{PYTHON} -IS\n"
 NO_KEY = "ssh-ed25519 AAAA"
 """Stands for a public key that is not made yet."""
-_SECONDS = 60.0
+_SECONDS = 180.0
+"""For a program on the node; systemd there has its share of it for each command."""
 TIMER = "zentoria-firewall"
 """Name of the units that close, on the node, package sources which a dead workstation has left open."""
 _SERVICE = """[Unit]

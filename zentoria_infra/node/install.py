@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+SECONDS = 30.0
+"""How long systemd may take for a command."""
+
 
 def put(path: str, content: bytes, mode: int, *, dry: bool) -> bool:
     """Have a file with this content and mode; whether that is a change. The old or the new is there, never a part."""
@@ -74,7 +77,7 @@ def is_ours(line: bytes, mark: str) -> bool:
 
 
 class UnsafeError(Exception):
-    """Putting the key there would not restrict it."""
+    """Putting the key there would not restrict it, or what belongs to it cannot be had."""
 
 
 def authorize(path: str, line: str, mark: str, *, dry: bool) -> bool:
@@ -142,9 +145,11 @@ def drop_timer(wanted: Mapping[str, Any], *, dry: bool) -> list[str]:
 def _systemctl(wanted: Mapping[str, Any], *words: str) -> int:
     import subprocess
 
-    done = subprocess.run(
-        [*wanted["systemctl"], *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
-    )
+    argv = [*wanted["systemctl"], *words]
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise UnsafeError(f"`systemctl {' '.join(words)}` took more than {SECONDS:.0f} s") from None
     return done.returncode
 
 
