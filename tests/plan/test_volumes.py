@@ -23,6 +23,7 @@ from zentoria_infra.plan.show.document import document
 from zentoria_infra.plan.show.explain import lines
 from zentoria_infra.plan.show.markdown import markdown
 from zentoria_infra.plan.stages.build import build_stages
+from zentoria_infra.plan.stages.types import Configure
 from zentoria_infra.plan.volumes.binding import bound, mount_points, placed
 
 Layout = dict[str, str]
@@ -250,6 +251,38 @@ def test_parked_volumes_come_back_to_their_numbers_by_name_and_by_path() -> None
         create = build_stages(plan, [wanted(after)])[0]
         assert create.without == ("mp0", "mp1")
         assert {volume.name: volume.key for volume in create.desired.volumes} == keys
+
+
+@pytest.mark.parametrize(
+    ("after", "changed", "words"),
+    [
+        (DATA, {}, ""),
+        ({"renamed": "/var/lib/redis"}, {}, ""),
+        ({"data": "/new"}, {"mp0": "mp=/new"}, "moves to /new"),  # by its name
+        ({"renamed": "/new"}, {"mp0": ""}, r"mp0 \(/var/lib/redis, 1G\) is taken away"),
+        ({}, {"mp0": ""}, "is taken away"),
+        ({**DATA, "deep": "/var/lib/redis/a"}, {"mp1": "mp=/var/lib/redis/a"}, "hides what mp0"),
+    ],
+)
+def test_what_became_of_the_inventory_while_volumes_were_parked_is_a_change_of_them(after, changed, words) -> None:
+    """A replacement was killed after the old container was destroyed, and somebody wrote another layout since."""
+    held = there(DATA, status="stopped").config
+    notes = "Holds ...\n\nzentoria-volumes: data=mp0\nzentoria-parking: home/410\n"
+    parked = ObservedContainer(411, "pve", "lxc", "stopped", {"description": notes, "mp0": held["mp0"]})
+    plan = planned(after, None, parked={VMID: parked})
+    (one,) = plan.containers
+    assert one.action is Action.CREATE
+    assert {change.key: parse_properties(change.after).get("mp", "") for change in one.attributes} == {
+        key: value.removeprefix("mp=") for key, value in changed.items()
+    }
+    stages = build_stages(plan, [wanted(after)])
+    sent = {change.key for stage in stages if isinstance(stage, Configure) for change in stage.changes}
+    assert sent & {"mp0", "mp1"} == changed.keys() & {"mp0"}  # what is new is made with the container
+    if not words:
+        return require_possible(plan)
+    with pytest.raises(RefusedError, match=words):
+        require_possible(plan)
+    return require_possible(plan, {Allow.DATA})
 
 
 def test_a_state_file_keeps_which_volume_is_which() -> None:

@@ -66,8 +66,8 @@ def plan_container(
         reason = "it does not exist"
         if parked and parked.back:
             reason += f"; its data waits on container {parked.vmid}: {', '.join(parked.back)}"
-        inside = not world.no_inside
-        return _plan(desired, Action.CREATE, reason, start=True, converge=inside, parked=parked)
+        inside, changes = not world.no_inside, tuple(_coming_back(desired, world))
+        return _plan(desired, Action.CREATE, reason, changes, start=True, converge=inside, parked=parked)
     if observed.kind != "lxc":
         return _refuse(desired, "the VMID belongs to a virtual machine")
     if observed.lock == "create":
@@ -191,6 +191,18 @@ def _with_parked(observed: ObservedContainer, world: World) -> ObservedContainer
     """The container as it is once its volumes are back: their keys must not be taken for missing ones."""
     config = {**_parked_config(observed.vmid, world), **observed.config}
     return dataclasses.replace(observed, config=config)
+
+
+def _coming_back(desired: DesiredContainer, world: World) -> Iterator[AttributeChange]:
+    """What the inventory changed of parked volumes, while the container that they come back to was gone.
+
+    Of those that are made with it only what they hide of the others: to be made is no change of it.
+    """
+    held = _parked_config(desired.vmid, world)
+    hidden = binding.out_of_sight(desired, held, {})
+    for one in volume_changes(desired, held) if held else ():
+        if one.key in held or one.key in hidden:
+            yield dataclasses.replace(one, hides=hidden.get(one.key, "")) if one.via is Via.CONFIG else one
 
 
 def _stuck(plan: ContainerPlan, world: World) -> Iterator[str]:
