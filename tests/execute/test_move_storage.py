@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.execute.test_deployment import NoInside
-from zentoria_infra.errors import ExitCode
+from zentoria_infra.errors import ExitCode, RefusedError
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.inventory.load import load
 from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.limits import Allow, require_possible
 from zentoria_infra.plan.model.desired import DesiredContainer
+from zentoria_infra.plan.model.values import GIB
 
 ROOT = Path(__file__).resolve().parents[2]
 VMID = 404
@@ -59,6 +61,28 @@ def test_it_moves_with_all_that_is_on_it(made) -> None:
     assert not any(key.startswith("unused") for key in now)
     assert made.runtime.status(VMID).running
     assert deployment(made, "other").plan()[0].empty
+
+
+@pytest.mark.parametrize(("replace", "protect"), [(False, False), (True, False), (False, True)])
+def test_with_another_path_and_size_at_once_nothing_is_left_for_a_second_run(made, replace, protect) -> None:
+    """Its service would begin anew at the other path, with the volume still at the old one, and the run say Done."""
+    (found,) = deployment(made, "other").desired
+    (volume,) = found.volumes
+    there = dataclasses.replace(volume, path="/srv/postgresql", size=volume.size + GIB)
+    options = {**found.options, "protection": str(int(protect))}
+    wanted = dataclasses.replace(found, volumes=(there,), protect=protect, options=options)
+    made.root("PUT", f"/nodes/pve/lxc/{VMID}/config", protection=int(protect))
+    run = Deployment(made.client(), [wanted], NoInside())
+    plan, stages = run.plan(replace={VMID} if replace else set())
+    with pytest.raises(RefusedError, match="moves to /srv/postgresql"):
+        require_possible(plan, {Allow.REPLACE})
+    result = run.run(stages)
+    assert result.exit_code is ExitCode.OK, [str(one.error) for one in result.failed]
+    now = config(made)
+    assert now["mp0"].startswith(NEW) and "mp=/srv/postgresql" in now["mp0"]
+    assert made.runtime._volume(NEW).read_bytes()[: len(DATA)] == DATA
+    assert made.runtime.status(VMID).running
+    assert Deployment(made.client(), [wanted], NoInside()).plan()[0].empty
 
 
 def test_one_that_cannot_be_copied_stays_and_the_next_run_moves_it(made) -> None:

@@ -47,7 +47,6 @@ def _volume(volume: DesiredVolume, seen: str, where: str) -> Iterator[AttributeC
     if storage != volume.storage:
         there_then = format_properties({**parsed, "volume": volume.storage}, "volume")
         yield AttributeChange(volume.key, seen, there_then, Effect.RESTART, Via.MOVE, volume.storage, where)
-        return
     if parse_size(parsed.get("size", "0")) < volume.size:
         grown = f"{volume.size // GIB}G"
         yield AttributeChange(volume.key, parsed.get("size", "?"), grown, via=Via.RESIZE, value=grown, where=where)
