@@ -10,11 +10,12 @@ import dataclasses
 import threading
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from tests.proxmox.proxmox_faulty_lab import FaultyLab
-from tests.proxmox.proxmox_scripted_server import Reply, Seen
+from tests.proxmox.proxmox_scripted_server import Reply, Seen, data, failure
 from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.firewall.config import Alias, Entry, Rule
 from zentoria_infra.plan.model import ownership, parking
@@ -187,6 +188,42 @@ def test_what_somebody_else_made_meanwhile_is_not_touched(world: World, row: Row
     with contextlib.suppress(ZentoriaError):  # to end without an error is as good: ours is gone
         row.call(world.faulty.proxmox)
     assert theirs, "nothing was lost"
+    assert world.all_of(row.taken) == theirs[0]
+
+
+BUSY = "can't lock file '/run/lock/lxc/pve-config-404.lock' - got timeout"
+UPID = "UPID:pve1:00001234:00001234:00001234:vzdestroy:404:root@pam!test:"
+
+
+@pytest.mark.parametrize("in_task", [False, True], ids=["the call", "its task"])
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_who_held_the_lock_may_have_made_something_else(world: World, row: Row, in_task: bool) -> None:
+    """It is refused for a lock that is held, and is to be sent again: somebody was at work there for ten seconds."""
+    if in_task and (row.firewall or row.verb == "PUT"):
+        return  # no task, or none that waits for a lock
+    if row.firewall:
+        for vmid in {404, row.taken}:
+            world.firewall(vmid)
+    if row.name in ("go back", "remove a snapshot"):
+        world.snapshot(404)
+    if row.before == "running":
+        assert world.root.task(world.root.post(f"{NODE}/404/status/start")) == "OK"
+    theirs: list[dict[str, Any]] = []
+
+    def busy(seen: Seen) -> Reply | None:
+        if UPID in seen.path or quote(UPID) in seen.path:
+            return data({"status": "stopped", "exitstatus": BUSY, "upid": UPID} if "status" in seen.path else [])
+        if seen.method != row.verb or theirs:
+            return None
+        world.somebody_takes(row.taken)
+        theirs.append(world.all_of(row.taken))
+        return data(UPID) if in_task else failure(500, BUSY)
+
+    world.faulty.before.append(busy)
+    world.faulty.proxmox.write._sleep = lambda _: None
+    with contextlib.suppress(ZentoriaError):
+        row.call(world.faulty.proxmox)
+    assert theirs, "it was not refused"
     assert world.all_of(row.taken) == theirs[0]
 
 

@@ -135,7 +135,7 @@ def test_failing_start(writer: Writer, pve: Any) -> None:
 
 
 def test_busy_lock_in_the_call_is_tried_again(writer: Writer, pve: Any) -> None:
-    pve.add_ct(404, "db")
+    pve.add_ct(404, "db", config={"description": "zentoria-id: home/404"})
     loop: asyncio.AbstractEventLoop = pve.loop
     asyncio.run_coroutine_threadsafe(pve.hold_config_lock(404, None), loop).result(5)
     with pytest.raises((errors.LockBusyError, tasks.TaskLockBusyError)):

@@ -204,7 +204,8 @@ class Connection:
             params: parameters; None values are left out, booleans become 0 and 1.
             repeat: what may be sent again.
             tried: what it is for, in the user's words, for errors: "create container 404".
-            again: called before the call is repeated after a lost answer; what it raises ends it.
+            again: called before the call is repeated after a lost answer or a busy lock, which somebody else held
+                then; what it raises ends it.
             path: values for the names in the template.
 
         Raises:
@@ -237,16 +238,16 @@ class Connection:
             sleep=self._sleep,
             reraise=True,
         )
-        lost = False
+        changed = False
 
         def once() -> Any:
-            nonlocal lost
-            if lost and look is not None:
+            nonlocal changed
+            if changed and look is not None:
                 look()
             try:
                 return self._once_renewing(what, template, sent)
-            except (errors.TransientError, errors.LostAnswerError):
-                lost = True
+            except (errors.TransientError, errors.LostAnswerError, errors.LockBusyError):
+                changed = True
                 raise
 
         return retrying(once)

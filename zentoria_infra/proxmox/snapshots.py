@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.plan.model.snapshots import Snapshot
@@ -46,7 +45,7 @@ class SnapshotWriter(Writer):
         where = self._node(node)
         tried = f"take snapshot {name} of container {vmid}"
         params = {"snapname": name, "description": description}
-        send = partial(self._call, "POST", _ALL, params, tried=tried, node=where, vmid=vmid)
+        send = self._sender(("POST", _ALL, params), tried, where, self._looker(vmid, where, tried), vmid=vmid)
         wanted = name, description.strip(), ""
 
         def is_done(lost: ZentoriaError) -> bool:
@@ -72,7 +71,8 @@ class SnapshotWriter(Writer):
         where = self._node(node)
         tried = f"put container {vmid} back to snapshot {name}"
         path = _ONE + "/rollback"
-        send = partial(self._call, "POST", path, {}, tried=tried, node=where, vmid=vmid, snapname=name)
+        look = self._looker(vmid, where, tried)
+        send = self._sender(("POST", path, {}), tried, where, look, vmid=vmid, snapname=name)
         before = {task.upid for task in self._observe.tasks(vmid, ROLLBACK, where)}
 
         def is_done(lost: ZentoriaError) -> bool:
@@ -99,7 +99,8 @@ class SnapshotWriter(Writer):
         """
         where = self._node(node)
         tried = f"remove snapshot {name} of container {vmid}"
-        send = partial(self._call, "DELETE", _ONE, {}, tried=tried, node=where, vmid=vmid, snapname=name)
+        look = self._looker(vmid, where, tried)
+        send = self._sender(("DELETE", _ONE, {}), tried, where, look, vmid=vmid, snapname=name)
         there = self._called(vmid, name, where)
         if there is None:
             return
@@ -132,7 +133,7 @@ class SnapshotWriter(Writer):
             self._await(answer, tried, node, progress)
 
         with self._gates.vmid(vmid):
-            self._locked(once)
+            self._locked(once, self._looker(vmid, node, tried))
 
     def _called(self, vmid: int, name: str, node: str) -> Snapshot | None:
         return next((one for one in self._observe.snapshots(vmid, node) if one.name == name), None)

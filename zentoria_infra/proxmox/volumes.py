@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from zentoria_infra.errors import TaskError
+from zentoria_infra.errors import TaskError, ZentoriaError
 from zentoria_infra.proxmox import errors, tasks
 from zentoria_infra.proxmox.records import ContainerConfig
 from zentoria_infra.proxmox.write import Writer
@@ -47,7 +47,10 @@ class VolumeWriter(Writer):
         first, second = sorted((vmid, target))
         with self._gates.vmid(first), self._gates.vmid(second):
             if not self._has_moved(vmid, key, target, where, tried):
-                self._locked(lambda: self._move_once(vmid, key, target, where, tried, progress))
+                self._locked(
+                    lambda: self._move_once(vmid, key, target, where, tried, progress),
+                    lambda: self._require_both(vmid, target, where, tried),
+                )
 
     def move_to_storage(
         self, vmid: int, key: str, storage: str, *, node: str | None = None, progress: tasks.Progress | None = None
@@ -70,23 +73,30 @@ class VolumeWriter(Writer):
         tried = f"move {key} of container {vmid} to storage {storage}"
         params = {"volume": key, "storage": storage, "delete": True}
         with self._gates.vmid(vmid):
-            self._locked(lambda: self._lost_and_found(vmid, where, ("POST", path, params), tried, progress, done=()))
+            self._locked(
+                lambda: self._lost_and_found(vmid, where, ("POST", path, params), tried, progress, done=()),
+                self._looker(vmid, where, tried),
+            )
 
     def _move_once(
         self, vmid: int, key: str, target: int, node: str, tried: str, progress: tasks.Progress | None
     ) -> None:
         params = {"volume": key, "target-vmid": target, "target-volume": key}
-        path = "/nodes/{node}/lxc/{vmid}/move_volume"
+        call = ("POST", "/nodes/{node}/lxc/{vmid}/move_volume", params)
+        send = self._sender(call, tried, node, lambda: self._require_both(vmid, target, node, tried), vmid=vmid)
         try:
-            answer = self._call("POST", path, params, tried=tried, node=node, vmid=vmid)
+            answer = send()
         except (errors.LostAnswerError, errors.TransientError) as lost:
             self._settle_moves({vmid, target}, node, progress)
-            for one in (vmid, target):
-                self._require_ours(one, node, tried, lost)
+            self._require_both(vmid, target, node, tried, lost)
             if self._has_moved(vmid, key, target, node, tried):
                 return
-            answer = self._call("POST", path, params, tried=tried, node=node, vmid=vmid)
+            answer = send()
         self._await(answer, tried, node, progress)
+
+    def _require_both(self, vmid: int, target: int, node: str, tried: str, lost: ZentoriaError | None = None) -> None:
+        for one in (vmid, target):
+            self._require_ours(one, node, tried, lost)
 
     def settle(self, vmid: int, *, node: str | None = None, progress: tasks.Progress | None = None) -> None:
         """As :meth:`Writer.settle`, and for moves of volumes from or to it."""

@@ -6,7 +6,6 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from zentoria_infra.errors import PermissionDeniedError, RefusedError, ZentoriaError
@@ -159,7 +158,10 @@ class Writer(WriterBase):
         done = () if digest else has_it
         tried = f"resize {disk} of container {vmid} to {size}"
         with self._gates.vmid(vmid), contextlib.suppress(*has_it):
-            self._locked(lambda: self._lost_and_found(vmid, where, call, tried, progress, done=done))
+            self._locked(
+                lambda: self._lost_and_found(vmid, where, call, tried, progress, done=done),
+                self._looker(vmid, where, tried),
+            )
 
     def destroy(
         self,
@@ -193,7 +195,8 @@ class Writer(WriterBase):
         where = self._node(node)
         params = {"purge": purge, "destroy-unreferenced-disks": False}
         with self._gates.vmid(vmid):
-            self._locked(lambda: self._destroy_once(vmid, params, digest, where, progress))
+            look = self._looker(vmid, where, f"destroy container {vmid}", digest)
+            self._locked(lambda: self._destroy_once(vmid, params, digest, where, progress), look)
 
     def create_pool(self, poolid: str, comment: str = "") -> None:
         """Make a pool; nothing to do when it exists. Needs Pool.Allocate."""
@@ -219,7 +222,8 @@ class Writer(WriterBase):
 
     def _put_config(self, vmid: int, params: Mapping[str, Any], node: str) -> None:
         tried = f"change container {vmid}"
-        self._call("PUT", "/nodes/{node}/lxc/{vmid}/config", params, tried=tried, node=node, vmid=vmid)
+        call = ("PUT", "/nodes/{node}/lxc/{vmid}/config", params)
+        self._sender(call, tried, node, self._looker(vmid, node, tried), vmid=vmid)()
 
     def _put_again(
         self, vmid: int, params: Mapping[str, Any], node: str, there: ContainerConfig, lost: ZentoriaError
@@ -270,13 +274,14 @@ class Writer(WriterBase):
                     raise
 
         with self._gates.vmid(vmid):
-            self._locked(once)
+            self._locked(once, self._looker(vmid, node, f"{action} container {vmid}"))
 
     def _destroy_once(
         self, vmid: int, params: Mapping[str, Any], digest: str, node: str, progress: tasks.Progress | None
     ) -> None:
         tried = f"destroy container {vmid}"
-        send = partial(self._call, "DELETE", "/nodes/{node}/lxc/{vmid}", params, tried=tried, node=node, vmid=vmid)
+        call = ("DELETE", "/nodes/{node}/lxc/{vmid}", params)
+        send = self._sender(call, tried, node, self._looker(vmid, node, tried, digest), vmid=vmid)
         try:
             answer = send()
         except (errors.LostAnswerError, errors.TransientError) as lost:

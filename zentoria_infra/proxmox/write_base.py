@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, TypeVar
 
 import tenacity
@@ -12,7 +11,7 @@ import tenacity
 from zentoria_infra.errors import PermissionDeniedError, RefusedError, TaskError, ZentoriaError
 from zentoria_infra.plan.model import ownership, parking
 from zentoria_infra.proxmox import errors, tasks
-from zentoria_infra.proxmox.connection import Connection
+from zentoria_infra.proxmox.connection import Connection, Repeat
 from zentoria_infra.proxmox.gates import Gates
 from zentoria_infra.proxmox.observe import Observer
 from zentoria_infra.proxmox.records import ContainerConfig
@@ -21,6 +20,8 @@ _T = TypeVar("_T")
 
 Whose = Callable[[ContainerConfig], bool]
 """Tells by a container's configuration whether it is ours."""
+
+_BUSY = "somebody else held its lock"
 
 LOCK_ATTEMPTS = 4
 """How often a change is tried whose task found the lock file busy; Proxmox waits 10 s each time itself."""
@@ -90,8 +91,35 @@ class WriterBase:
         )
         self.warnings += [f"{tried}: {line}" for line in warned]
 
-    def _locked(self, change: Callable[[], _T]) -> _T:
-        """Make a change again while its *task* finds the lock file busy and does nothing."""
+    def _sender(
+        self,
+        call: tuple[str, str, Mapping[str, Any]],
+        tried: str,
+        node: str,
+        look: Callable[[], object],
+        **path: str | int,
+    ) -> Callable[[], Any]:
+        """Sends a change; again while the lock file is busy, and before that ``look`` is called (:meth:`_locked`)."""
+        verb, template, params = call
+        return lambda: self._call(
+            verb, template, params, repeat=Repeat.UNSENT, tried=tried, again=look, node=node, **path
+        )
+
+    def _locked(self, change: Callable[[], _T], look: Callable[[], object] = lambda: None) -> _T:
+        """Make a change again while its *task* finds the lock file busy and does nothing.
+
+        Somebody else held the lock, for ten seconds or more: ``look`` sees before each repetition that the container
+        is still ours, and what it raises ends it.
+        """
+        busy = False
+
+        def once() -> _T:
+            nonlocal busy
+            if busy:
+                look()
+            busy = True
+            return change()
+
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(tasks.TaskLockBusyError),
             stop=tenacity.stop_after_attempt(LOCK_ATTEMPTS),
@@ -99,7 +127,7 @@ class WriterBase:
             sleep=self._sleep,
             reraise=True,
         )
-        return retrying(change)
+        return retrying(once)
 
     def _lost_and_found(
         self,
@@ -117,8 +145,7 @@ class WriterBase:
         are the refusals of the second call that say that the first was carried out. Without any, the change is not
         sent a second time.
         """
-        verb, path, params = call
-        send = partial(self._call, verb, path, params, tried=tried, node=node, vmid=vmid)
+        send = self._sender(call, tried, node, self._looker(vmid, node, tried), vmid=vmid)
         try:
             answer = send()
         except (errors.LostAnswerError, errors.TransientError) as lost:
@@ -141,19 +168,35 @@ class WriterBase:
             except TaskError:
                 continue  # how another's task ended shows in what is there now
 
-    def _require_ours(self, vmid: int, node: str, tried: str, lost: ZentoriaError) -> ContainerConfig:
-        """Look before a call is repeated whose answer was lost.
+    def _looker(self, vmid: int, node: str, tried: str, digest: str = "") -> Callable[[], object]:
+        """What looks before a change is sent again that found the lock busy; with ``digest``, that it is the same."""
+
+        def look() -> None:
+            there = self._require_ours(vmid, node, tried)
+            if digest and there.digest != digest:
+                raise errors.ModifiedError(
+                    tried,
+                    on=f"node {node}",
+                    got=f"{_BUSY}, and its configuration has changed: it was not sent again",
+                    todo="run again: what is there is planned anew",
+                )
+
+        return look
+
+    def _require_ours(self, vmid: int, node: str, tried: str, lost: ZentoriaError | None = None) -> ContainerConfig:
+        """Look before a call is repeated whose answer was lost, or that found the lock busy.
 
         Raises:
             RefusedError: the container is gone, or somebody else's by now.
         """
+        why = f"the answer was lost ({lost.got})" if lost is not None else _BUSY
         there = self._look(vmid, node)
         if there is None or not self._whose(there):
             what = f"there is no container {vmid} of ours any more" if there is None else f"{vmid} is another's by now"
             raise RefusedError(
                 tried,
                 on=f"node {node}",
-                got=f"the answer was lost ({lost.got}), and {what}: it was not sent again",
+                got=f"{why}, and {what}: it was not sent again",
                 todo=f"look at {vmid} on the node, then run again: what is there is planned anew",
             )
         return there
