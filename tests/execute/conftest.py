@@ -16,6 +16,7 @@ from zentoria_infra.lab.api.firewall import store
 from zentoria_infra.lab.api.server import ApiServer
 from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.null_runtime import NullRuntime
+from zentoria_infra.lab.releases import NEWEST
 from zentoria_infra.lab.runtime import Config, Log, RuntimeFailure
 from zentoria_infra.proxmox import ApiToken, Endpoint, Proxmox, Secret
 from zentoria_infra.proxmox.tasks import Pace
@@ -47,7 +48,7 @@ class Breakable(NullRuntime):
 class Node:
     """A running lab API. ``calls`` are the changing requests that it saw since the last ``forget``."""
 
-    def __init__(self, root: Path, release: str = "8.4") -> None:
+    def __init__(self, root: Path, release: str = NEWEST) -> None:
         layout = LabLayout("t-exec", root)
         secret = bootstrap(layout, root_password="testpass", token="root")
         pki = certificates.Pki(root / "secrets")
@@ -130,7 +131,7 @@ class Node:
 @pytest.fixture
 def node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Node]:
     """A lab API with a pool, and a user that has rights on it and on nothing else; its parameter is the release."""
-    found = Node(tmp_path / "lab", getattr(request, "param", "8.4"))
+    found = Node(tmp_path / "lab", getattr(request, "param", NEWEST))
     yield found
     found.close()
 

@@ -22,7 +22,8 @@ LXC = "/nodes/pve1/lxc"
 def test_seventeen_at_once(lab):
     def create(vmid: int) -> str:
         client = lab.token("root@pam!test", lab.secret)
-        answer = client.post(LXC, vmid=vmid, ostemplate="local:vztmpl/z.tar.gz", rootfs="local:1", start=1)
+        values = {"ostemplate": "local:vztmpl/z.tar.gz", "rootfs": "local:1", "features": "nesting=1"}
+        answer = client.post(LXC, vmid=vmid, start=1, **values)
         return client.task(answer)
 
     with ThreadPoolExecutor(17) as pool:
@@ -33,7 +34,7 @@ def test_seventeen_at_once(lab):
 def test_one_number_four_times_at_once(lab):
     def create(_: int) -> bool:
         client = lab.token("root@pam!test", lab.secret)
-        answer = client.post(LXC, vmid=400, ostemplate="local:vztmpl/z.tar.gz", rootfs="local:1")
+        answer = client.post(LXC, vmid=400, ostemplate="local:vztmpl/z.tar.gz", rootfs="local:1", features="nesting=1")
         return answer.status == 200 and client.task(answer) == "OK"
 
     with ThreadPoolExecutor(4) as pool:

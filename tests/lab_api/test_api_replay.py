@@ -19,9 +19,11 @@ TEMPLATE = "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.gz"
 
 @pytest.fixture
 def replay(make_lab: Callable[..., Lab], tmp_path) -> Replay:
-    """A lab in which tasks can be held, and every identity of the recordings that needs nothing made first."""
+    """A lab of the recorded release, in which tasks can be held, and every identity of the recordings that needs
+    nothing made first.
+    """
     layout = LabLayout("test", tmp_path / "lab")
-    lab = make_lab(root=layout.root, runtime=GatedRuntime(layout))
+    lab = make_lab(root=layout.root, runtime=GatedRuntime(layout), release="8.4")
     ticket = lab.ticket()
     cookies = {"PVEAuthCookie": ticket.session.cookies["PVEAuthCookie"]}
     return Replay(

@@ -66,7 +66,7 @@ def test_a_life_without_guests(lab: LabCommand) -> None:
     status = lab.status()
     assert (status["up"], status["api"], status["ssh"]) == (True, "ok", "ok")
 
-    assert lab.api("GET", "/version").json()["data"]["release"] == "8.4"
+    assert lab.api("GET", "/version").json()["data"]["release"] == "9.2"
     create(lab, 404)
     assert lab.task(lab.api("POST", "/nodes/pve/lxc/404/status/start")) == "OK"
     users = [user["userid"] for user in lab.api("GET", "/access/users").json()["data"]]

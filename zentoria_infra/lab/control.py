@@ -26,6 +26,7 @@ from zentoria_infra.lab.lxc.runtime import LxcRuntime
 from zentoria_infra.lab.network import ports
 from zentoria_infra.lab.network.package_cache import PACKAGES
 from zentoria_infra.lab.registry import Guests, Lab, Ports
+from zentoria_infra.lab.releases import NAMES, NEWEST
 from zentoria_infra.lab.runtimes import runtime_of
 from zentoria_infra.lab.shell import ssh
 
@@ -47,6 +48,7 @@ class Wanted:
     allow: tuple[str, ...] = ()
     strict: bool | None = None
     firewall_cycle: float | None = None
+    pve: str | None = None
 
     def ports(self, base: Ports) -> Ports:
         """These ports, with ``base`` for those that are not given."""
@@ -98,6 +100,7 @@ def _same(known: Lab, wanted: Wanted) -> None:
     asked = wanted.ports(known.ports)
     other = wanted.guests not in ("auto", known.guests) or asked != known.ports
     other = other or wanted.firewall_cycle not in (None, known.firewall_cycle)
+    other = other or wanted.pve not in (None, known.pve)
     if other or not set(wanted.allow) <= set(known.allow) or wanted.strict not in (None, known.strict):
         raise LabError(
             f"change lab '{known.name}'", got="it runs with other settings",
@@ -114,7 +117,21 @@ def _choose(name: str, known: Lab | None, wanted: Wanted) -> tuple[Lab, list[str
     allow = tuple(sorted({*(known.allow if known else ()), *wanted.allow}))
     strict = wanted.strict if wanted.strict is not None else known is None or known.strict
     cycle = wanted.firewall_cycle or (known.firewall_cycle if known else CYCLE)
-    return Lab(name, guests, asked, allow, strict, cycle), notes
+    return Lab(name, guests, asked, allow, strict, cycle, _release(known, wanted.pve)), notes
+
+
+def _release(known: Lab | None, asked: str | None) -> str:
+    """Which release to be. A lab with containers goes up to a newer one, as a node does, and never back."""
+    if known is None:
+        return asked or NEWEST
+    back = asked is not None and NAMES.index(asked) < NAMES.index(known.pve)
+    if back and power.configurations(known.layout):
+        raise LabError(
+            f"start lab '{known.name}' with --pve {asked}",
+            got=f"its containers were made with {known.pve}, and Proxmox VE does not go back",
+            todo=f"zentoria lab reset --name {known.name}",
+        )
+    return asked or known.pve
 
 
 def _guests(known: Lab | None, asked: Literal["auto", "lxc", "none"]) -> tuple[Guests, list[str]]:

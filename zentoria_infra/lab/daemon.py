@@ -135,7 +135,9 @@ class Daemon:
         notes = await self._start_firewall()
         pki = Pki(self._layout.secrets)
         certificates.ensure_pki(pki, f"Zentoria lab {self._lab.name} CA", ("127.0.0.1", "localhost"))
-        server = ApiServer(self._layout, self._runtime, ssl_context=certificates.server_context(pki))
+        server = ApiServer(
+            self._layout, self._runtime, ssl_context=certificates.server_context(pki), release=self._lab.pve
+        )
         server.node.fingerprint = certificates.fingerprint(pki)
         server.node.losses.lose_as_told(os.environ.get(losses.VARIABLE, ""))
         if self._enforcer is not None:

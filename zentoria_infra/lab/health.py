@@ -44,6 +44,7 @@ class Health:
             "name": self.lab.name,
             "up": self.up,
             "guests": self.lab.guests,
+            "pve": self.lab.pve,
             "daemon": self.daemon,
             "api": self.api,
             "ssh": self.ssh,

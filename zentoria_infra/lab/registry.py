@@ -11,6 +11,7 @@ from typing import Literal
 
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab.layout import LabLayout, default_root
+from zentoria_infra.lab.releases import NEWEST, release_of
 
 DEFAULT = "default"
 """Name of the lab that a person gets without naming one."""
@@ -19,6 +20,9 @@ MARKER = ".zentoria-lab"
 """File in a lab's folder that says whose folder it is: only a folder that carries it is ever removed."""
 
 Guests = Literal["lxc", "none"]
+
+_FIRST = "8.4"
+"""What labs were before they could be told."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Lab:
 
     Args:
         firewall_cycle: seconds after which its firewall looks at the files again.
+        pve: the release of Proxmox VE that it is.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Lab:
     allow: tuple[str, ...] = ()
     strict: bool = False
     firewall_cycle: float = 10.0
+    pve: str = NEWEST
 
     @property
     def layout(self) -> LabLayout:
@@ -156,7 +162,7 @@ def find(name: str) -> Lab | None:
             raise ValueError(f"guests are {values['guests']!r}")
         return Lab(
             name, values["guests"], ports, tuple(values.get("allow", ())), bool(values.get("strict", False)),
-            float(values.get("firewall_cycle", 10.0)),
+            float(values.get("firewall_cycle", 10.0)), release_of(values.get("pve", _FIRST)).release,
         )  # fmt: skip
     except FileNotFoundError:
         return None

@@ -12,7 +12,7 @@ import typer
 from zentoria_infra.cli import output
 from zentoria_infra.cli.context import JsonOption, YesOption
 from zentoria_infra.errors import ExitCode
-from zentoria_infra.lab import control, health, site_overlay
+from zentoria_infra.lab import control, health, releases, site_overlay
 from zentoria_infra.lab.control import Wanted
 from zentoria_infra.lab.registry import DEFAULT, Lab
 
@@ -38,6 +38,15 @@ class PortsChoice(enum.StrEnum):
 
     DEFAULT = "default"
     AUTO = "auto"
+
+
+class PveChoice(enum.StrEnum):
+    """Which Proxmox VE the lab is: all of ``releases.NAMES``."""
+
+    V8_4 = "8.4"
+    V9_0 = "9.0"
+    V9_1 = "9.1"
+    V9_2 = "9.2"
 
 
 def _port(name: str, text: str) -> typer.models.OptionInfo:
@@ -81,12 +90,16 @@ def up(
             help="How often its firewall takes up what was written (10, as Proxmox's).",
         ),
     ] = None,
+    pve: Annotated[
+        PveChoice | None, typer.Option(help=f"Which release of Proxmox VE it is (a new lab: {releases.NEWEST}).")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start the lab. A second time changes nothing."""
     wanted = Wanted(
         guests=guests.value, auto_ports=ports is PortsChoice.AUTO, api=api_port, ssh=ssh_port, https=https_port,
         http=http_port, allow=tuple(allow or ()), strict=strict, firewall_cycle=firewall_cycle,
+        pve=pve.value if pve else None,
     )  # fmt: skip
     outcome = control.up(name, wanted, output.note)
     lab = outcome.lab
@@ -103,7 +116,7 @@ def _title(lab: Lab) -> str:
     inside = (
         f", proxy container at https://127.0.0.1:{lab.ports.https}" if lab.guests == "lxc" else ", no guests inside"
     )
-    return f"API https://127.0.0.1:{lab.ports.api}, pct over SSH on {lab.ports.ssh}{inside}"
+    return f"Proxmox VE {lab.pve}, API https://127.0.0.1:{lab.ports.api}, pct over SSH on {lab.ports.ssh}{inside}"
 
 
 def _data(lab: Lab) -> dict[str, object]:
@@ -111,6 +124,7 @@ def _data(lab: Lab) -> dict[str, object]:
     return {
         "name": lab.name,
         "guests": lab.guests,
+        "pve": lab.pve,
         "ports": lab.ports.named(),
         "folder": str(lab.layout.root),
         "site": str(overlay) if overlay else None,
@@ -148,6 +162,7 @@ def _table(found: health.Health) -> None:
     inside = "real LXC containers" if found.lab.guests == "lxc" else "none (the API alone)"
     rows = [
         ("lab", f"{found.lab.name} ({'up' if found.up else 'down'})"),
+        ("release", f"Proxmox VE {releases.release_of(found.lab.pve).version}"),
         ("daemon", f"pid {found.daemon}" if found.daemon else "down"),
         ("API", f"{found.api}, https://127.0.0.1:{ports.api}"),
         ("SSH", f"{found.ssh}, port {ports.ssh}"),
@@ -157,7 +172,7 @@ def _table(found: health.Health) -> None:
         ("folder", str(found.lab.layout.root)),
     ]
     if found.lab.guests == "lxc":
-        rows.insert(5, ("ports", f"{ports.https} to the proxy container's 443, {ports.http} to its 80"))
+        rows.insert(6, ("ports", f"{ports.https} to the proxy container's 443, {ports.http} to its 80"))
     if found.firewall:
         rows.insert(-2, ("firewall", found.firewall))
     for left, right in rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping
 
@@ -16,27 +15,8 @@ from zentoria_infra.lab.api.losses import Losses
 from zentoria_infra.lab.api.storages import Storages
 from zentoria_infra.lab.api.tasks import Tasks
 from zentoria_infra.lab.layout import LabLayout
+from zentoria_infra.lab.releases import Release
 from zentoria_infra.lab.runtime import GuestRuntime
-
-
-@dataclasses.dataclass(frozen=True)
-class Release:
-    """The release that the node says it is."""
-
-    version: str
-    release: str
-    repoid: str
-
-    @property
-    def major(self) -> int:
-        """8 or 9."""
-        return int(self.release.partition(".")[0])
-
-
-def release_of(name: str) -> Release:
-    """The release for a name as ``8.4`` or ``9.1``."""
-    patch = {"8.4": "8.4.21", "9.0": "9.0.11", "9.1": "9.1.2", "9.2": "9.2.11"}.get(name, f"{name}.1")
-    return Release(version=patch, release=name, repoid="2606ac850d46da29")
 
 
 class Node:

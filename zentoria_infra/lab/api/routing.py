@@ -130,7 +130,7 @@ class Route:
     schema: Schema
     handler: Handler
     token: bool = True
-    since: int = 8
+    since: tuple[int, int] = (8, 0)
 
     @property
     def documented(self) -> str:
@@ -152,7 +152,7 @@ class Routes:
         params: Schema | None = None,
         *,
         token: bool = True,
-        since: int = 8,
+        since: tuple[int, int] = (8, 0),
     ) -> Callable[[Handler], Handler]:
         """Register the function below as an endpoint."""
         names = re.findall(r"\{(\w+)\*?\}", path)
@@ -178,8 +178,8 @@ class _Step:
 class Router:
     """Finds the endpoint for a path."""
 
-    def __init__(self, routes: list[Route], major: int) -> None:
-        self.routes = [_of_release(route, major) for route in routes if route.since <= major]
+    def __init__(self, routes: list[Route], release: tuple[int, int]) -> None:
+        self.routes = [_of_release(route, release) for route in routes if route.since <= release]
         self._root = _Step()
         for route in self.routes:
             self._insert(route)
@@ -219,8 +219,8 @@ class Router:
         return (step.methods[method], found) if method in step.methods else None
 
 
-def _of_release(route: Route, major: int) -> Route:
-    return dataclasses.replace(route, schema=schema.of_release(route.schema, major))
+def _of_release(route: Route, release: tuple[int, int]) -> Route:
+    return dataclasses.replace(route, schema=schema.of_release(route.schema, release))
 
 
 def merge(in_path: Mapping[str, str], given: Mapping[str, object]) -> dict[str, object]:

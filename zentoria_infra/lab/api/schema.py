@@ -32,12 +32,14 @@ class Param:
     """One parameter, or one key of a property string.
 
     ``format`` is the name of a format or, for a property string, its keys. ``requires`` names a parameter that has
-    to be there too. ``since`` is the first release that has it.
+    to be there too. ``newer`` are words of ``enum`` that are there from 9 on. ``since`` is the first release that has
+    it, as ``(9, 2)``.
     """
 
     type: Type = "string"
     optional: bool = False
     enum: tuple[str, ...] = ()
+    newer: frozenset[str] = frozenset()
     pattern: str | None = None
     minimum: float | None = None
     maximum: float | None = None
@@ -46,7 +48,7 @@ class Param:
     format: str | Mapping[str, Param] | None = None
     requires: str | None = None
     default_key: bool = False
-    since: int = 8
+    since: tuple[int, int] = (8, 0)
 
 
 Schema = Mapping[str, Param]
@@ -57,14 +59,16 @@ def opt(param: Param) -> Param:
     return dataclasses.replace(param, optional=True)
 
 
-def of_release(schema: Schema, major: int) -> dict[str, Param]:
+def of_release(schema: Schema, release: tuple[int, int]) -> dict[str, Param]:
     """The parameters, and keys of property strings, that a release has."""
     fitting = {}
     for name, param in schema.items():
-        if param.since > major:
+        if param.since > release:
             continue
         if param.format is not None and not isinstance(param.format, str):
-            param = dataclasses.replace(param, format=of_release(param.format, major))
+            param = dataclasses.replace(param, format=of_release(param.format, release))
+        if release < (9, 0) and param.newer:
+            param = dataclasses.replace(param, enum=tuple(word for word in param.enum if word not in param.newer))
         fitting[name] = param
     return fitting
 

@@ -14,9 +14,10 @@ from aiohttp import web
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab.api import endpoints, recovery
 from zentoria_infra.lab.api.http import Frontend
-from zentoria_infra.lab.api.node import Node, release_of
+from zentoria_infra.lab.api.node import Node
 from zentoria_infra.lab.api.routing import Router
 from zentoria_infra.lab.layout import NODE, LabLayout
+from zentoria_infra.lab.releases import NEWEST, release_of
 from zentoria_infra.lab.runtime import GuestRuntime
 
 DEFAULT_BRIDGES: Mapping[str, str] = {"vmbr0": "", "vmbr40": "10.10.47.254/20"}
@@ -39,7 +40,7 @@ class ApiServer:
         ssl_context: of the HTTPS listener; None serves plain HTTP (tests).
         auth_delay: seconds that every 401 waits (Proxmox: 3).
         bridges: bridges that exist, name to address with prefix.
-        release: ``8.4``, ``9.0`` or ``9.1``.
+        release: one of those that a lab can be (:mod:`zentoria_infra.lab.releases`).
         port: TCP port instead of the layout's; 0 takes a free one.
         lock_timeout: seconds to wait for a container's lock (Proxmox: 10).
         fingerprint: SHA-256 of the certificate (``AA:BB:...``), told in the list of nodes.
@@ -54,7 +55,7 @@ class ApiServer:
         ssl_context: ssl.SSLContext | None = None,
         auth_delay: float = 3.0,
         bridges: Mapping[str, str] = DEFAULT_BRIDGES,
-        release: str = "8.4",
+        release: str = NEWEST,
         port: int | None = None,
         lock_timeout: float = 10.0,
         fingerprint: str = "",
@@ -70,7 +71,7 @@ class ApiServer:
             layout, runtime, name=node, release=release_of(release), bridges=bridges, lock_timeout=lock_timeout
         )
         self.node.fingerprint = fingerprint
-        self.router = Router(endpoints.ALL, self.node.release.major)
+        self.router = Router(endpoints.ALL, self.node.release.number)
         self.port = 0
 
     async def start(self) -> None:

@@ -64,4 +64,8 @@ def builtin_roles(major: int) -> dict[str, frozenset[str]]:
         "PVEVMAdmin": vm,
         "PVEVMUser": user,
     }
+    if major >= 9:  # as 9.2 answers
+        roles["PVEAdmin"] -= {"Mapping.Modify"}
+        roles["PVEVMUser"] |= NEW_IN_9 - {"VM.GuestAgent.Unrestricted", "VM.Replicate"}
+        del roles["PVEMappingAuditor"]
     return {name: frozenset(members) for name, members in roles.items()}

@@ -310,9 +310,11 @@ def _create_token(call: Call) -> object:
 
 
 @routes.add("PUT", "/access/users/{userid}/token/{tokenid}", _self_or_user_modify,
-            {**_TOKEN, "delete": Param(optional=True, since=9)})  # fmt: skip
+            {**_TOKEN, "delete": Param(optional=True, since=(9, 0)),
+             "regenerate": Param("boolean", optional=True, since=(9, 2))})  # fmt: skip
 def _update_token(call: Call) -> object:
-    with call.node.access.change() as config:
+    access, full = call.node.access, f"{call.text('userid')}!{call.text('tokenid')}"
+    with access.change() as config:
         token = _token(config, call.text("userid"), call.text("tokenid"))
         token.privsep = call.flag("privsep", token.privsep)
         token.expire = call.number("expire", token.expire)
@@ -320,7 +322,13 @@ def _update_token(call: Call) -> object:
         if "comment" in common.items(call.text("delete")):
             token.comment = ""
         row = _token_row(token)
-    return {**row, **({"privsep": str(int(token.privsep))} if call.given("privsep") else {})}
+    if call.given("privsep"):
+        row["privsep"] = str(int(token.privsep))
+    if call.flag("regenerate"):
+        value = str(uuid.uuid4())
+        access.set_token(full, value)
+        row |= {"full-tokenid": full, "value": value}
+    return row
 
 
 @routes.add("DELETE", "/access/users/{userid}/token/{tokenid}", _self_or_user_modify)

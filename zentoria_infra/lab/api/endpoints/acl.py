@@ -18,6 +18,10 @@ _PATH = re.compile(
     r"|/sdn(?:/zones(?:/[A-Za-z0-9.\-_]+){0,2}(?:/\d+)?)?|/storage(?:/[A-Za-z0-9.\-_]+)?"
     r"|/vms(?:/[1-9][0-9]{2,})?|/mapping(?:/[A-Za-z0-9.\-_]+){0,2}"
 )
+_PATH_SINCE = {
+    (9, 0): re.compile(r"/sdn/fabrics(?:/[A-Za-z0-9.\-_]+)?"),
+    (9, 2): re.compile(r"/sdn/(?:prefix-lists|route-maps)(?:/[A-Za-z0-9.\-_]+)?"),
+}
 _EXTRA = {"vms": "VM.Allocate", "storage": "Datastore.Allocate", "pool": "Pool.Allocate"}
 
 
@@ -60,7 +64,7 @@ def _update(call: Call) -> object:
     if not any(call.given(name) for name in ("users", "groups", "tokens")):
         text = "either 'users', 'groups' or 'tokens' is required."
         raise bad_params({"users": text, "groups": text, "tokens": text})
-    if not _PATH.fullmatch(path):
+    if not _is_path(call, path):
         raise bad_params({"path": f"invalid ACL path '{path}'"})
     roles = items(call.text("roles"))
     held = call.rights.on(call.who, path)
@@ -80,6 +84,11 @@ def _update(call: Call) -> object:
             if not entries.get(target, {}):
                 entries.pop(target, None)
     return None
+
+
+def _is_path(call: Call, path: str) -> bool:
+    newer = (known for since, known in _PATH_SINCE.items() if since <= call.node.release.number)
+    return any(known.fullmatch(path) for known in (_PATH, *newer))
 
 
 def _targets(call: Call, config: UserConfig) -> list[AclTarget]:

@@ -9,6 +9,7 @@ import psutil
 
 from zentoria_infra.lab.api.faults import bad_params
 from zentoria_infra.lab.api.lxc import view
+from zentoria_infra.lab.api.node import Node
 from zentoria_infra.lab.api.routing import Call, Routes, everyone, needs
 from zentoria_infra.lab.api.schema import Param
 
@@ -55,7 +56,8 @@ def _resources(call: Call) -> object:
                 rows.append({**row, "pool": pool} if pool and call.has(f"/pool/{pool}", "Pool.Audit") else row)
     if kind in ("", "node"):
         load = _load(call) if call.has(f"/nodes/{node.name}", "Sys.Audit") else {}
-        rows.append({**_node_row(call), "cgroup-mode": 2, **load})
+        arch = {"host-arch": os.uname().machine} if node.release.number >= (9, 2) else {}
+        rows.append({**_node_row(call), "cgroup-mode": 2, **arch, **load})
     if kind in ("", "storage"):
         total, free = node.runtime.space()
         for name, entry in node.storages.all().items():
@@ -66,9 +68,16 @@ def _resources(call: Call) -> object:
                 row.update(content=entry.get("content", ""), disk=total - free, maxdisk=total)
                 rows.append(row)
     if kind in ("", "sdn") and call.has("/sdn/zones/localnetwork", "SDN.Audit", "SDN.Use", "SDN.Allocate"):
-        row = {"id": f"sdn/{node.name}/localnetwork", "type": "sdn", "sdn": "localnetwork", "node": node.name}
-        rows.append({**row, "status": "ok"})
+        rows.append({**_zone_row(node), "node": node.name, "status": "ok"})
     return rows
+
+
+def _zone_row(node: Node) -> dict[str, object]:
+    zone = "localnetwork"
+    if node.release.major < 9:
+        return {"id": f"sdn/{node.name}/{zone}", "type": "sdn", "sdn": zone}
+    row: dict[str, object] = {"id": f"network/{node.name}/zone/{zone}", "type": "network", "network": zone}
+    return {**row, "network-type": "zone"}
 
 
 @routes.add("GET", "/cluster/nextid", everyone,
@@ -113,13 +122,14 @@ def _time(_: Call) -> object:
 def _node_status(call: Call) -> object:
     memory, swap, disk = psutil.virtual_memory(), psutil.swap_memory(), call.node.runtime.space()
     system = os.uname()
+    modern = {"available": memory.available} if call.node.release.major >= 9 else {}
     return {
         "uptime": int(time.time() - psutil.boot_time()),
         "cpu": psutil.cpu_percent(interval=None) / 100,
         "wait": 0,
         "idle": 0,
         "loadavg": [f"{value:.2f}" for value in psutil.getloadavg()],
-        "memory": {"total": memory.total, "free": memory.available, "used": memory.total - memory.available},
+        "memory": {"total": memory.total, "free": memory.available, "used": memory.total - memory.available, **modern},
         "swap": {"total": swap.total, "free": swap.free, "used": swap.used},
         "rootfs": {"total": disk[0], "avail": disk[1], "free": disk[1], "used": disk[0] - disk[1]},
         "cpuinfo": {"cpus": os.cpu_count() or 1, "sockets": 1, "cores": psutil.cpu_count(logical=False) or 1},

@@ -18,11 +18,13 @@ _FLAG = Param("boolean", optional=True)
 _IFACE = Param(optional=True, format="pve-iface")
 _IFACES = Param(optional=True, format="pve-iface-list")
 _VLAN = Param("integer", optional=True, minimum=1, maximum=4094)
-_TYPES = ("bridge", "bond", "eth", "alias", "vlan", "OVSBridge", "OVSBond", "OVSPort", "OVSIntPort", "vnet")
+_TYPES = ("bridge", "bond", "eth", "alias", "vlan", "fabric", "OVSBridge", "OVSBond", "OVSPort", "OVSIntPort", "vnet")
+_FILTERS = (*_TYPES, "any_bridge", "any_local_bridge", "include_sdn")
+_NEWER = frozenset({"fabric", "include_sdn"})
 _BOND_MODES = ("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb",
                "balance-slb", "lacp-balance-slb", "lacp-balance-tcp")  # fmt: skip
 _OPTIONS: Schema = {
-    "type": Param(enum=(*_TYPES, "unknown")),
+    "type": Param(enum=(*_TYPES, "unknown"), newer=_NEWER),
     "address": Param(optional=True, format="ipv4", requires="netmask"),
     "address6": Param(optional=True, format="ipv6", requires="netmask6"),
     "autostart": _FLAG,
@@ -61,13 +63,13 @@ def _wanted(call: Call) -> str:
 
 
 @routes.add("GET", _BASE, everyone,
-            {"type": Param(optional=True, enum=(*_TYPES, "any_bridge", "any_local_bridge"))})  # fmt: skip
+            {"type": Param(optional=True, enum=_FILTERS, newer=_NEWER)})  # fmt: skip
 def _list(call: Call) -> object:
     network = call.node.interfaces
     active = network.active().stanzas
     rows = []
     for order, (name, stanza) in enumerate(network.wanted().stanzas.items(), 3):
-        if call.given("type") and stanza["type"] != _wanted(call):
+        if _wanted(call) not in ("", "include_sdn", stanza["type"]):  # the lab has no SDN to include
             continue
         if stanza["type"] == "bridge" and not call.has(
             f"/sdn/zones/localnetwork/{name}", "SDN.Audit", "SDN.Use", "SDN.Allocate"
@@ -112,7 +114,7 @@ def _create(call: Call) -> object:
 
 
 @routes.add("PUT", _BASE, _MODIFY,
-            {"regenerate-frr": dataclasses.replace(_FLAG, since=9)})  # fmt: skip
+            {"regenerate-frr": dataclasses.replace(_FLAG, since=(9, 0))})  # fmt: skip
 def _apply(call: Call) -> object:
     node = call.node
 

@@ -14,7 +14,8 @@ TEXT = Param(optional=True)
 _IPV4 = Param(optional=True, format="ipv4")
 _MOUNT_OPTION = "(?:discard|lazytime|noatime|nodev|noexec|nosuid)"
 
-_ENV = r"\w+=[^\x00-\x08\x10-\x1F\x7F]*"
+_ENV = r"\w+=[^\x00-\x08\x0a-\x1F\x7F]*"
+_IDMAP = r"[ug]:\d+:\d+:\d+"
 
 NET: Schema = {
     "name": Param(pattern=r"[-_.\w\d]+"),
@@ -22,7 +23,7 @@ NET: Schema = {
     "firewall": FLAG,
     "gw": _IPV4,
     "gw6": Param(optional=True, format="ipv6"),
-    "host-managed": Param("boolean", optional=True, since=9),
+    "host-managed": Param("boolean", optional=True, since=(9, 0)),
     "hwaddr": Param(optional=True, format="mac-addr"),
     "ip": Param(optional=True, format="pve-ipv4-config"),
     "ip6": Param(optional=True, format="pve-ipv6-config"),
@@ -36,6 +37,7 @@ NET: Schema = {
 ROOTFS: Schema = {
     "volume": Param(format="pve-lxc-mp-string", default_key=True),
     "acl": FLAG,
+    "idmap": Param(optional=True, pattern=f"{_IDMAP}(?:;{_IDMAP})*", since=(9, 2)),
     "mountoptions": Param(optional=True, pattern=f"{_MOUNT_OPTION}(?:;{_MOUNT_OPTION})*"),
     "quota": FLAG,
     "replicate": FLAG,
@@ -44,7 +46,7 @@ ROOTFS: Schema = {
     "size": Param(optional=True, format="disk-size"),
 }
 MOUNT: Schema = {**ROOTFS, "mp": Param(format="pve-lxc-mp-target"), "backup": FLAG,
-                 "keepattrs": Param("boolean", optional=True, since=9)}  # fmt: skip
+                 "keepattrs": Param("boolean", optional=True, since=(9, 0))}  # fmt: skip
 FEATURES: Schema = {
     "force_rw_sys": FLAG,
     "fuse": FLAG,
@@ -98,10 +100,8 @@ OPTIONS: Schema = {
     "tty": Param("integer", optional=True, minimum=0, maximum=6),
     "unprivileged": FLAG,
     "unused[n]": Param(optional=True, format=UNUSED),
-    "entrypoint": Param(optional=True, pattern=r"(?:[^\x00-\x08\x10-\x1F\x7F]+)", since=9),
-    "env": Param(
-        optional=True, pattern=r"(?:\w+=[^\x00-\x08\x10-\x1F\x7F]*)(?:\0\w+=[^\x00-\x08\x10-\x1F\x7F]*)*", since=9
-    ),
+    "entrypoint": Param(optional=True, pattern=r"[^\x00-\x08\x0a-\x1F\x7F]+", since=(9, 0)),
+    "env": Param(optional=True, pattern=rf"{_ENV}(?:\0{_ENV})*", since=(9, 0)),
 }
 """Every option of the configuration file that the API may set."""
 
@@ -122,7 +122,7 @@ CREATE: Schema = {
     "start": FLAG,
     "storage": Param(optional=True, format="pve-storage-id"),
     "unique": Param("boolean", optional=True, requires="restore"),
-    "ha-managed": Param("boolean", optional=True, since=9),
+    "ha-managed": Param("boolean", optional=True, since=(9, 0)),
 }
 UPDATE: Schema = {
     **OPTIONS,

@@ -45,6 +45,9 @@ def pending(conf: GuestConf) -> list[dict[str, object]]:
     return [*rows, {"key": "digest", "value": conf.digest}]
 
 
+_PRESSURE = tuple(f"pressure{what}{how}" for what in ("cpu", "io", "memory") for how in ("full", "some"))
+
+
 def _disk_size(options: Mapping[str, str]) -> int:
     size = guestoptions.properties("rootfs", options.get("rootfs", "")).get("size") if options.get("rootfs") else None
     return guestoptions.parse_size(size) if size else 0
@@ -84,6 +87,8 @@ def status(node: Node, vmid: int) -> dict[str, object] | None:
             row[name] = options[name]
     if options.get("template") == "1":
         row["template"] = 1
+    if node.release.major >= 9:
+        row.update(dict.fromkeys(_PRESSURE))  # as on a node whose kernel does not tell
     return row
 
 
@@ -94,6 +99,8 @@ def resource(node: Node, vmid: int) -> dict[str, object] | None:
         return None
     cpus = row.pop("cpus")
     row["maxcpu"] = float(cpus) if isinstance(cpus, str) else cpus
-    for name in ("maxswap", "swap", "pid"):
+    for name in ("maxswap", "swap", "pid", *_PRESSURE):
         row.pop(name, None)
+    if node.release.major >= 9:
+        row["memhost"] = 0
     return {**row, "id": f"lxc/{vmid}", "node": node.name, "template": row.get("template", 0)}
