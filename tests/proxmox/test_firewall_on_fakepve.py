@@ -64,6 +64,6 @@ def test_what_is_applied_is_there_and_proven(proxmox: Proxmox, inventory: Invent
         assert guest_changes(there, one).empty, guest_changes(there, one).reasons
     on = dataclasses.replace(after, datacenter=dataclasses.replace(after.datacenter, options={"enable": "1"}))
     assert prove(compiled, parties_of(inventory), on).differences == ()
-    performer.carry_out(removal(after).lost, lambda text: None)
+    performer.carry_out(removal(after, wanted.datacenter).lost, lambda text: None)
     left = everything(proxmox, inventory, wanted).datacenter
     assert (left.aliases, left.ipsets, left.groups) == ((), (), ())
