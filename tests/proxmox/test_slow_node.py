@@ -85,6 +85,13 @@ def test_a_command_that_is_given_up_on_is_ended_and_holds_no_session(node: FakeN
     assert node.running == 0
 
 
+@pytest.mark.parametrize("code", [124, 137])
+def test_a_command_that_ends_by_itself_as_one_that_was_too_slow_is_none(make: Callable[..., Pct], code: int) -> None:
+    """What the kernel kills for want of memory was not too slow."""
+    result = make().exec(404, ["sh", "-c", f"echo said; exit {code}"], timeout=600, tried="install it")
+    assert (result.exit, result.stdout) == (code, b"said\n")
+
+
 def test_an_error_says_what_it_was_for_and_not_the_script(make: Callable[..., Pct]) -> None:
     script = "export LC_ALL=C\nwhile true; do\n  sleep 1\ndone"
     with pytest.raises(GuestError) as named:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ _LAST_WORDS = 10.0
 """Seconds that a command has to end once it was told to."""
 
 _TIMED_OUT = (124, 137)
-"""How ``timeout`` ends when it has ended the command: with SIGTERM, or with SIGKILL."""
+"""How ``timeout`` ends when it has ended the command: with SIGTERM, or with SIGKILL. A command may end so by itself:
+the kernel kills for want of memory, and lxc-attach tells that as 137."""
+_NEARLY = 0.9
+"""Of a time limit; the container's clock is not ours."""
 
 _PUSH = 'set -e; umask 077; cat >"$1.zentoria-new"; chmod "$2" "$1.zentoria-new"; mv -f "$1.zentoria-new" "$1"'
 
@@ -113,9 +117,10 @@ class Pct:
             return self._run(["pct", "exec", str(vmid), "--", *argv], _title(vmid, argv), stdin, timeout)
         seconds = self._timeout if timeout is None else timeout
         line = ["pct", "exec", str(vmid), "--", *announced(argv, seconds)]
+        since = time.monotonic()
         # What ends it in the container comes before our own limit, so that its last words are heard.
         result = self._run(line, tried, stdin, seconds + _LAST_WORDS, announces=True)
-        if result.exit in _TIMED_OUT:
+        if result.exit in _TIMED_OUT and time.monotonic() - since >= _NEARLY * seconds:
             said = (result.stderr or result.stdout).decode("utf-8", "replace").strip().splitlines()[-10:]
             raise GuestError(
                 tried,
