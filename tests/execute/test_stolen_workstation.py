@@ -141,6 +141,41 @@ def test_token_turns_the_datacenters_firewall_off_unless_objects_in_guests(
     assert thief("PUT", "/nodes/pve/firewall/options", enable=0) == 403, "the node's own is not in it"
 
 
+@releases
+def test_token_has_nothing_of_the_nodes_shell_and_network(steal: Callable[..., Thief]) -> None:
+    thief = steal()
+    assert thief("POST", "/nodes/pve/network", iface="vmbr9", type="bridge") == 403
+    assert thief("PUT", "/nodes/pve/network") == 403
+    assert thief("DELETE", "/nodes/pve/network") == 403
+    given = frozenset().union(*bootstrap.roles().values())
+    shells = {
+        "Sys.Console",
+        "VM.Console",
+        "Sys.PowerMgmt",
+        "Sys.AccessNetwork",
+        "VM.Monitor",
+        "VM.GuestAgent.Unrestricted",
+    }
+    rights = {
+        "Permissions.Modify",
+        "User.Modify",
+        "Group.Allocate",
+        "Realm.Allocate",
+        "Realm.AllocateUser",
+        "Pool.Allocate",
+    }
+    others = {
+        "Datastore.Allocate",
+        "SDN.Allocate",
+        "VM.Migrate",
+        "VM.Clone",
+        "VM.Backup",
+        "Mapping.Modify",
+        "Mapping.Use",
+    }
+    assert given.isdisjoint(shells | rights | others)
+
+
 def test_key_and_token_are_on_the_workstation_and_the_stacks_passwords_too(
     steal: Callable[..., Thief], tmp_path: Path
 ) -> None:

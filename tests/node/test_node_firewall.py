@@ -281,6 +281,18 @@ def test_the_lab_closes_what_real_nodes_close() -> None:
     assert openings.OPENING == OPENING
 
 
+def test_the_key_learns_the_names_of_all_chains_and_none_of_the_rules(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line of the README's table of what a stolen workstation can do: VMIDs of other guests are in these names."""
+    other = "\texists veth900i0-IN (abc)\n\t\t-A veth900i0-IN -s 192.0.2.7 -j ACCEPT\n"
+    world.node.compiled = lambda: "iptables cmdlist:\n" + other.replace("\t", "")  # type: ignore[method-assign]  # no Proxmox here
+    assert firewall.main(["pending"], world.node) == 0
+    said = capsys.readouterr().out
+    assert json.loads(said)["there"] == ["veth900i0-IN"]
+    assert "192.0.2.7" not in said
+
+
 @pytest.mark.parametrize("words", [[], ["open"], ["pending", "404"], ["close", "x"]])
 def test_the_program_takes_two_words(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert firewall.main(words) == 1

@@ -464,3 +464,25 @@ def test_the_lock_says_no_more_than_the_history_keeps(node: Node) -> None:
     large = json.dumps({"who": "x" * state.RECORD_BYTES}).encode()
     assert node.run("begin", A, feed=large)[0] == state.DATA
     assert node.ok("show")["held"]["record"] == {"who": "ada@desk"}
+
+
+def test_the_key_may_write_into_any_record_of_its_site_and_push_out_the_history(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line of the README's table of what a stolen workstation can do."""
+    node.ok("begin", A, feed=b'{"who": "ada@desk"}')
+    node.ok("note", A, feed=b'{"record": {"who": "nobody"}}')
+    assert node.ok("history")["runs"][0]["record"] == {"who": "nobody"}
+    monkeypatch.setattr(state, "HISTORY_BYTES", 100)
+    for _ in range(2 * state.HISTORY_FILES):
+        node.ok("note", B, feed=json.dumps({"record": {"x": "y" * 200}}).encode())
+    assert [one["id"] for one in node.ok("history")["runs"]] == [B]
+
+
+def test_a_site_fills_at_most_150_mib() -> None:
+    """What each of its files may have, and one of each that is being written."""
+    history = (1 + state.HISTORY_FILES) * (state.HISTORY_BYTES + state.RECORD_BYTES)
+    plans = state.PLANS_BYTES + state.PLAN_BYTES
+    lock = 2 * (state.RECORD_BYTES + 1024)
+    assert state.DOCUMENTS_BYTES + history + plans + lock <= 150 << 20
+    assert state.DOCUMENT_BYTES <= state.DOCUMENTS_BYTES
