@@ -268,7 +268,7 @@ def test_the_lock_of_a_process_that_was_killed_here_is_taken_over_at_once(tmp_pa
         [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
+        assert process.stdout.readline() == b"held\n", "the other process has failed: what it wrote is above"
         with pytest.raises(LockedError), held(state, "zentoria up"):
             pass
         process.send_signal(signal.SIGKILL)

@@ -44,8 +44,6 @@ from zentoria_infra.errors import ApiError, AuthError, PermissionDeniedError, Ta
 from zentoria_infra.proxmox import errors, tasks
 from zentoria_infra.proxmox.endpoints import ENDPOINTS, ApiCall, require
 
-pytestmark = pytest.mark.slow
-
 EXERCISERS = (*reading(), *guests(), *firewall(), *admin())
 
 AGAIN, ERROR, EITHER = "again", "error", "either"

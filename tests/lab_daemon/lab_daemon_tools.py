@@ -124,7 +124,7 @@ def traces(lab: LabCommand) -> dict[str, list[str]]:
     mounts = [
         line for line in Path("/proc/self/mountinfo").read_text().splitlines() if marks[0] in line or marks[1] in line
     ]
-    groups = [str(found) for found in Path("/sys/fs/cgroup").glob(f"**/zt-{lab.name}")]
+    groups = [str(found) for top in _hierarchies() if (found := top / f"zt-{lab.name}").exists()]
     spaces = [found.name for found in Path("/run/netns").glob(f"zt-{lab.name}")] if Path("/run/netns").exists() else []
     loops = [text for text in _loop_files() if str(lab.folder) in text]
     files = [str(found) for found in lab.root.glob(f"**/{lab.name}*")] if lab.root.exists() else []
@@ -133,6 +133,15 @@ def traces(lab: LabCommand) -> dict[str, list[str]]:
         "processes": processes, "mounts": mounts, "cgroups": groups, "namespaces": spaces, "loops": loops,
         "files": files, "locks": locks,
     }  # fmt: skip
+
+
+def _hierarchies() -> list[Path]:
+    """Where a lab makes its cgroup: the root of the unified hierarchy, and of each controller's own.
+
+    No deeper: what other programs have there comes and goes while one looks.
+    """
+    top = Path("/sys/fs/cgroup")
+    return [top, *(top / name for name in os.listdir(top))] if top.exists() else []
 
 
 def _loop_files() -> list[str]:

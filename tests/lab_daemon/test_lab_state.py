@@ -134,7 +134,7 @@ def test_a_client_that_was_killed_is_taken_over_at_once(lab: LabCommand, site: S
     argv = [sys.executable, "-c", script, str(ROOT), str(lab.folder / "site.yaml")]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
+        assert process.stdout.readline() == b"held\n", "the other process has failed: what it wrote is above"
         with pytest.raises(LockedError), held(state, "zentoria up"):
             pass
         os.kill(process.pid, signal.SIGKILL)
