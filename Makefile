@@ -22,6 +22,9 @@ SERVICES := $(patsubst %/pyproject.toml,%,$(wildcard services/*/pyproject.toml))
 DEBIAN_PACKAGES := lxc lxcfs mmdebstrap uidmap zstd openssh-server openssh-client iproute2 e2fsprogs kmod gpgv \
 	util-linux mount procps hostname iptables ipset conntrack nftables
 
+# Programs that judge what is rendered for guests: tests run them here, and set-up starts no service of theirs.
+JUDGES := nginx redis-server redis-tools haproxy sudo postgresql systemd
+
 .PHONY: help setup up down test test-fast test-slow soak lint lock bench clean
 
 help: setup ## This list
@@ -47,6 +50,11 @@ help: setup ## This list
 		then .ci/install-debian-packages $(DEBIAN_PACKAGES) && touch $@; \
 		else echo "not root, so nothing is installed: real containers need $(DEBIAN_PACKAGES)"; fi
 
+.uv/.judges: Makefile .ci/install-debian-packages | .uv/.ready
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+		then .ci/install-debian-packages $(JUDGES) && touch $@; \
+		else echo "not root, so nothing is installed: tests of configuration need $(JUDGES)"; fi
+
 setup: .venv/.ready .uv/.debian ## The virtual environment .venv and, as root, the Debian packages of the lab
 
 up: setup ## Start the lab and bring the whole stack up in it
@@ -58,16 +66,16 @@ down: setup ## Stop the lab; its containers and data stay
 
 test: lint test-fast test-slow ## All checks and all tests, fast ones first
 
-test-fast: setup ## The tests that need neither LXC nor patience
+test-fast: setup .uv/.judges ## The tests that need neither LXC nor patience
 	$(PYTEST) -m "not lxc and not slow and not soak" --dist worksteal
 
 # Tests that share a lab are a group, which one worker runs in order (see tests/conftest.py). A line for each test: one
 # that hangs can be named.
-test-slow: setup ## The others: real containers, faults, fuzz
+test-slow: setup .uv/.judges ## The others: real containers, faults, fuzz
 	$(PYTEST) -m "(lxc or slow) and not soak" --dist loadgroup --verbose
 
 # Each kind of test that `make test` has a sample of, whole; property tests with many examples, other ones each time.
-soak: setup ## Many more of what `make test` samples: kill moments, spoilt input, faults (more than half an hour)
+soak: setup .uv/.judges ## Many more of what `make test` samples: kill moments, spoilt input, faults (more than half an hour)
 	$(PYTEST) -m "soak or hypothesis" --hypothesis-profile soak --timeout 3600 --dist loadgroup --verbose
 
 lint: setup ## Format, style, types, layers, fresh locks

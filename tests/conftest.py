@@ -2,11 +2,13 @@
 
 import gc
 import os
+from collections.abc import Generator
 from typing import Any
 
 import hypothesis
 import pytest
 
+from tests.support.needs import as_error
 from tests.support.soak import PROFILE, tenth
 from zentoria_infra.lab.api.auth import access
 
@@ -53,6 +55,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Have property tests brief, unless this is a soak (``--hypothesis-profile soak``)."""
     if config.getoption("hypothesis_profile") != PROFILE:
         tenth(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI, a test that is skipped for what set-up should have brought is an error."""
+    report = yield
+    if os.environ.get("CI"):
+        as_error(item, report)
+    return report
 
 
 def pytest_collection_finish() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.needs import need_shared
 from zentoria_infra.bootstrap import api as bootstrap
 from zentoria_infra.bootstrap import ssh as bootstrap_ssh
 from zentoria_infra.bootstrap.files import SiteFiles
@@ -41,7 +42,6 @@ from zentoria_infra.site.run_lock import LockedError
 from zentoria_infra.site.site_state import local_state
 
 ROOT = Path(__file__).resolve().parents[2]
-RIGHTS = Path(__file__).resolve().parents[3] / "shared" / "proxmox" / "rights.md"
 
 
 @pytest.fixture
@@ -312,9 +312,12 @@ def test_an_administrator_needs_what_the_table_says(bare: Any, inventory: Invent
         assert run(Access(connection), inventory) == []
 
 
-@pytest.mark.skipif(not RIGHTS.exists(), reason=f"no reference data: {RIGHTS} is not there")
 def test_every_privilege_that_was_measured_is_given() -> None:
-    rows = [line.split("|")[1] for line in RIGHTS.read_text().splitlines() if line.startswith("| ")]
+    rows = [
+        line.split("|")[1]
+        for line in need_shared("proxmox", "rights.md").read_text().splitlines()
+        if line.startswith("| ")
+    ]
     words = re.findall(r"(?:VM|Datastore|SDN|Pool|Sys)\.[A-Za-z.]+", " ".join(rows))
     given = set().union(*bootstrap.roles().values())
     assert len(words) > 10

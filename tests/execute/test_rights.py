@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.needs import need_shared
 from zentoria_infra.errors import PermissionDeniedError, RefusedError
 from zentoria_infra.execute.run import perform_firewall
 from zentoria_infra.execute.run.perform import Performer
@@ -38,7 +39,6 @@ RULE = Rule(type="in", action="ACCEPT", enable=True, comment="zt/x test")
 OLD = Rule(type="in", action="ACCEPT", enable=True, comment="zt/old test")
 SHARED = Where(0, "zt-old")
 ROOT = Path(__file__).resolve().parents[2]
-RIGHTS = Path(__file__).resolve().parents[3] / "shared" / "proxmox" / "rights.md"
 POOL = (
     "VM.Allocate", "VM.Audit", "VM.PowerMgmt", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Disk",
     "VM.Config.Network", "VM.Config.Options", "Pool.Audit",
@@ -98,9 +98,12 @@ def _stages(desired: dict[int, DesiredContainer], node: Any) -> list[AnyStage]:
     ]  # fmt: skip
 
 
-@pytest.mark.skipif(not RIGHTS.exists(), reason=f"no reference data: {RIGHTS} is not there")
 def test_every_privilege_that_was_measured_is_taken_away_once() -> None:
-    rows = [line.split("|")[1] for line in RIGHTS.read_text().splitlines() if line.startswith("| ")]
+    rows = [
+        line.split("|")[1]
+        for line in need_shared("proxmox", "rights.md").read_text().splitlines()
+        if line.startswith("| ")
+    ]
     words = re.findall(r"(?:VM|Datastore|SDN|Pool|Sys)\.[A-Za-z.]+", " ".join(rows).replace(" / ", " VM.Config."))
     assert set(words) == {name for _, name in TAKEN}
 

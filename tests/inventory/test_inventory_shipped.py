@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.inventory.inventory_project import REPOSITORY
+from tests.support.needs import need_shared
 from zentoria_infra.inventory.flows import expand_flows
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
-
-ARCHITECTURE = REPOSITORY.parent / "shared" / "architecture" / "architecture.md"
 
 
 @pytest.fixture(scope="module", params=[None, "lab"])
@@ -23,9 +22,7 @@ def inventory(request: pytest.FixtureRequest) -> Inventory:
 
 @pytest.fixture(scope="module")
 def architecture() -> str:
-    if not ARCHITECTURE.is_file():
-        pytest.skip(f"the architecture is not beside this checkout ({ARCHITECTURE})")
-    return ARCHITECTURE.read_text()
+    return need_shared("architecture", "architecture.md").read_text()
 
 
 def table(text: str, heading: str) -> list[list[str]]:

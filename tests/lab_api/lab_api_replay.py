@@ -7,26 +7,20 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.lab_api.lab_api_harness import TEMPLATES, Answer, Client, Lab
+from tests.support.needs import need_shared
 from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.null_runtime import NullRuntime
 from zentoria_infra.lab.runtime import Log
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "proxmox"
 _UPID = re.compile(r"UPID:[^/]+:")
 
 
 def load(name: str) -> list[dict[str, Any]]:
     """A recording; skips the test when the reference data is not beside the checkout."""
-    path = SHARED / "recorded" / name
-    if not path.exists():
-        pytest.skip(f"no reference data: {path} is not there")
-    return json.loads(path.read_text())
+    return json.loads(need_shared("proxmox", "recorded", name).read_text())
 
 
 def message(body: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab_api.lab_api_replay import SHARED
+from tests.support.needs import need_shared
 from zentoria_infra.lab.api import endpoints
 from zentoria_infra.lab.api.routing import Route, Router
 from zentoria_infra.lab.api.schema import Param
@@ -23,9 +23,8 @@ _WORDS = {"glusterfs", "lxcfs", "proxmox-firewall", "pve-lxc-syscalld", "qmevent
 
 def _schema(release: str) -> dict[str, Any]:
     """The official schema; that of 9.2 is 9.1's with what a running 9.2 had besides, on the calls that we send."""
-    path, more = SHARED / f"pve-api-{'9.1' if release == '9.2' else release}.json", SHARED / "api-8.4-to-9.2.txt"
-    if not path.exists() or not more.exists():
-        pytest.skip(f"no reference data: {path} or {more} is not there")
+    path = need_shared("proxmox", f"pve-api-{'9.1' if release == '9.2' else release}.json")
+    more = need_shared("proxmox", "api-8.4-to-9.2.txt")
     paths: dict[str, Any] = json.loads(path.read_text())["paths"]
     if release == "9.2":
         _add(paths, more.read_text())

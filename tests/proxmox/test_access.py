@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.proxmox.proxmox_scripted_server import Reply, Seen, data, failure
+from tests.support.needs import need_shared
 from zentoria_infra.errors import ApiError
 from zentoria_infra.proxmox.access import Access, Grant, TokenInfo, UserInfo
 from zentoria_infra.proxmox.connection import Connection
 from zentoria_infra.proxmox.errors import AlreadyExistsError
 
-RECORDED = Path(__file__).resolve().parents[3] / "shared" / "proxmox" / "recorded" / "access-pools-storage.json"
-needs_recording = pytest.mark.skipif(not RECORDED.exists(), reason=f"no reference data: {RECORDED} is not there")
 MINE = Grant("/vms/401", "CTUser", "user", "bob@pve")
 
 
 def _recorded(verb: str, path: str, number: int = 0) -> dict[str, Any]:
     """The one of so many exchanges of that kind."""
-    found = [one for one in json.loads(RECORDED.read_text()) if (one["method"], one["path"]) == (verb, path)]
+    recorded = need_shared("proxmox", "recorded", "access-pools-storage.json")
+    found = [one for one in json.loads(recorded.read_text()) if (one["method"], one["path"]) == (verb, path)]
     return dict(found[number])
 
 
@@ -34,7 +33,6 @@ def _server(scripted_connection: Any, *entries: dict[str, Any]) -> tuple[Access,
     return Access(connection), server.seen
 
 
-@needs_recording
 def test_what_the_real_server_tells(scripted_connection: Any) -> None:
     access, _ = _server(
         scripted_connection,
@@ -49,7 +47,6 @@ def test_what_the_real_server_tells(scripted_connection: Any) -> None:
     assert access.pools() == {"p1": ""}
 
 
-@needs_recording
 def test_what_is_there_or_gone_already_is_no_error(scripted_connection: Any) -> None:
     access, _ = _server(
         scripted_connection,
@@ -67,7 +64,6 @@ def test_what_is_there_or_gone_already_is_no_error(scripted_connection: Any) -> 
         access.create_pool("p1", "made by another")
 
 
-@needs_recording
 def test_what_is_refused_is_told(scripted_connection: Any) -> None:
     access, _ = _server(scripted_connection, _recorded("POST", "/access/roles", 1), _recorded("PUT", "/access/acl", 1))
     with pytest.raises(ApiError, match=r"invalid privilege 'VM\.Nope'"):
@@ -76,7 +72,6 @@ def test_what_is_refused_is_told(scripted_connection: Any) -> None:
         access.grant(MINE)
 
 
-@needs_recording
 def test_the_secret_of_a_token_shows_nowhere(scripted_connection: Any) -> None:
     access, seen = _server(scripted_connection, _recorded("POST", "/access/users/bob@pve/token/t1"))
     secret = access.create_token("bob@pve", "t1", "mine")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.proxmox.proxmox_scripted_server import data
+from tests.support.needs import need_shared
 from zentoria_infra.proxmox.endpoints import ENDPOINTS, ApiCall, UnknownEndpointError
-
-SCHEMAS = Path(__file__).resolve().parents[3] / "shared" / "proxmox"
 
 
 def _shape(path: str) -> str:
@@ -22,9 +20,7 @@ def _shape(path: str) -> str:
 
 @pytest.fixture(scope="module", params=["8.4", "9.1"])
 def schema(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
-    file = SCHEMAS / f"pve-api-{request.param}.json"
-    if not file.exists():
-        pytest.skip(f"the official schema is not here: {file}")
+    file = need_shared("proxmox", f"pve-api-{request.param}.json")
     return {_shape(path): verbs for path, verbs in json.loads(file.read_text())["paths"].items()}
 
 

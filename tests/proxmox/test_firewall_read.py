@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,13 +13,13 @@ from hypothesis import strategies as st
 
 from tests.proxmox.proxmox_faulty_lab import FaultyLab
 from tests.proxmox.proxmox_scripted_server import Reply, Seen, data, failure
+from tests.support.needs import need_shared
 from zentoria_infra.errors import ApiError, PermissionDeniedError
 from zentoria_infra.firewall.config import Alias, Entry, Group, IpSet, Nic, Rule
 from zentoria_infra.proxmox.connection import Connection
 from zentoria_infra.proxmox.firewall import records as fw
 from zentoria_infra.proxmox.firewall.read import FirewallObserver
 
-RECORDED = Path(__file__).resolve().parents[3] / "shared" / "proxmox" / "recorded" / "firewall.json"
 NICS = (Nic("net0", "vmbr40", True), Nic("net1", "vmbr0", True))
 BASE = "/nodes/pve1/lxc/404/firewall"
 
@@ -106,11 +105,10 @@ def test_identity_of_rules(wanted: str, there: str, same: bool) -> None:
 # -- what the real server was recorded to say ------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not RECORDED.is_file(), reason=f"the recordings are not beside the checkout ({RECORDED})")
 def test_every_recorded_answer_is_understood(scripted_connection: Callable[..., Any]) -> None:
     """Each GET of a list is played back; every line of it is there, with its fields as text."""
     lists = 0
-    for exchange in json.loads(RECORDED.read_text()):
+    for exchange in json.loads(need_shared("proxmox", "recorded", "firewall.json").read_text()):
         path = exchange["path"]
         if exchange["method"] != "GET" or exchange["status"] != 200 or exchange["data"]:
             continue

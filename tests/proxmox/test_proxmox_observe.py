@@ -5,26 +5,22 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.proxmox.proxmox_scripted_server import Reply, ScriptedServer, Seen, data
+from tests.support.needs import SHARED, need_shared
 from zentoria_infra.errors import ApiError, AuthError, PermissionDeniedError, ZentoriaError
 from zentoria_infra.proxmox import endpoints, errors, records
 from zentoria_infra.proxmox.connection import Connection
 from zentoria_infra.proxmox.observe import Observer
 
-RECORDED = Path(__file__).resolve().parents[3] / "shared" / "proxmox" / "recorded"
-needs_recordings = pytest.mark.skipif(
-    not RECORDED.is_dir(), reason=f"the recordings of a real server are not beside the checkout ({RECORDED})"
-)
-FILES = sorted(path.name for path in RECORDED.glob("*.json")) if RECORDED.is_dir() else ["none"]
+FILES = sorted(path.name for path in (SHARED / "proxmox" / "recorded").glob("*.json")) or ["none"]
 
 
 def _load(name: str) -> list[dict[str, Any]]:
-    return json.loads((RECORDED / name).read_text())  # type: ignore[no-any-return]  # a list of exchanges
+    return json.loads(need_shared("proxmox", "recorded", name).read_text())  # type: ignore[no-any-return]  # a list of exchanges
 
 
 @pytest.fixture
@@ -121,7 +117,6 @@ def _replay(scripted_connection: Any, entries: list[dict[str, Any]]) -> Connecti
     return connection  # type: ignore[no-any-return]  # the fixture is not typed
 
 
-@needs_recordings
 @pytest.mark.parametrize("name", FILES)
 def test_every_recorded_refusal_becomes_one_of_our_errors(
     scripted_connection: Any, name: str, monkeypatch: pytest.MonkeyPatch
@@ -161,7 +156,6 @@ def _times(entry: dict[str, Any]) -> int:
     return 4 if "can't lock file" in entry["reason"] else 1
 
 
-@needs_recordings
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
@@ -186,7 +180,6 @@ def test_recorded_wording_has_its_own_kind(
             connection.call(entry["method"], entry["path"].partition("?")[0])
 
 
-@needs_recordings
 def test_what_an_empty_node_says(scripted_connection: Any) -> None:
     lifecycle = {
         (one["method"], one["path"]): one for one in reversed(_load("zentoria-lifecycle.json")) if one["status"] == 200

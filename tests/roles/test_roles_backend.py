@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from zentoria_backend.settings import Settings
 from zentoria_common.settings import unknown_variables
 
 from tests.roles.roles_support import files, inventory, settings, state, text, units
+from tests.support.needs import need_program
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.state import GuestState, Release, Unit, User
 
@@ -80,9 +80,7 @@ def test_sockets_are_held_by_systemd(guest: GuestState) -> None:
 
 
 def test_systemd_takes_the_units(guest: GuestState, tmp_path: Path) -> None:
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        pytest.skip("systemd-analyze is not installed")
+    program = need_program("systemd-analyze")
     for path, one in files(guest).items():
         if path.startswith("/etc/systemd/system/zentoria-backend"):
             content = (one.text or "").replace("/opt/zentoria/backend/current/bin/zentoria-backend", "/bin/true")

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import re
-import shutil
 import socket
 import ssl
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.roles.roles_support import FixedMaterials, files, state
+from tests.support.needs import need_program
 from zentoria_infra.materials.site_ca import SiteCa
 
 SITE = "/etc/nginx/zentoria/site.conf"
@@ -96,9 +96,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
-    if program is None:
-        pytest.skip("nginx is not installed")
+    program = need_program("nginx")
     folder = tmp_path_factory.mktemp("nginx")
     folder.chmod(0o755)
     ca = SiteCa(folder / "ca", "Test")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -17,6 +16,7 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from tests.roles.roles_support import CANARY, FixedMaterials, inventory, settings, state, text, units
+from tests.support.needs import need_program
 from zentoria_infra.guest.state import GuestState
 from zentoria_infra.inventory.flows import expand_needs
 from zentoria_infra.roles.redis import ADMIN, EXPORTER, users
@@ -87,9 +87,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(guest: GuestState, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not installed")
+    program = need_program("redis-server")
     folder = tmp_path_factory.mktemp("redis")
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = int(found.getsockname()[1])
@@ -151,9 +149,7 @@ def test_a_backup_reads_the_snapshot_and_nothing_else(server: Server) -> None:
         for refused in (("GET", "backend:key"), ("SET", "backup:x", "1"), ("KEYS", "*")):
             with pytest.raises(NoPermissionError):
                 client.execute_command(*refused)
-    program = shutil.which("redis-cli")
-    if program is None:
-        pytest.skip("redis-cli is not installed")
+    program = need_program("redis-cli")
     password = FixedMaterials().secrets.get_or_create("zentoria/redis/backup_password", lambda: "x" * 32)
     out = server.folder / "backup.rdb"
     subprocess.run(

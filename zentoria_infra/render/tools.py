@@ -271,7 +271,7 @@ TOOLS = (
     Tool("sh -n", "sh", ("#!/bin/sh*", "*.sh"), lambda q: q.ask("-n", q.file)),
     Tool("bash -n", "bash", ("#!*bash*",), lambda q: q.ask("-n", q.file)),
     Tool("visudo -c", "visudo", ("/etc/sudoers", "/etc/sudoers.d/*"), lambda q: q.ask("-c", "-f", q.file)),
-    Tool("haproxy -c", "haproxy", ("/etc/haproxy/*.cfg",), lambda q: q.ask("-c", "-q", "-f", q.file)),
+    Tool("haproxy -c", "haproxy", ("/etc/haproxy/*.cfg",), lambda q: q.ask("-c", "-f", q.file)),
     Tool("promtool check config", "promtool", ("*/prometheus.yml",), lambda q: q.ask("check", "config", q.file)),
     Tool("promtool check rules", "promtool", ("/etc/prometheus/rules/*",), lambda q: q.ask("check", "rules", q.file)),
     Tool("amtool check-config", "amtool", ("*/alertmanager.yml",), lambda q: q.ask("check-config", q.file)),
