@@ -9,10 +9,10 @@ import rich.console
 import typer
 
 from zentoria_infra.cli import applying, output, progress
-from zentoria_infra.errors import RefusedError
+from zentoria_infra.errors import RefusedError, ZentoriaError
 from zentoria_infra.execute.run import engine
-from zentoria_infra.execute.run.events import Progress, Started
-from zentoria_infra.plan.stages.types import Converge
+from zentoria_infra.execute.run.events import Ended, Progress, Started, Status
+from zentoria_infra.plan.stages.types import CloseSources, Converge
 
 
 def table_of(width: int, says: str) -> list[str]:
@@ -37,6 +37,20 @@ def test_a_stage_with_many_words_leaves_room_for_name_and_time(width: int) -> No
 
 def test_a_few_words_are_shown_whole() -> None:
     assert "converge: apt-get update  " in table_of(80, "apt-get update")[1]
+
+
+def test_what_puts_away_after_a_failure_does_not_hide_it() -> None:
+    bad = Converge(419, "embeddings", "419:converge", ())
+    after = CloseSources(419, "embeddings", "419:close-sources", (bad.id,), (), (), (bad.id,))
+    table = progress.LiveTable([bad, after])
+    for event in (Started(bad), Ended(bad, Status.FAILED, 1.0, ZentoriaError("converge", got="no"))):
+        table(event)
+    for event in (Started(after), Progress(after, "prove it"), Ended(after, Status.DONE, 1.0)):
+        table(event)
+    console = rich.console.Console(width=80, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(table)
+    assert "converge FAILED" in captured.get()
 
 
 def test_nothing_to_do_is_an_empty_table() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from zentoria_infra.errors import ExitCode, TaskError
 from zentoria_infra.execute.run import engine
 from zentoria_infra.execute.run.events import Ended, Event, Started, Status
-from zentoria_infra.plan.stages.types import AnyStage, CutConnections, GoBack, Start
+from zentoria_infra.plan.stages.types import AnyStage, CloseSources, Converge, CutConnections, GoBack, Start
 
 
 def stage(name: str, *after: str) -> AnyStage:
@@ -151,3 +151,75 @@ def test_an_interrupt_leaves_nothing_half_failed(fails: bool) -> None:
     found = {one.stage.id: one.status for one in result.ended}
     assert found["back"] is (Status.DONE if fails else Status.SPARED)
     assert not result.interrupted
+
+
+# Points on the way, and what finishes something.
+
+
+def converging(name: str, *after: str) -> AnyStage:
+    return Converge(404, "db", name, after)
+
+
+def closing(after: str, *opened_by: str) -> AnyStage:
+    return CloseSources(404, "db", "close", (after,), (), (), opened_by)
+
+
+def test_who_waits_for_a_point_on_the_way_begins_while_that_stage_is_at_work() -> None:
+    halfway, other = engine.Halfway(), threading.Event()
+    seen: list[bool] = []
+
+    def perform(one: AnyStage, say: object) -> None:
+        if one.id == "other":
+            other.set()
+            return
+        seen.append(other.wait(0))
+        halfway.passed(one.halfway)
+        seen.append(other.wait(20))
+
+    stages = [converging("work"), stage("other", "404:packages")]
+    engine.run(stages, perform, lambda event: None, halfway=halfway)
+    assert seen == [False, True]
+
+
+@pytest.mark.parametrize(("bad", "expected"), [("", Status.DONE), ("work", Status.SKIPPED)])
+def test_a_point_that_nobody_tells_of_is_passed_with_the_end(bad: str, expected: Status) -> None:
+    result, _ = run([converging("work"), stage("other", "404:packages")], frozenset({bad}))
+    assert result.ended[-1].status is expected
+
+
+def test_an_interrupt_begins_nothing_for_a_point_that_is_passed() -> None:
+    stop, halfway = threading.Event(), engine.Halfway()
+
+    def perform(one: AnyStage, say: object) -> None:
+        stop.set()
+        halfway.passed("404:packages")
+
+    stages = [converging("work"), stage("other", "404:packages")]
+    result = engine.run(stages, perform, lambda event: None, stop=stop, halfway=halfway)
+    assert [one.status for one in result.ended] == [Status.DONE, Status.STOPPED]
+
+
+@pytest.mark.parametrize(
+    ("bad", "expected"),
+    [("start", Status.SKIPPED), ("open", Status.DONE), ("converge", Status.DONE), ("", Status.DONE)],
+)
+def test_what_finishes_something_is_done_once_that_has_begun(bad: str, expected: Status) -> None:
+    stages = [stage("start"), stage("open", "start"), converging("converge", "open")]
+    result, _ = run([*stages, closing("converge", "open", "converge")], frozenset({bad}))
+    assert result.ended[-1].stage.id == "close"
+    assert result.ended[-1].status is expected
+
+
+def test_an_interrupt_takes_the_way_back_before_what_comes_after_it() -> None:
+    stop = threading.Event()
+    performed: list[str] = []
+
+    def perform(one: AnyStage, say: object) -> None:
+        stop.set()
+        performed.append(one.id)
+        if one.id == "converge":
+            raise TaskError("converge db", got="no")
+
+    close = CloseSources(404, "db", "close", ("converge", "back"), (), (), ("converge",))
+    engine.run([converging("converge"), going_back("converge"), close], perform, lambda event: None, stop=stop)
+    assert performed == ["converge", "back", "close"]

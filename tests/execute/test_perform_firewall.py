@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import types
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -10,6 +11,8 @@ from typing import Any, cast
 import pytest
 
 from zentoria_infra.errors import ApiError, GuestError, ZentoriaError
+from zentoria_infra.execute.run import engine
+from zentoria_infra.execute.run.events import Ended, Event, Listener, Status
 from zentoria_infra.execute.run.in_force import PATIENCE, NotInForceError
 from zentoria_infra.execute.run.perform import Performer
 from zentoria_infra.execute.run.perform_firewall import CYCLE, NO_PROXY, FirewallPerformer, OpeningError, Sources
@@ -35,7 +38,7 @@ from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan.model import ownership
 from zentoria_infra.plan.model.change import LostFlow
 from zentoria_infra.plan.model.desired import DesiredContainer, DesiredVolume
-from zentoria_infra.plan.stages.types import Converge, LoseFlows
+from zentoria_infra.plan.stages.types import AnyStage, CloseSources, Converge, LoseFlows, OpenSources, Start
 from zentoria_infra.proxmox import Proxmox
 from zentoria_infra.proxmox.records import ContainerConfig
 from zentoria_infra.proxmox.shell.filtered import Filtered, NotToldError
@@ -193,8 +196,14 @@ def performer(pve: Pve, sources: Sources = BY_PROXY, nodes: dict[int, str] | Non
     )
 
 
+def opened(made: FirewallPerformer, pve: Pve, through: Sequence[LostFlow] = THROUGH) -> FirewallPerformer:
+    made.carry_out(OPEN, pve.said.append)
+    made.await_sources(404, through, pve.said.append)
+    return made
+
+
 def test_opening_waits_until_a_target_is_reached(pve: Pve) -> None:
-    performer(pve).open_sources(404, OPEN, THROUGH, pve.said.append)
+    opened(performer(pve), pve)
     assert pve.rules[404] == [DNS, OUT]
     assert 5.0 <= pve.clock.now < 6.0
     assert {targets for _, targets in pve.probed} == {(PROXY,)}
@@ -204,20 +213,20 @@ def test_opening_waits_until_a_target_is_reached(pve: Pve) -> None:
 def test_a_slow_node_is_asked_less_often_and_waited_for_longer(pve: Pve) -> None:
     """It takes 8 s over a look, so that three of its own cycles pass in the time of five."""
     pve.lag, pve.cost = 50.0, 8.0
-    performer(pve).open_sources(404, OPEN, THROUGH, pve.said.append)
+    opened(performer(pve), pve)
     assert all(pause >= 5.0 for pause in pve.clock.slept), "as long as the look took, and 5 s at most"
     assert len(pve.probed) < 6
     pve.deaf.add(PROXY)
     begun = pve.clock.now
     with pytest.raises(OpeningError):
-        performer(pve).open_sources(404, OPEN, THROUGH, pve.said.append)
+        opened(performer(pve), pve)
     assert 3 * CYCLE < pve.clock.now - begun < 9 * CYCLE, "and it comes to an end all the same"
 
 
 def test_opening_gives_up_with_what_to_do(pve: Pve) -> None:
     pve.deaf.add(PROXY)
     with pytest.raises(OpeningError) as caught:
-        performer(pve).open_sources(404, OPEN, THROUGH, pve.said.append)
+        opened(performer(pve), pve)
     assert "container 404" in caught.value.tried
     assert "10.10.47.254:3128" in caught.value.got
     assert "`proxy`" in caught.value.todo
@@ -225,12 +234,11 @@ def test_opening_gives_up_with_what_to_do(pve: Pve) -> None:
 
 
 def test_closing_waits_until_it_is_proven_and_then_cuts(pve: Pve) -> None:
-    made = performer(pve)
-    made.open_sources(404, OPEN, THROUGH, pve.said.append)
-    opened = pve.clock.now
+    made = opened(performer(pve), pve)
+    begun = pve.clock.now
     made.close_sources(404, CLOSE, THROUGH, pve.said.append)
     assert pve.rules[404] == []
-    assert 5.0 <= pve.clock.now - opened < 6.0
+    assert 5.0 <= pve.clock.now - begun < 6.0
     assert pve.cuts == [("10.10.40.4", "10.10.47.254", "tcp", 3128)]
 
 
@@ -243,8 +251,7 @@ def test_what_stays_open_is_an_error(pve: Pve) -> None:
 
 
 def test_every_rule_is_closed_also_when_one_before_it_failed(pve: Pve) -> None:
-    made = performer(pve)
-    made.open_sources(404, OPEN, THROUGH, pve.said.append)
+    made = opened(performer(pve), pve)
     failures = iter([True])
     pve.breaks = lambda name: name == "delete" and next(failures, False)
     with pytest.raises(OpeningError, match="500 no") as caught:
@@ -269,7 +276,7 @@ def test_without_ssh_rules_are_closed_and_nothing_else_can_be_done(pve: Pve) -> 
 
 def test_without_a_proxy_the_guests_own_sources_are_tried(pve: Pve) -> None:
     web = (*WEB, LostFlow("10.10.40.4", "", "tcp", (8080, 8080), 404, "x"))
-    performer(pve, NO_PROXY).open_sources(404, OPEN, web, pve.said.append)
+    opened(performer(pve, NO_PROXY), pve, web)
     assert {targets for _, targets in pve.probed} == {(("deb.example.org", 80), ("security.example.org", 8080))}
 
 
@@ -277,12 +284,11 @@ def test_what_a_flow_allows_anyway_is_neither_waited_for_nor_proven_closed(pve: 
     """It stays open after the deploy, as the inventory says, and tells nothing while the opening comes."""
     pve.sites = b"https://deb.example.org/ http://mirror.example/"
     pve.wide.add(("deb.example.org", 443))
-    made = performer(pve, NO_PROXY)
-    made.open_sources(404, OPEN, WEB[:1], pve.said.append)
+    made = opened(performer(pve, NO_PROXY), pve, WEB[:1])
     assert pve.clock.now >= 5.0
     made.close_sources(404, CLOSE, WEB[:1], pve.said.append)
     assert {targets for _, targets in pve.probed} == {(("mirror.example", 80),)}
-    made.open_sources(404, OPEN, (), pve.said.append)  # all of it is allowed anyway: nothing to wait for
+    opened(made, pve, ())  # all of it is allowed anyway: nothing to wait for
 
 
 def test_a_guest_that_cannot_name_its_sources_proves_nothing(pve: Pve) -> None:
@@ -320,13 +326,27 @@ class Inside:
         return None
 
 
-CONVERGE = Converge(404, "db", "404:converge", (), OPEN, CLOSE, THROUGH)
+OPENING = OpenSources(404, "db", "404:open-sources", (), OPEN)
+CONVERGE = Converge(404, "db", "404:converge", (OPENING.id,), CLOSE, THROUGH)
+CLOSING = CloseSources(404, "db", "404:close-sources", (CONVERGE.id,), CLOSE, THROUGH, (OPENING.id, CONVERGE.id))
+STAGES = (OPENING, CONVERGE, CLOSING)
 
 
-def converge(pve: Pve, error: Exception | None = None, stage: Converge = CONVERGE) -> Inside:
-    inside = Inside(pve, error)
+def deployed(
+    pve: Pve, inside: Inside, stages: Sequence[AnyStage] = STAGES, listen: Listener = lambda event: None
+) -> engine.Result:
+    """A run of stages."""
+    halfway = engine.Halfway()
     containers = {404: desired(), 408: desired(408, "proxy")}
-    Performer(cast(Proxmox, pve), containers, inside, performer(pve))(stage, pve.said.append)
+    perform = Performer(cast(Proxmox, pve), containers, inside, performer(pve), halfway.passed)
+    return engine.run(stages, perform, listen, halfway=halfway)
+
+
+def converge(pve: Pve, error: Exception | None = None, stages: Sequence[AnyStage] = STAGES) -> Inside:
+    """A run that goes well, or whose converging raises an error."""
+    inside = Inside(pve, error)
+    result = deployed(pve, inside, stages)
+    assert [one.stage.id for one in result.failed] == [CONVERGE.id] * (error is not None), result.failed
     return inside
 
 
@@ -336,6 +356,43 @@ def test_sources_are_open_until_packages_are_installed(pve: Pve) -> None:
     assert [call[0] for call in pve.written] == ["insert", "insert", "delete", "delete"]
     assert pve.probed[-1] == (404, (PROXY,))
     assert pve.cuts
+
+
+def test_converging_does_not_wait_until_they_are_seen_to_be_closed(pve: Pve) -> None:
+    """Those that need it go on. What sees to it comes after."""
+    inside = Inside(pve)
+    perform = Performer(cast(Proxmox, pve), {404: desired()}, inside, performer(pve))
+    perform(OPENING, pve.said.append)
+    assert pve.clock.now == 0.0, "nor does opening wait"
+    perform(CONVERGE, pve.said.append)
+    assert pve.rules[404] == [], "written at once"
+    begun = pve.clock.now
+    assert 5.0 <= begun < 6.0, "that they are open was waited for, and nothing else"
+    assert pve.cuts == []
+    perform(CLOSING, pve.said.append)
+    assert 5.0 <= pve.clock.now - begun < 7.0
+    assert pve.cuts
+
+
+def test_sources_of_those_that_wait_are_opened_when_what_they_wait_for_has_its_packages(pve: Pve) -> None:
+    """While it goes on with the rest, they come into force."""
+    opened = threading.Event()
+    seen: list[bool] = []
+
+    class Slow(Inside):
+        def apply(self, vmid: int, say: object, packaged: Callable[[], None] = lambda: None) -> None:
+            seen.append(bool(pve.rules.get(408)))
+            packaged()
+            seen.append(opened.wait(20))
+
+    opens = OpenSources(408, "proxy", "408:open-sources", ("404:packages",), (InsertRule(Where(vmid=408), OUT),))
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Ended) and event.stage is opens:
+            opened.set()
+
+    deployed(pve, Slow(pve), (OPENING, CONVERGE, opens), tell)
+    assert seen == [False, True]
 
 
 def test_what_could_not_be_closed_at_once_is_closed_at_the_end(pve: Pve) -> None:
@@ -348,45 +405,61 @@ def test_what_could_not_be_closed_at_once_is_closed_at_the_end(pve: Pve) -> None
 
 @pytest.mark.parametrize("error", [GuestError("converge db", got="apt failed"), OSError(28, "No space left on device")])
 def test_they_are_closed_whatever_happens_in_between(pve: Pve, error: Exception) -> None:
-    with pytest.raises(type(error)):
-        converge(pve, error)
+    converge(pve, error)
     assert pve.rules[404] == []
     assert pve.probed[-1] == (404, (PROXY,))
+    assert pve.cuts
 
 
 def test_they_are_closed_when_they_could_not_be_reached(pve: Pve) -> None:
     pve.deaf.add(PROXY)
-    with pytest.raises(OpeningError, match="takes a connection"):
-        converge(pve)
+    (failed,) = deployed(pve, Inside(pve)).failed
+    assert isinstance(failed.error, OpeningError) and "takes a connection" in failed.error.got
     assert pve.rules[404] == []
 
 
 def test_they_are_closed_when_only_a_part_was_opened(pve: Pve) -> None:
     calls = iter([False, True])
     pve.breaks = lambda name: name == "insert" and next(calls, False)
-    with pytest.raises(ApiError):
-        converge(pve)
+    result = deployed(pve, Inside(pve))
+    assert {one.stage.id: one.status for one in result.ended} == {
+        OPENING.id: Status.FAILED, CONVERGE.id: Status.SKIPPED, CLOSING.id: Status.DONE,
+    }  # fmt: skip
     assert pve.rules[404] == []
+
+
+def test_they_are_closed_when_it_never_came_to_converging(pve: Pve) -> None:
+    """It was opened in time, and what it waited for has failed."""
+    failing = Converge(408, "proxy", "408:converge", ())
+    converging = dataclasses.replace(CONVERGE, after=(*CONVERGE.after, failing.id))
+    stages = (OPENING, failing, converging, CLOSING)
+    result = deployed(pve, Inside(pve, GuestError("converge", got="no")), stages)
+    ended = {one.stage.id: one.status for one in result.ended}
+    assert (ended[converging.id], ended[CLOSING.id]) == (Status.SKIPPED, Status.DONE)
+    assert pve.rules[404] == []
+    assert pve.cuts
+
+
+def test_what_was_not_opened_is_not_closed(pve: Pve) -> None:
+    failing = Start(404, "db", "404:start", ())
+    pve.foreign.add(404)
+    result = deployed(pve, Inside(pve), (failing, dataclasses.replace(OPENING, after=(failing.id,)), *STAGES[1:]))
+    assert [one.status for one in result.ended] == [Status.FAILED, *[Status.SKIPPED] * 3]
 
 
 def test_both_failures_are_told(pve: Pve) -> None:
     pve.breaks = lambda name: name == "delete"
-    with pytest.raises(GuestError) as caught:
-        converge(pve, GuestError("converge db", got="apt failed", todo="look"))
-    text = str(caught.value)
+    result = deployed(pve, Inside(pve, GuestError("converge db", got="apt failed", todo="look")))
+    text = "\n".join(str(one.error) for one in result.failed)
     assert text.index("apt failed") < text.index("close the package sources of container 404") < text.index("run again")
-
-
-def test_both_failures_are_told_also_of_an_error_without_advice(pve: Pve) -> None:
-    pve.breaks = lambda name: name == "delete"
-    with pytest.raises(OpeningError, match=r"(?s)close the package sources.*after OSError.*No space left"):
-        converge(pve, OSError(28, "No space left on device"))
 
 
 def test_what_a_killed_run_has_left_open_is_closed_after_converging(pve: Pve) -> None:
     pve.rules[404] = [OUT, DNS]
     pve.at[404, True] = -100.0
-    converge(pve, stage=dataclasses.replace(CONVERGE, opening=()))
+    converge(
+        pve, stages=(dataclasses.replace(CONVERGE, after=()), dataclasses.replace(CLOSING, opened_by=(CONVERGE.id,)))
+    )
     assert pve.rules[404] == []
     assert [call[0] for call in pve.written] == ["delete", "delete"]
 
@@ -402,12 +475,19 @@ def test_a_loss_that_closes_sources_proves_it(pve: Pve) -> None:
     assert pve.probed == []
 
 
-def test_the_other_end_of_an_opening_must_be_ours(pve: Pve) -> None:
+@pytest.mark.parametrize("stage", [OPENING, CONVERGE, CLOSING], ids=["open", "converge", "close"])
+def test_the_other_end_of_an_opening_must_be_ours(pve: Pve, stage: OpenSources | Converge | CloseSources) -> None:
     pve.foreign.add(408)
-    stage = dataclasses.replace(CONVERGE, opening=(*OPEN, InsertRule(Where(vmid=408), OUT)))
+    there = Where(vmid=408)
+    stage = (
+        dataclasses.replace(stage, steps=(*OPEN, InsertRule(there, OUT)))
+        if isinstance(stage, OpenSources)
+        else dataclasses.replace(stage, closing=(*CLOSE, DropRule(there, OUT)))
+    )
+    perform = Performer(cast(Proxmox, pve), {404: desired(), 408: desired(408, "proxy")}, Inside(pve), performer(pve))
     with pytest.raises(ZentoriaError, match="touch container 408"):
-        converge(pve, stage=stage)
-    assert pve.written == []
+        perform(stage, pve.said.append)
+    assert [call for call in pve.written if "408" in str(call[1])] == []
 
 
 # Connections of lost flows.

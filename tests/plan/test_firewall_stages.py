@@ -25,15 +25,18 @@ from zentoria_infra.plan.proof import proven_firewall
 from zentoria_infra.plan.show import explain
 from zentoria_infra.plan.show.document import document
 from zentoria_infra.plan.stages.build import build_stages
+from zentoria_infra.plan.stages.one_first import one_first
 from zentoria_infra.plan.stages.types import (
     AnyStage,
     Close,
+    CloseSources,
     Converge,
     CutConnections,
     Destroy,
     ForgetFlows,
     GainFlows,
     LoseFlows,
+    OpenSources,
     Start,
     SwitchOn,
 )
@@ -72,7 +75,7 @@ def before(stages: dict[str, AnyStage], name: str) -> set[str]:
     found: set[str] = set()
     left = [name]
     while left:
-        more = set(stages[left.pop()].after) - found
+        more = {name for name in stages[left.pop()].after if name in stages} - found
         found |= more
         left += more
     return found
@@ -110,14 +113,72 @@ def test_no_container_starts_before_its_firewall_is_in_force(action: Action) -> 
 def test_package_sources_of_a_new_container_come_into_force_with_its_rules_where_nothing_comes_between() -> None:
     """It converges as soon as it runs, so that it need not wait for another cycle. One that runs is opened later."""
     _, stages = staged(small(), applied(), {"a": Action.CREATE, "b": Action.START}, converge="ab")
-    gains, converge = stages["401:firewall"], stages["401:converge"]
-    assert isinstance(gains, GainFlows) and isinstance(converge, Converge)
+    gains, closes = stages["401:firewall"], stages["401:close-sources"]
+    assert isinstance(gains, GainFlows) and isinstance(closes, CloseSources)
     opened = [step for step in gains.steps if isinstance(step, InsertRule) and step.rule.comment.startswith(OPENING)]
-    assert opened and converge.opening == ()
-    closed = [step.rule for step in converge.closing if isinstance(step, DropRule)]
+    assert opened and "401:open-sources" not in stages
+    closed = [step.rule for step in closes.closing if isinstance(step, DropRule)]
     assert sorted(step.rule.comment for step in opened) == sorted(rule.comment for rule in closed)
-    other = stages["402:converge"]
-    assert isinstance(other, Converge) and other.opening
+    assert closes.finishes == ("401:firewall", "401:converge")
+    other = stages["402:open-sources"]
+    assert isinstance(other, OpenSources) and other.steps and other.after == ("402:start",)
+    assert stages["402:converge"].after == ("402:open-sources",)
+    assert stages["402:close-sources"].finishes == ("402:open-sources", "402:converge")
+
+
+def waiting(action: Action = Action.CREATE) -> dict[str, AnyStage]:
+    """Stages of a, which needs b: both are opened for their packages."""
+    made = small()
+    plan, _ = staged(made, Configuration(), dict.fromkeys("abc", action), converge="abc")
+    desired = [
+        dataclasses.replace(one, order={"a": 2}.get(one.name, 1), needs=frozenset({402} if one.name == "a" else ()))
+        for one in desired_containers(made)
+    ]
+    return {stage.id: stage for stage in build_stages(plan, desired)}
+
+
+def test_who_needs_a_container_waits_until_it_is_converged_and_not_until_its_sources_are_seen_to_be_closed() -> None:
+    stages = waiting()
+    assert stages["401:converge"].after == ("401:open-sources", "402:converge")
+    assert "402:close-sources" not in before(stages, "401:converge")
+    ends = [stage for stage in stages.values() if isinstance(stage, CloseSources)]
+    assert [stage.after for stage in ends] == [(f"{vmid}:converge",) for vmid in (401, 402, 403)]
+
+
+def test_sources_of_who_waits_are_opened_when_what_it_waits_for_has_its_packages() -> None:
+    """Not for the whole run; and not so late that it waits for another cycle."""
+    stages = waiting()
+    assert stages["401:open-sources"].after == ("401:start", "402:packages")
+    assert stages["402:converge"].halfway == "402:packages"
+    gains = stages["401:firewall"]
+    assert isinstance(gains, GainFlows)
+    assert not any(isinstance(one, InsertRule) and one.rule.comment.startswith(OPENING) for one in gains.steps)
+
+
+@pytest.mark.parametrize("failing", ["402:converge", "402:start", "401:create", "401:open-sources", "401:converge"])
+def test_what_was_opened_is_closed_whatever_fails(failing: str) -> None:
+    stages = waiting()
+    done: list[str] = []
+
+    def perform(stage: AnyStage, say: Any) -> None:
+        done.append(stage.id)
+        if stage.id == failing:
+            raise ZentoriaError("carry it out", got="no")
+
+    engine.run(list(stages.values()), perform, lambda event: None, workers=1)
+    for vmid in (401, 402, 403):
+        opens = [one for one in stages[f"{vmid}:close-sources"].finishes if one in done]
+        assert (f"{vmid}:close-sources" in done) is bool(opens), (vmid, done)
+
+
+def test_the_rest_of_a_redeploy_waits_for_the_first_to_be_converged_and_not_for_what_puts_away_after_it() -> None:
+    """That ends well also when converging has failed."""
+    stages = waiting()
+    found = one_first(list(stages.values()), desired_containers(small()))
+    first = next(stage.vmid for stage in found if isinstance(stage, Converge))
+    others = [stage for stage in found if isinstance(stage, Converge) and stage.vmid != first]
+    assert others and all(f"{first}:converge" in stage.after for stage in others)
+    assert all(f"{first}:close-sources" not in stage.after for stage in others)
 
 
 def test_losses_wait_for_everything_and_cutting_for_them() -> None:
@@ -125,7 +186,7 @@ def test_losses_wait_for_everything_and_cutting_for_them() -> None:
     aliases = (*seen.datacenter.aliases, Alias("zt-old", "10.10.40.9", "zt/site:small/alias/old"))
     seen = dataclasses.replace(seen, datacenter=dataclasses.replace(seen.datacenter, aliases=aliases))
     _, stages = staged(small(C_TO_B), seen, {"c": Action.RESTART}, converge="c")
-    work = {"403:restart", "403:converge"}
+    work = {"403:restart", "403:open-sources", "403:converge", "403:close-sources"}
     assert work <= before(stages, "401:lose") and work <= before(stages, "402:lose")
     assert before(stages, "datacenter:cut") == {*work, "401:lose", "402:lose", *before(stages, "401:lose")}
     assert list(stages)[-3:] == ["401:forget", "402:forget", "datacenter:forget"]
@@ -208,7 +269,7 @@ def test_losses_and_cutting_are_done_anyway_and_everything_else_is_not(failing: 
 @pytest.mark.parametrize(
     ("kind", "anyway"),
     [(LoseFlows, True), (CutConnections, True), (GainFlows, False), (SwitchOn, False), (Start, False), (Close, False),
-     (Converge, False)],
+     (OpenSources, False), (Converge, False), (CloseSources, True)],
 )  # fmt: skip
 def test_only_what_takes_away_begins_after_a_failure(kind: type, anyway: bool) -> None:
     assert kind.anyway is anyway

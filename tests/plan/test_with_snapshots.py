@@ -1,5 +1,6 @@
 """Snapshots around the changes of a plan."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -10,6 +11,7 @@ from zentoria_infra.plan.model.snapshots import Snapshot
 from zentoria_infra.plan.stages.one_first import one_first
 from zentoria_infra.plan.stages.types import (
     AnyStage,
+    CloseSources,
     Configure,
     Converge,
     Create,
@@ -19,6 +21,7 @@ from zentoria_infra.plan.stages.types import (
     GoBack,
     LoseFlows,
     MoveStorage,
+    OpenSources,
     Restart,
 )
 from zentoria_infra.plan.stages.types import Snapshot as SnapshotStage
@@ -57,6 +60,22 @@ def test_it_comes_before_the_first_change_and_takes_its_digest_over() -> None:
     assert found["408:old-snapshots"] == DropSnapshots(408, "proxy", "408:old-snapshots", ("408:converge",), keep=2)
     assert back == GoBack(408, "proxy", "408:back", ("408:restart", "408:converge"), NAME, after_failure=True)
     assert "408:back" in found["408:lose"].after, "what comes at the end comes after the way back"
+
+
+def test_package_sources_are_seen_to_be_closed_after_the_way_back() -> None:
+    """That is a restart; they are looked at from inside."""
+    opens, close = OpenSources(408, "proxy", "408:open-sources", ("408:restart",), ()), "408:close-sources"
+    *before, converge = proxy()
+    stages = [
+        *before,
+        opens,
+        dataclasses.replace(converge, after=(opens.id,)),
+        CloseSources(408, "proxy", close, (converge.id,), (), (), (opens.id, converge.id)),
+    ]
+    found = {one.id: one for one in protected(stages)}
+    assert list(found)[-5:] == ["408:open-sources", "408:converge", "408:back", "408:old-snapshots", close]
+    assert found[close].after == ("408:converge", "408:back")
+    assert found["408:back"].after == ("408:restart", "408:converge")
 
 
 @pytest.mark.parametrize("more", [{"data": {408: "mp0"}}, {"released": frozenset({408})}])

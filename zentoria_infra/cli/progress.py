@@ -70,6 +70,7 @@ class _Row:
         self.left = len(stages)
         self.says = "waits"
         self.style = "dim"
+        self.failed = False
         self.begun: float | None = None
         self.ended: float | None = None
 
@@ -93,15 +94,20 @@ class LiveTable:
         match event:
             case Started():
                 row.begun = row.begun or time.monotonic()
-                row.says, row.style = event.stage.says(), "cyan"
-            case Progress(text=text):
+                row.ended = None
+                if not row.failed:  # what comes after a failure puts things away, and is not to hide it
+                    row.says, row.style = event.stage.says(), "cyan"
+            case Progress(text=text) if not row.failed:
                 row.says = f"{event.stage.says()}: {text}"
             case Ended():
                 row.left -= 1
                 row.ended = time.monotonic()
                 if isinstance(event.stage, GoBack) and event.status is Status.DONE:
                     row.says, row.style = f"is back on snapshot {event.stage.name}", "yellow"
+                elif row.failed:
+                    pass
                 elif event.status not in WELL:
+                    row.failed = event.status is Status.FAILED
                     row.says, row.style = _end(event).splitlines()[0], "red" if event.error else "yellow"
                 elif row.left == 0:
                     row.says, row.style = "done", "green"

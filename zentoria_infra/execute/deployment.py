@@ -202,8 +202,10 @@ class Deployment:
         nodes = {one.vmid: one.node for one in self._desired}
         nodes |= {stage.parking: nodes[stage.vmid] for stage in stages if isinstance(stage, ParkFirewall)}
         firewall = FirewallPerformer(self._proxmox, nodes, self._sources, self._management)
-        performer = Performer(self._proxmox, {one.vmid: one for one in self._desired}, self._inside, firewall)
-        return engine.run(stages, performer, listen or self._listen, stop=stop)
+        halfway = engine.Halfway()
+        desired = {one.vmid: one for one in self._desired}
+        performer = Performer(self._proxmox, desired, self._inside, firewall, halfway.passed)
+        return engine.run(stages, performer, listen or self._listen, stop=stop, halfway=halfway)
 
     def removal(
         self, only: Collection[int] | None = None, orphans: Collection[int] = ()

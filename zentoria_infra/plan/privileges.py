@@ -17,6 +17,7 @@ from zentoria_infra.plan.model.desired import DesiredContainer
 from zentoria_infra.plan.model.values import parse_properties
 from zentoria_infra.plan.stages.types import (
     AnyStage,
+    CloseSources,
     Configure,
     Converge,
     Create,
@@ -31,6 +32,7 @@ from zentoria_infra.plan.stages.types import (
     MakeParking,
     MoveStorage,
     MoveVolume,
+    OpenSources,
     ParkFirewall,
     PctSet,
     Resize,
@@ -173,8 +175,8 @@ def stage_needs(stage: AnyStage, pool: str = "", desired: DesiredContainer | Non
             return _sorted((look, *(Need(guest, name) for name in names)))
         case PctSet() | RollBack():
             return (look,)
-        case Converge(opening=opening, closing=closing):
-            return _sorted((look, *firewall_needs((*opening, *closing), pool)))
+        case Converge(closing=steps) | CloseSources(closing=steps) | OpenSources(steps=steps):
+            return _sorted((look, *firewall_needs(steps, pool)))
         case GainFlows(steps=steps) | LoseFlows(steps=steps) | ForgetFlows(steps=steps):
             return _sorted((*((look,) if stage.vmid else ()), *firewall_needs(steps, pool)))
         case SwitchOn():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from zentoria_infra.errors import RefusedError, ZentoriaError
 from zentoria_infra.execute.run.perform_firewall import FirewallPerformer
 from zentoria_infra.execute.run.perform_parking import ParkingPerformer
 from zentoria_infra.execute.run.perform_snapshots import SnapshotPerformer
+from zentoria_infra.firewall.change.steps import Step
 from zentoria_infra.guest.state import GuestReport
 from zentoria_infra.plan.firewall import is_opening
 from zentoria_infra.plan.model import ownership, parking
@@ -19,6 +20,7 @@ from zentoria_infra.plan.model.orphan import Orphan
 from zentoria_infra.plan.model.values import format_properties, truth
 from zentoria_infra.plan.stages.types import (
     AnyStage,
+    CloseSources,
     Configure,
     Converge,
     Create,
@@ -33,6 +35,7 @@ from zentoria_infra.plan.stages.types import (
     MakeParking,
     MoveStorage,
     MoveVolume,
+    OpenSources,
     ParkFirewall,
     PctSet,
     Resize,
@@ -78,6 +81,7 @@ class Performer:
         desired: the containers of the inventory by VMID.
         converger: for what is inside.
         firewall: for the firewall's stages; without it there are none.
+        passed: told of each point that stages pass on their way.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Performer:
         desired: Mapping[int, DesiredContainer],
         converger: Converger,
         firewall: FirewallPerformer | None = None,
+        passed: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._proxmox = proxmox
         self._desired = desired
@@ -93,6 +98,9 @@ class Performer:
         self._parking = ParkingPerformer(proxmox)
         self._snapshots = SnapshotPerformer(proxmox)
         self._firewall = firewall or FirewallPerformer(proxmox, {vmid: one.node for vmid, one in desired.items()})
+        self._passed = passed
+        self._closed: set[int] = set()
+        """Containers whose package sources are closed as far as we have written it."""
 
     def __call__(self, stage: AnyStage, say: Say) -> GuestReport | None:
         """Carry out one stage.
@@ -160,8 +168,13 @@ class Performer:
                 self._firewall.carry_out(steps, say)
                 if any(is_opening(step) for step in steps):
                     self._firewall.prove_closed(stage.vmid, through, say)
+            case OpenSources(steps=steps):
+                self._require_ends(stage.vmid, steps)
+                self._firewall.carry_out(steps, say)
             case Converge():
                 return self._converge(stage, say)
+            case CloseSources():
+                self._close(stage, say)
             case Snapshot() | DropSnapshots():
                 self._snapshots(stage, desired, say)
             case GoBack(after_failure=after_failure):
@@ -183,36 +196,39 @@ class Performer:
                 self._firewall.cut(flows, say)
 
     def _converge(self, stage: Converge, say: Say) -> GuestReport | None:
-        """Package sources are open for this container and this deploy only, whatever happens in between."""
-        if not stage.closing:
-            return self._converger.apply(stage.vmid, say)
-        ends = {step.where.vmid for step in (*stage.opening, *stage.closing)} - {stage.vmid}
-        for vmid in ends:
-            # The other end of its way to them is a container too.
-            require_ours(self._proxmox.observe.config(vmid, self._desired[vmid].node), self._desired[vmid])
-        left = stage.closing
+        """Package sources are closed again whatever happens: here what closes them is written, and nobody waits for it.
+
+        What cannot be written is left to :class:`CloseSources`, which comes after in any case and tells.
+        """
+        self._require_ends(stage.vmid, stage.closing)
+
+        def close() -> None:
+            if stage.vmid not in self._closed:
+                with contextlib.suppress(ZentoriaError):
+                    self._firewall.carry_out(stage.closing, say)
+                    self._closed.add(stage.vmid)
 
         def packaged() -> None:
-            """Close at once: until the node has taken it up, the rest goes on. What fails is done again at the end."""
-            nonlocal left
-            with contextlib.suppress(ZentoriaError):
-                self._firewall.carry_out(stage.closing, say)
-                left = ()
+            close()
+            self._passed(stage.halfway)
 
         try:
-            self._firewall.open_sources(stage.vmid, stage.opening, stage.through, say)
-            report = self._converger.apply(stage.vmid, say, packaged)
-        except Exception as error:
-            try:
-                self._firewall.close_sources(stage.vmid, left, stage.through, say, ends)
-            except ZentoriaError as left_open:
-                if not isinstance(error, ZentoriaError):
-                    left_open.got = f"{left_open.got}\nafter {type(error).__name__}: {error}"
-                    raise left_open from error
-                error.got = f"{error.got}\nand then: {left_open}"
-            raise
+            if stage.closing:
+                self._firewall.await_sources(stage.vmid, stage.through, say)
+            return self._converger.apply(stage.vmid, say, packaged)
+        finally:
+            close()
+
+    def _close(self, stage: CloseSources, say: Say) -> None:
+        left = stage.closing if stage.vmid not in self._closed else ()
+        self._require_ends(stage.vmid, left)
+        ends = {step.where.vmid for step in stage.closing} - {stage.vmid}
         self._firewall.close_sources(stage.vmid, left, stage.through, say, ends)
-        return report
+
+    def _require_ends(self, vmid: int, steps: Iterable[Step]) -> None:
+        """The other end of a container's way to its package sources may be a container too."""
+        for end in {step.where.vmid for step in steps} - {vmid}:
+            require_ours(self._proxmox.observe.config(end, self._desired[end].node), self._desired[end])
 
     def _create(self, desired: DesiredContainer, without: tuple[str, ...]) -> None:
         parameters = create_parameters(desired)

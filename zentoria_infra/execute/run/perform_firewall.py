@@ -137,19 +137,17 @@ class FirewallPerformer:
         say("wait until the node can be reached with it on")
         turn_on(self._proxmox, self._management)
 
-    def open_sources(self, vmid: int, steps: Sequence[Step], through: Sequence[LostFlow], say: Say) -> None:
-        """Open a container's package sources, and wait until they can be reached.
+    def await_sources(self, vmid: int, through: Sequence[LostFlow], say: Say) -> None:
+        """Wait until a container's package sources, which were opened, can be reached.
 
         Args:
             vmid: the container.
-            steps: what opens them.
             through: what can be reached then and not otherwise.
             say: told of the progress.
 
         Raises:
             OpeningError: they cannot be reached; they are closed again by the caller.
         """
-        self.carry_out(steps, say)
         say("wait until package sources can be reached")
         targets = self._targets(vmid, through)
         if targets and not self._until(vmid, targets, is_open=True):

@@ -14,7 +14,7 @@ class Stage:
 
     Args:
         id: unique in a list of stages, as ``404:create``.
-        after: ids of stages that must have ended well before.
+        after: ids of stages that must have ended well before, or of points on the way of such (``halfway``).
     """
 
     vmid: int
@@ -31,8 +31,16 @@ class Stage:
 
     @property
     def finishes(self) -> tuple[str, ...]:
-        """Ids of stages that it finishes: once one of them was at work, it begins even if the run is interrupted."""
+        """Ids of stages that it finishes: once one of them was at work, it begins even if the run is interrupted.
+
+        When none of them was, there is nothing to finish: it is skipped with them.
+        """
         return ()
+
+    @property
+    def halfway(self) -> str:
+        """Id of a point that it passes before it ends, which others can wait for; empty without one."""
+        return ""
 
     def says(self) -> str:
         """The step in a few words, for plans and progress."""

@@ -9,10 +9,12 @@ from zentoria_infra.firewall.change.steps import Step
 from zentoria_infra.plan.model.change import Action, AttributeChange, ContainerPlan, Plan, Via
 from zentoria_infra.plan.model.desired import DesiredContainer
 from zentoria_infra.plan.model.values import format_tags, truth
+from zentoria_infra.plan.stages.of_sources import packages_of
 from zentoria_infra.plan.stages.types import (
     DATACENTER,
     AnyStage,
     Close,
+    CloseSources,
     Configure,
     Converge,
     Create,
@@ -26,6 +28,7 @@ from zentoria_infra.plan.stages.types import (
     MakeParking,
     MoveStorage,
     MoveVolume,
+    OpenSources,
     ParkFirewall,
     PctSet,
     Resize,
@@ -45,7 +48,8 @@ def build_stages(plan: Plan, desired: Iterable[DesiredContainer]) -> tuple[AnySt
 
     A container's stages follow each other. Converging waits for the containers whose services it needs, where
     these converge in the same run and come earlier in the start order (needs may run in circles between
-    containers, since a container holds several services).
+    containers, since a container holds several services). It does not wait until their package sources are seen to
+    be closed.
     """
     by_vmid = {one.vmid: one for one in desired}
     converging = {c.vmid for c in plan if c.converge}
@@ -179,15 +183,15 @@ def _container_stages(
         for key in back:
             storage = parking.storages[key]
             stages.append(MoveVolume(*head(f"bring-back-{key}"), key, parking.vmid, storage, back=True))
-    first = tuple(
-        f"{vmid}:converge" for vmid in sorted(desired.needs & converging) if everyone[vmid].order < desired.order
-    )
+    first = [vmid for vmid in sorted(desired.needs & converging) if everyone[vmid].order < desired.order]
+    opened_by: list[str] = []
     opening = plan.opening
     gained = plan.firewall.gained
     if fresh and plan.start and not first and all(step.where.vmid == plan.vmid for step in opening):
         # It converges as soon as it runs: its package sources come into force together with the rest, or it would
         # wait for another cycle of pve-firewall with nothing to do.
         gained, opening = (*gained, *opening), ()
+        opened_by.append(f"{plan.vmid}:firewall")
     if gained:
         needed = (one for one in objects if one != f"{plan.vmid}:close")
         stages.append(GainFlows(*head("firewall", *needed), gained))
@@ -225,7 +229,13 @@ def _container_stages(
     elif plan.restart:
         stages.append(Restart(*head("restart", *switch)))
     if plan.converge:
-        stages.append(Converge(*head("converge", *first), opening, plan.closing, plan.through))
+        if opening:
+            stages.append(OpenSources(*head("open-sources", *map(packages_of, first)), opening))
+            opened_by.append(stages[-1].id)
+        stages.append(Converge(*head("converge", *(f"{one}:converge" for one in first)), plan.closing, plan.through))
+        if plan.closing:
+            opened_by.append(stages[-1].id)
+            stages.append(CloseSources(*head("close-sources"), plan.closing, plan.through, tuple(opened_by)))
     return stages
 
 

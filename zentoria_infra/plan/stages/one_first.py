@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from zentoria_infra.plan.model.desired import DesiredContainer
-from zentoria_infra.plan.stages.types import AnyStage, Close, CutConnections, ForgetFlows, LoseFlows
+from zentoria_infra.plan.stages.types import AnyStage, Close, CloseSources, CutConnections, ForgetFlows, LoseFlows
 
-_APART = (Close, LoseFlows, ForgetFlows, CutConnections)
-"""Stages that come before, or after, everything else in any case."""
+_APART = (Close, CloseSources, LoseFlows, ForgetFlows, CutConnections)
+"""Stages that come before everything else in any case, or after it or what they finish."""
 
 
 def one_first(stages: Sequence[AnyStage], desired: Iterable[DesiredContainer]) -> tuple[AnyStage, ...]:

@@ -10,8 +10,18 @@ from zentoria_infra.plan.model.desired import DesiredContainer
 from zentoria_infra.plan.model.orphan import Orphan
 from zentoria_infra.plan.stages.base import DATACENTER, Stage
 from zentoria_infra.plan.stages.of_snapshots import DropSnapshots, GoBack, Snapshot
+from zentoria_infra.plan.stages.of_sources import CloseSources, Converge, OpenSources
 
-__all__ = ["DATACENTER", "DropSnapshots", "GoBack", "Snapshot", "Stage"]  # besides those below
+__all__ = [  # besides those below
+    "DATACENTER",
+    "CloseSources",
+    "Converge",
+    "DropSnapshots",
+    "GoBack",
+    "OpenSources",
+    "Snapshot",
+    "Stage",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,27 +226,6 @@ class Restart(Stage):
 
 
 @dataclasses.dataclass(frozen=True)
-class Converge(Stage):
-    """Bring the inside of a container to its state, in one round trip.
-
-    Args:
-        opening: open its package sources before.
-        closing: close them after, whatever happened in between.
-        through: what goes through meanwhile, and is cut after.
-    """
-
-    opening: tuple[Step, ...] = ()
-    closing: tuple[Step, ...] = ()
-    through: tuple[LostFlow, ...] = ()
-
-    verb = "converge"
-
-    def says(self) -> str:
-        """The step, and whether package sources are open meanwhile."""
-        return f"{self.verb} (package sources open)" if self.closing else self.verb
-
-
-@dataclasses.dataclass(frozen=True)
 class GainFlows(Stage):
     """Give a firewall what it gains: of one container, or with VMID 0 of the datacenter's objects."""
 
@@ -356,7 +345,9 @@ AnyStage = (
     | PctSet
     | Start
     | Restart
+    | OpenSources
     | Converge
+    | CloseSources
     | GainFlows
     | SwitchOn
     | LoseFlows

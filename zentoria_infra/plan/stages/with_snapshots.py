@@ -20,6 +20,7 @@ from zentoria_infra.plan.model import snapshots
 from zentoria_infra.plan.stages.types import (
     AnyStage,
     Close,
+    CloseSources,
     Configure,
     Converge,
     Create,
@@ -33,6 +34,7 @@ from zentoria_infra.plan.stages.types import (
     MakeParking,
     MoveStorage,
     MoveVolume,
+    OpenSources,
     PctSet,
     Resize,
     Restart,
@@ -40,7 +42,7 @@ from zentoria_infra.plan.stages.types import (
     Start,
 )
 
-_FIREWALL = (Close, GainFlows, LoseFlows, ForgetFlows)
+_FIREWALL = (Close, OpenSources, CloseSources, GainFlows, LoseFlows, ForgetFlows)
 _NO_WAY_BACK = (Create, Destroy, MakeParking, MoveVolume, MoveStorage, DropParking)
 """A container with one of these gets no snapshot: it is made anew, or a volume of it moves, which a snapshot holds."""
 _TESTS = (Start, Restart, Converge)
