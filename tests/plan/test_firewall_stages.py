@@ -155,6 +155,19 @@ def test_sources_of_who_waits_are_opened_when_what_it_waits_for_has_its_packages
     assert not any(isinstance(one, InsertRule) and one.rule.comment.startswith(OPENING) for one in gains.steps)
 
 
+def test_what_a_killed_run_has_opened_is_not_opened_again_and_closed_like_the_rest() -> None:
+    """It may have died before the container began to converge."""
+    there = applied()
+    for step in proven_firewall(small()).opening(401)[0]:
+        there = apply_step(there, step)
+    _, stages = staged(small(), there, {"a": Action.CONVERGE}, converge="a")
+    closes = stages["401:close-sources"]
+    assert isinstance(closes, CloseSources) and closes.closing
+    assert closes.finishes == ("401:converge",) and "401:open-sources" not in stages
+    _, idle = staged(small(), there)
+    assert isinstance(idle["401:lose"], LoseFlows), "also where there is nothing else to do"
+
+
 @pytest.mark.parametrize("failing", ["402:converge", "402:start", "401:create", "401:open-sources", "401:converge"])
 def test_what_was_opened_is_closed_whatever_fails(failing: str) -> None:
     stages = waiting()
