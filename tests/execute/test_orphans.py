@@ -117,6 +117,22 @@ def test_down_takes_one_by_its_vmid_and_no_other(stack: Any) -> None:
             found.removal(frozenset(), {vmid})
 
 
+def test_down_takes_one_that_has_no_tag_as_one_that_a_killed_run_has_made(stack: Any) -> None:
+    stack.root("PUT", f"/nodes/pve/lxc/{DOCS}/config", delete="tags")
+    found = site(stack, *desired(REDIS))
+    assert [one.vmid for one in found.plan()[0].orphans] == [DOCS]
+    assert [one.vmid for one in found.removal(frozenset(), {DOCS})[0]] == [DOCS]
+
+
+def test_down_refuses_one_whose_data_is_parked(stack: Any) -> None:
+    template = f"local:vztmpl/{next(iter(stack.runtime.templates()))}"
+    options = {"hostname": parking.hostname(DOCS), "description": parking.description("docs", "lab", DOCS, {})}
+    stack.root("POST", "/nodes/pve/lxc", vmid=424, ostemplate=template, pool="zentoria", unprivileged=1,
+               rootfs="local:1", **options)  # fmt: skip
+    with pytest.raises(RefusedError, match="container 424 holds its data"):
+        site(stack, *desired(REDIS)).removal(frozenset(), {DOCS})
+
+
 def test_down_of_all_leaves_an_orphan_and_says_so(stack: Any) -> None:
     found = site(stack, *desired(REDIS))
     stages, left = found.removal()
@@ -162,12 +178,24 @@ def seen(vmid: int, text: str, kind: str = "lxc") -> ObservedContainer:
         (seen(418, ownership.description("x", "", "lab", 418)), True),
         (seen(418, ownership.description("x", "", "other", 418)), False),
         (seen(900, ownership.description("x", "", "lab", 418)), False),
-        (seen(424, parking.description("x", "lab", 418, {})), False),
+        (seen(424, parking.description("x", "lab", 418, {})), True),
+        (seen(424, parking.description("x", "lab", 410, {})), False),
+        (seen(424, parking.description("x", "other", 418, {})), False),
         (seen(418, "mine"), False),
         (seen(418, ownership.description("x", "", "lab", 418), "qemu"), False),
         (seen(410, ownership.description("x", "", "lab", 410)), False),
     ],
-    ids=["ours", "another site's", "a clone", "a parking container", "somebody's", "a machine", "in the inventory"],
+    ids=[
+        "ours",
+        "another site's",
+        "a clone",
+        "its data is parked",
+        "parked for the inventory",
+        "another site's parking container",
+        "somebody's",
+        "a machine",
+        "in the inventory",
+    ],
 )
 def test_whose_is_an_orphan(one: ObservedContainer, orphaned: bool) -> None:
     assert bool(orphans_of(World({}, others={one.vmid: one}), {410}, "lab")) is orphaned

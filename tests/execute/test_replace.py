@@ -20,6 +20,9 @@ from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import Allow, require_possible
 from zentoria_infra.plan.model.change import Action
 from zentoria_infra.plan.model.desired import DesiredContainer
+from zentoria_infra.plan.show import explain
+from zentoria_infra.plan.show.document import document
+from zentoria_infra.plan.show.markdown import markdown
 from zentoria_infra.plan.stages.types import AnyStage, Destroy, DropParking, MoveVolume
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,6 +143,27 @@ def test_a_killed_run_is_completed_by_the_next(replaced, number, asked_again) ->
     result = again.run(stages)
     assert result.exit_code is ExitCode.OK, [str(one.error) for one in result.failed]
     require_whole(replaced, before=before)
+
+
+def test_data_that_waits_for_a_container_which_left_the_inventory_is_told_and_kept(replaced) -> None:
+    """The run was killed when the old one was gone, and then its file went, or got another VMID."""
+    found = deployment(replaced)
+    killed_after(5, found, found.plan(replace={VMID})[1])
+    assert there(replaced) == {SPARE}
+    (other,) = (one for one in desired_containers(load(ROOT, site="lab")) if one.vmid == 410)
+    without = deployment(replaced, [dataclasses.replace(other, needs=frozenset())])
+    plan, stages = without.plan()
+    (line,) = (line for line in explain.lines(plan, stages) if "orphan" in line)
+    assert line.startswith(f"? orphan {SPARE} zentoria-parking-{VMID}, does not run, holds the data of {VMID} (rootfs")
+    assert "mp0 (/var/lib/postgresql, " in line and f"put {VMID}'s file back" in line
+    assert f"holds the data of {VMID}" in markdown(document(plan, stages))
+    with pytest.raises(RefusedError, match=f"holds the data of container {VMID}"):
+        without.removal(frozenset(), {SPARE})
+    with pytest.raises(RefusedError, match=f"holds the data of container {VMID}"):
+        require_possible(without.plan(prune=True)[0])
+    again = deployment(replaced)
+    assert again.run(again.plan(wait=True)[1]).exit_code is ExitCode.OK
+    assert there(replaced) == {VMID} and config(replaced, VMID)["mp0"]
 
 
 def test_another_kind_of_container_says_whose_the_files_are_then(replaced) -> None:

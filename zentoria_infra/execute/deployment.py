@@ -122,6 +122,7 @@ class Deployment:
             no_inside=self._inside.missing,
             replace=replace,
             reserved=[one.vmid for one in self._desired],
+            pools={one.pool for one in self._desired},
         )
         return self._with_firewall(seen, wanted, seen) if self._firewall is not None else seen
 
@@ -370,9 +371,9 @@ class Deployment:
             self._proxmox.pct.reach()
 
     def _seen(self, only: Collection[int] | None) -> World:
-        reserved = [one.vmid for one in self._desired]
+        reserved, pools = [one.vmid for one in self._desired], {one.pool for one in self._desired}
         return world.observe(
-            self._proxmox.observe, self._selected(only), None, no_inside="not asked", reserved=reserved
+            self._proxmox.observe, self._selected(only), None, no_inside="not asked", reserved=reserved, pools=pools
         )
 
     def _selected(self, only: Collection[int] | None) -> tuple[DesiredContainer, ...]:

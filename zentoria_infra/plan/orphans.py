@@ -27,7 +27,9 @@ class Clash:
 
 
 def orphans_of(world: World, known: Collection[int], site_id: str) -> tuple[Orphan, ...]:
-    """Containers of a site that are not among ``known``, in the order of VMIDs. Parking containers are none.
+    """Containers of a site that are not among ``known``, in the order of VMIDs.
+
+    A parking container is one when that for which it is has left the inventory too: nobody would bring the data back.
 
     Args:
         world: what is there.
@@ -38,7 +40,7 @@ def orphans_of(world: World, known: Collection[int], site_id: str) -> tuple[Orph
     return tuple(
         _orphan(one, site_id)
         for vmid, one in sorted(there.items())
-        if vmid not in known and one.kind == "lxc" and _is_ours(one, site_id)
+        if vmid not in known and one.kind == "lxc" and (_is_ours(one, site_id) or _parked_for(one, site_id, known))
     )
 
 
@@ -79,6 +81,12 @@ def clashes(
 
 def held_back(orphan: Orphan, world: World) -> str:
     """What keeps an orphan from being destroyed, in words; empty for nothing."""
+    if orphan.parked_for:
+        return (
+            f"{orphan.title} holds the data of container {orphan.parked_for}, which a run that did not end was "
+            f"replacing: put the file of {orphan.parked_for} back into the inventory, and `zentoria up` completes that "
+            f"run; if nobody needs the data, remove it on the node (`pct destroy {orphan.vmid}`)"
+        )
     if orphan.protected:
         return (
             f"{orphan.title} is protected: take the protection off on the node first "
@@ -128,6 +136,11 @@ def _is_ours(one: ObservedContainer, site_id: str) -> bool:
     return ownership.owner(text, site_id, one.vmid) is ownership.Owner.OURS
 
 
+def _parked_for(one: ObservedContainer, site_id: str, known: Collection[int]) -> int:
+    vmid = parking.for_whom(one.config.get("description", ""), site_id)
+    return 0 if vmid in known else vmid
+
+
 def _orphan(one: ObservedContainer, site_id: str) -> Orphan:
     return Orphan(
         vmid=one.vmid,
@@ -139,4 +152,5 @@ def _orphan(one: ObservedContainer, site_id: str) -> Orphan:
         volumes=parking.destroyed({**one.config, **one.in_force}, one.vmid),
         protected=one.config.get("protection", "0") not in ("", "0", "no", "off", "false"),
         digest=one.digest,
+        parked_for=parking.for_whom(one.config.get("description", ""), site_id),
     )

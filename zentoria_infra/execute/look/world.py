@@ -46,6 +46,7 @@ def observe(
     no_inside: str = "",
     replace: Collection[int] = (),
     reserved: Collection[int] = (),
+    pools: Collection[str] = (),
 ) -> World:
     """Read everything a plan needs.
 
@@ -59,12 +60,13 @@ def observe(
         no_inside: why nothing can be done inside guests; it goes into the world as it is.
         replace: VMIDs of containers that somebody wants replaced.
         reserved: VMIDs that are no spare ones, besides those of ``desired``.
+        pools: of the site, besides those of ``desired``: what is in them may be ours, though the run is not for it.
 
     Raises:
         ZentoriaError: the node could not be read.
     """
     guests = {guest.vmid: guest for guest in observer.resources()}
-    pools = {guest.vmid: guest.pool for guest in guests.values()}
+    of_pool = {guest.vmid: guest.pool for guest in guests.values()}
     vmids = {one.vmid for one in desired}
     for node in sorted({one.node for one in desired}):
         # /cluster/resources is up to ten seconds behind (pvestatd's cycle); the node's own list is not.
@@ -92,8 +94,8 @@ def observe(
     known = {*vmids, *reserved}
     moving = making or any(one.key.startswith("net") for found in differing.values() for one in found)
     besides = [guests[vmid] for vmid in sorted(guests.keys() - vmids)]
-    ours = {one.pool for one in desired}
-    others = _others(observer, ours, besides, known, pools, all_of_ours=bool(moving))
+    ours = {*pools, *(one.pool for one in desired)}
+    others = _others(observer, ours, besides, known, of_pool, all_of_ours=bool(moving))
     return World(containers, taken, checks, problems, no_inside, parked=parked, spare=spare, snapshots=snapshots,
                  others=others)  # fmt: skip
 

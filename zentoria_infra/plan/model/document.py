@@ -203,6 +203,8 @@ class OrphanDocument(_Model):
     protected: bool = False
     destroyed: bool = False
     """Whether this run destroys it (``up --prune``)."""
+    parked_for: int = 0
+    """The container whose data was parked on it, which is not in the inventory either; 0 for none."""
 
 
 class PlanDocument(_Model):

@@ -22,6 +22,7 @@ class Orphan:
         volumes: what goes when it is destroyed, in words with sizes.
         protected: Proxmox keeps it from being destroyed.
         digest: of its configuration.
+        parked_for: the container whose data was parked on it, which is not in the inventory either; 0 for none.
     """
 
     vmid: int
@@ -33,6 +34,7 @@ class Orphan:
     volumes: tuple[str, ...] = ()
     protected: bool = False
     digest: str = ""
+    parked_for: int = 0
 
     @property
     def title(self) -> str:
@@ -44,6 +46,8 @@ class Orphan:
         """As ``orphan 418 zentoria-docs, runs, has 10.10.41.8``."""
         state = "runs" if self.running else "does not run"
         has = f", has {', '.join(self.addresses)}" if self.addresses else ""
+        if self.parked_for:
+            has += f", holds the data of {self.parked_for} ({', '.join(self.volumes)})"
         return f"orphan {self.vmid} {self.name}".rstrip() + f", {state}{has}"
 
     def said_at(self, key: str) -> str:

@@ -86,6 +86,13 @@ def is_for(text: str, site_id: str, vmid: int) -> bool:
     return found is not None and found["id"] == f"{site_id}/{vmid}"
 
 
+def for_whom(text: str, site_id: str) -> int:
+    """The container that a parking container of a site is for, by its description; 0 where it is none."""
+    found = _MARK.search(text)
+    site, _, vmid = found["id"].rpartition("/") if found is not None else ("", "", "")
+    return int(vmid) if vmid and site == site_id else 0
+
+
 def carries_mark(text: str, site_id: str = "") -> bool:
     """Whether a container is a parking container: of one site, or of any where none is named."""
     found = _MARK.search(text)

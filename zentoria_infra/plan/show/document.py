@@ -84,6 +84,7 @@ def document(plan: Plan, stages: Sequence[AnyStage], basis: Basis = NOTHING_ELSE
                 running=one.running,
                 addresses=one.addresses,
                 volumes=one.volumes,
+                parked_for=one.parked_for,
                 protected=one.protected,
                 destroyed=one.vmid in steps,
             )

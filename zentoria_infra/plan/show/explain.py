@@ -80,6 +80,8 @@ def told_orphan(orphan: Orphan, pruned: Collection[int] = ()) -> str:
     """An orphan in one line, with what can be done about it, or will be."""
     if orphan.vmid in pruned:
         return f"{orphan.says}: destroyed, with {', '.join(orphan.volumes) or 'what is on it'}"
+    if orphan.parked_for:
+        return f"{orphan.says}: neither is in the inventory; put {orphan.parked_for}'s file back, and `zentoria up`"
     return f"{orphan.says}: not in the inventory; `zentoria down {orphan.vmid}` destroys it"
 
 

@@ -285,6 +285,8 @@ def _orphan(one: OrphanDocument) -> str:
     state = "runs" if one.running else "does not run"
     has = f", has {', '.join(map(code, one.addresses))}" if one.addresses else ""
     end = "**destroyed**" if one.destroyed else f"left as it is ({code(f'zentoria down {one.vmid}')} destroys it)"
+    if one.parked_for:
+        has, end = f"{has}, holds the data of {one.parked_for}", "left as it is (`zentoria up` with its file back)"
     data = f" with {', '.join(map(code, one.volumes))}" if one.destroyed and one.volumes else ""
     return f"- {_name(one.vmid, one.name)} {state}{has}: {end}{data}"
 
