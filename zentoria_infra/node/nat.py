@@ -249,8 +249,8 @@ def _read(path: str) -> str:
 
 def _commands(text: str) -> Iterator[list[str]]:
     """Commands that run when an interface comes up."""
-    for line in text.splitlines():
-        word, _, command = line.strip().partition(" ")
+    for line in re.sub(r"\\\r?\n", " ", text).splitlines():
+        word, command = [*line.split(None, 1), "", ""][:2]
         if word not in ("up", "post-up", "pre-up"):
             continue
         for part in re.split(r"\|\||&&|;", command):
