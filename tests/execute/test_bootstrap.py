@@ -503,6 +503,12 @@ def test_a_token_that_somebody_else_made_meanwhile_is_not_removed(
         with pytest.raises(LostAnswerError):
             bootstrap.carry_out(access, what, todo, SiteFiles(inventory.site))
         assert [one.comment for one in access.tokens("stack@pve")] == ["mine"]
+        files = SiteFiles(inventory.site)
+        seen = bootstrap.look(access, what)
+        assert files.has_begun(what.full_token)
+        assert not bootstrap.is_lost(what, seen, files), "nor by the next run, which nobody told to"
+        (says,) = (one.says for one in bootstrap.steps(what, seen, new_secret=True) if one.verb == "remove")
+        assert says.endswith("; its comment is 'mine'"), "who asks for a new secret sees whose the old one is"
 
 
 PASSWORD = "testpass"
@@ -551,6 +557,18 @@ def test_the_command(bare: Any, command: Command, inventory: Inventory, caplog: 
     assert state_of(bare) == before
     assert not SiteFiles(inventory.site).has_token
     assert "all is gone" in command("--remove", "--yes").stderr
+
+
+def test_what_is_left_for_others_is_told(bare: Any, command: Command) -> None:
+    assert command("--no-ssh").exit_code == 0
+    bare.root("POST", "/access/users/stack@pve/token/theirs", privsep=1)
+    gone = command("--remove", "--yes", "--no-ssh")
+    assert (gone.exit_code, "Left, since others need it: user stack@pve." in gone.stderr) == (0, True), gone.stderr
+    again = command("--remove", "--yes", "--no-ssh")
+    assert "the rest is gone" in again.stderr
+    bare.root("DELETE", "/access/users/stack@pve/token/theirs")
+    assert command("--remove", "--yes", "--no-ssh").exit_code == 0
+    assert "all is gone" in command("--remove", "--yes", "--no-ssh").stderr
 
 
 def test_a_pool_with_containers_is_not_removed_and_nothing_else_either(bare: Any, command: Command) -> None:

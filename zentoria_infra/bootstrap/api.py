@@ -172,7 +172,9 @@ def steps(what: Wanted, seen: Seen, *, new_secret: bool = False) -> tuple[Step, 
     token = there.get(what.token)
     kept = seen.grants
     if token is not None and new_secret:
-        found.append(Step("token", "remove", what.full_token, f"remove token {what.full_token}, whose secret is lost"))
+        whose = f"; its comment is {token.comment!r}" if token.comment not in ("", what.comment) else ""
+        says = f"remove token {what.full_token}, whose secret is lost{whose}"
+        found.append(Step("token", "remove", what.full_token, says))
         kept = frozenset(one for one in kept if one.who != what.full_token)
     if token is None or new_secret:
         says = f"make token {what.full_token}, with privilege separation"
@@ -189,6 +191,17 @@ def steps(what: Wanted, seen: Seen, *, new_secret: bool = False) -> tuple[Step, 
         says = f"give token {what.full_token} privilege separation"
         found.append(Step("separation", "give", what.full_token, says))
     return tuple(found)
+
+
+def is_lost(what: Wanted, seen: Seen, files: SiteFiles) -> bool:
+    """Whether there is a token of ours that nobody knows the secret of: a run was lost while it made it.
+
+    One that somebody else made under that name is none of ours.
+    """
+    ours = seen.user is not None and any(
+        (one.name, one.comment) == (what.token, what.comment) for one in seen.user.tokens
+    )
+    return ours and files.has_begun(what.full_token) and not files.has_token
 
 
 def _differs(before: frozenset[str], after: frozenset[str]) -> str:
@@ -303,6 +316,21 @@ def removal(what: Wanted, seen: Seen, made: Sequence[Step]) -> tuple[Step, ...]:
             found.append(Step("pool", "remove", name, f"remove pool {name}"))
             pools.remove(name)
     return tuple(found)
+
+
+def kept(seen: Seen, made: Sequence[Step], todo: Sequence[Step]) -> tuple[str, ...]:
+    """Of what was made, in words, what a removal leaves there because others need it. Pure.
+
+    Args:
+        seen: what is there.
+        made: steps that were carried out here.
+        todo: of the removal.
+    """
+    there = {*(("pool", name) for name in seen.pools), *(("role", name) for name in seen.roles)}
+    if seen.user is not None:
+        there.add(("user", seen.user.name))
+    left = ({(one.kind, one.name) for one in made} & there) - {(one.kind, one.name) for one in todo}
+    return tuple(f"{kind} {name}" for kind, name in sorted(left))
 
 
 def lineage(pool: str) -> tuple[str, ...]:

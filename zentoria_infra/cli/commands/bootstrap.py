@@ -91,14 +91,16 @@ def bootstrap_(
         access = Access(connection)
         what = _wanted(inventory, connection)
         seen = bootstrap.look(access, what)
+        kept: tuple[str, ...] = ()
         if remove:
             todo = bootstrap.removal(what, seen, files.made())
+            kept = bootstrap.kept(seen, files.made(), todo)
             _require_empty(connection, inventory, todo)
             if todo:
                 _require_no_run(inventory, with_ssh=with_ssh)
         else:
             # Of a run that was lost in the middle: nobody has that secret.
-            lost = files.has_begun(what.full_token) and not files.has_token
+            lost = bootstrap.is_lost(what, seen, files)
             todo = bootstrap.steps(what, seen, new_secret=new_secret or lost)
         if not as_json:
             output.lines(f"  {_MARKS[step.verb]} {step.says}" for step in todo)
@@ -122,7 +124,7 @@ def bootstrap_(
             ssh = _ssh(inventory, files, door, dry=dry, remove=False, nat=nat)
             if not with_ssh:
                 output.note(_NO_SSH)
-    _report(inventory, what, files, todo, ssh, as_json=as_json, dry=dry, remove=remove)
+    _report(inventory, what, files, todo, ssh, as_json=as_json, dry=dry, remove=remove, kept=kept)
 
 
 def _wanted(inventory: Inventory, connection: Connection) -> Wanted:
@@ -321,6 +323,7 @@ def _report(
     as_json: bool,
     dry: bool,
     remove: bool,
+    kept: Sequence[str],
 ) -> None:
     here = files.has_token
     if as_json:
@@ -346,7 +349,11 @@ def _report(
         elif count:
             output.note(f"Done on {title}: {count} changes.")
         else:
-            output.note(f"Nothing to do on {title}: all is {'gone' if remove else 'there'}.")
+            output.note(
+                f"Nothing to do on {title}: {'the rest' if kept else 'all'} is {'gone' if remove else 'there'}."
+            )
+        if kept:
+            output.note(f"Left, since others need it: {', '.join(kept)}.")
         if here and not remove:
             output.note(f"The secret of {what.full_token} is in {files.token}.")
         for text in nat.get("says", ()):
