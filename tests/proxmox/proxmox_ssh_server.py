@@ -13,13 +13,36 @@ from typing import Any
 
 import paramiko
 
+MSG_CHANNEL_SUCCESS = b"\x63"
+"""SSH_MSG_CHANNEL_SUCCESS (RFC 4254, section 9)."""
+
 Outcome = tuple[int, bytes, bytes]
 """Exit code, stdout, stderr."""
 
 
+class _Transport(paramiko.Transport):
+    """A server's end that lets a command begin once it has said that it began.
+
+    paramiko calls ``check_channel_exec_request`` before it answers the request. A command that has ended by then
+    closes the channel first, which is no answer.
+    """
+
+    def __init__(self, client: socket.socket) -> None:
+        super().__init__(client)
+        self.asked: list[threading.Event] = []
+        """Set with the next answer. One thread reads a connection's requests, and answers each before the next."""
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        super()._send_user_message(data)
+        if data.asbytes()[:1] == MSG_CHANNEL_SUCCESS:
+            while self.asked:
+                self.asked.pop().set()
+
+
 class _Rules(paramiko.ServerInterface):
-    def __init__(self, node: FakeNode) -> None:
+    def __init__(self, node: FakeNode, transport: _Transport) -> None:
         self.node = node
+        self.transport = transport
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         ok = username == "root" and key in self.node.authorized
@@ -34,7 +57,9 @@ class _Rules(paramiko.ServerInterface):
         return paramiko.OPEN_SUCCEEDED if kind == "session" else paramiko.OPEN_FAILED_UNKNOWN_CHANNEL_TYPE
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        threading.Thread(target=self.node.run, args=(channel, command.decode()), daemon=True).start()
+        answered = threading.Event()
+        self.transport.asked.append(answered)
+        threading.Thread(target=self.node.run, args=(channel, command.decode(), answered), daemon=True).start()
         return True
 
 
@@ -95,16 +120,17 @@ class FakeNode:
                 client.close()
                 continue
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            transport = paramiko.Transport(client)
+            transport = _Transport(client)
             transport.set_log_channel("tests.sshd")
             transport.add_server_key(self.host_key)
             self._transports.append(transport)
             try:
-                transport.start_server(server=_Rules(self))
+                transport.start_server(server=_Rules(self, transport))
             except (paramiko.SSHException, EOFError, OSError):
                 transport.close()
 
-    def run(self, channel: paramiko.Channel, command: str) -> None:
+    def run(self, channel: paramiko.Channel, command: str, answered: threading.Event) -> None:
+        answered.wait(60)
         with self._guard:
             self.commands.append(command)
             self.running += 1
@@ -129,7 +155,6 @@ class FakeNode:
             self._answer(channel, *self.answers.get(" ".join(words[1:]), (255, b"", b"unknown command\n")))
             return
         assert words[3] == "--", words
-        time.sleep(0.02)  # paramiko's server sends "it began" only after this thread was made
         with self._guard:
             self.starting += 1
             self.most_starting = max(self.most_starting, self.starting)
