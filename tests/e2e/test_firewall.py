@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import patience
 from tests.support.stack import Run, Stack, copy_project
 from zentoria_infra.node import state
 
@@ -144,7 +145,7 @@ def test_an_opening_that_a_dead_run_left_is_red_in_status_and_closed_by_the_node
 
 
 def wait_until(found: Callable[[], bool], otherwise: str, seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
+    until = time.monotonic() + patience(seconds)
     while not found():
         assert time.monotonic() < until, otherwise
 

@@ -17,6 +17,7 @@ import psutil
 import pytest
 import typer
 
+from tests.support.patience import patience
 from zentoria_infra.errors import ExitCode, RefusedError, UnreachableError, ZentoriaError
 from zentoria_infra.execute.run.engine import Result
 from zentoria_infra.execute.run.events import Ended, Status
@@ -42,7 +43,7 @@ def only_run(state: ProgramState) -> Run:
 
 
 def until(done: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patience(seconds)
     while not done():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -133,7 +134,7 @@ def test_it_waits_as_long_as_it_is_told_to(state: ProgramState) -> None:
     begun = time.monotonic()
     with pytest.raises(LockedError), held(state, "zentoria up", wait=0.2):
         pass
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < patience(10)
 
 
 def test_an_expired_lock_is_taken_over_and_that_is_said(state: ProgramState) -> None:
@@ -165,7 +166,7 @@ def test_whoever_loses_the_lock_stops_and_writes_no_documents(state: ProgramStat
         lock.require()
         lock.put("applied", b"mine")
         state.break_lock()
-        assert stop.wait(20)
+        assert stop.wait(patience(20))
         with pytest.raises(LockLostError, match="somebody broke it") as caught:
             lock.require()
         assert caught.value.exit_code == ExitCode.LOCKED

@@ -15,6 +15,7 @@ import psutil
 import requests
 import typer.testing
 
+from tests.support.patience import patience
 from zentoria_infra.cli.commands.lab import lab_app
 from zentoria_infra.errors import ZentoriaError
 
@@ -106,7 +107,7 @@ class LabCommand:
 
 def until(done: Callable[[], bool], seconds: float = 30) -> None:
     """Wait until something holds."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patience(seconds)
     while not done():
         assert time.monotonic() < end
         time.sleep(0.02)

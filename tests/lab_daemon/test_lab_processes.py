@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import patience
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab.network import ports
 from zentoria_infra.lab.pidfile import PidFile, started
@@ -31,7 +32,7 @@ while True: listener.accept()[0].close()
 
 
 def until(done: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patience(seconds)
     while not done():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab_firewall.lab_fw_world import FACTS, GATEWAY, WAIT, World, datagrams, filtered, ip, why_not
+from tests.support.patience import patience
 from zentoria_infra.lab.api.firewall import macros
 from zentoria_infra.lab.firewall import kernel, matching, rulechains
 from zentoria_infra.lab.firewall.compiler import compile_rules
@@ -434,7 +435,7 @@ def test_files_that_change_are_in_force_by_themselves(world: World) -> None:
 
 
 def until(done: Callable[[], bool], seconds: float = 5.0) -> bool:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patience(seconds)
     while not done():
         if time.monotonic() > end:
             return False

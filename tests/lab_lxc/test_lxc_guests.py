@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import patience
 from zentoria_infra.errors import LabError
 from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.lxc import host, mounttable, requirements, volumes
@@ -116,7 +117,7 @@ def can_grow_online() -> bool:
 
 
 def wait(done: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patience(seconds)
     while not done():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.05)
