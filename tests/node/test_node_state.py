@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -486,3 +487,18 @@ def test_a_site_fills_at_most_150_mib() -> None:
     lock = 2 * (state.RECORD_BYTES + 1024)
     assert state.DOCUMENTS_BYTES + history + plans + lock <= 150 << 20
     assert state.DOCUMENT_BYTES <= state.DOCUMENTS_BYTES
+
+
+def test_when_the_node_is_short_of_memory_the_program_ends_before_any_guest(tmp_path: Path) -> None:
+    argv = [sys.executable, "-IS", state.__file__, "--site", "home", "put", "x"]
+    environment = {state.ROOT_VARIABLE: str(tmp_path)}
+    streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(argv, env=environment, **streams) as process:
+        assert process.stdin is not None
+        score = Path(f"/proc/{process.pid}/oom_score_adj")
+        until = time.monotonic() + 20
+        while score.read_text() != "1000\n":
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        process.stdin.close()
+        assert process.wait(20) == 0

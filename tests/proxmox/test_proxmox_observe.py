@@ -211,6 +211,22 @@ def test_what_an_empty_node_says(scripted_connection: Any) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("state", "runs"),
+    [
+        ("running", True),
+        ("reload", True),
+        ("reload-notify", True),
+        ("dead", False),
+        ("failed", False),
+        ("start", False),
+    ],
+)
+def test_a_daemon_that_reads_its_files_anew_runs(scripted_connection: Any, state: str, runs: bool) -> None:
+    connection, _ = scripted_connection(lambda seen: data({"service": "pve-firewall", "state": state}))
+    assert Observer(connection.reader(), "pve1").service_runs("pve-firewall") is runs
+
+
 def test_one_call_tells_configuration_and_what_waits(
     scripted_connection: Callable[..., tuple[Connection, ScriptedServer]],
 ) -> None:

@@ -56,10 +56,11 @@ class Observer:
     def service_runs(self, service: str = "pve-firewall", node: str | None = None) -> bool:
         """Whether a daemon of a node runs, as ``pve-firewall``. Needs Sys.Audit on the node.
 
-        ``state`` is what systemd calls SubState (PVE::API2::Services): ``running``, ``dead``, ``failed`` and so on.
+        ``state`` is what systemd calls SubState (PVE::API2::Services): ``running``, ``dead``, ``failed`` and so on. A
+        daemon that reads its files anew (``reload`` and the like, as after an upgrade) runs meanwhile.
         """
         raw = self._read("/nodes/{node}/services/{service}/state", node=node or self.node, service=service)
-        return str(raw.get("state", "")) == "running"
+        return str(raw.get("state", "")).startswith(("running", "reload"))
 
     def resources(self) -> tuple[records.Guest, ...]:
         """All guests of the cluster that we may see, by VMID. Up to 10 s behind (pvestatd)."""
