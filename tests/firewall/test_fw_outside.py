@@ -98,6 +98,54 @@ def test_a_network_that_egress_cannot_name(network: str, words: str) -> None:
     assert any(words in one.message for one in check(home(network), frozenset()))
 
 
+def with_sources(*uris: str, to: str = "", objects: str = "datacenter") -> Inventory:
+    one = container(1, "a", egress=egress(to)) if to else container(1, "a")
+    sources = tuple({"uris": (uri,), "suites": ("trixie",)} for uri in uris)
+    return inventory([one, B], [], proxmox=HOME, package_sources=sources, firewall={"objects": objects})
+
+
+def mirror_is_reached(whole: Inventory, address: str, port_: int) -> bool:
+    compiled, parties = compile_firewall(whole, [one.vmid for one in whole.containers]), parties_of(whole)
+    assert prove(compiled, parties).holds
+    return trace(compiled, parties, "a", address, "tcp", port_).allowed
+
+
+@LAYOUTS
+def test_package_sources_at_a_private_address_are_reached_while_they_are_open(objects: str) -> None:
+    mirror = ("http://192.168.1.5:3142/debian", "https://192.168.1.5/debian-security", "http://1.1.1.1:8080/debian")
+    whole = with_sources(*mirror, objects=objects)
+    assert [mirror_is_reached(whole, "192.168.1.5", number) for number in (80, 443, 3142)] == [False, True, True]
+    assert not mirror_is_reached(whole, "192.168.1.6", 3142)
+    assert not passes(whole, "a", "192.168.1.5", 3142)
+
+
+PRIVATE_NAMES = ["mirror", "mirror.local", "apt.lan", "apt.home.arpa", "apt.internal", "APT.Home", "nas.localdomain"]
+PUBLIC_NAMES = ["packages.example.org", "local.example.org", "lan.de", "homearpa.net", "192.168.1.5"]
+
+
+@pytest.mark.parametrize("host", [*PRIVATE_NAMES, *PUBLIC_NAMES])
+@pytest.mark.parametrize("where", ["proxy", "package_sources", "egress"])
+def test_a_name_of_a_private_network_is_not_reached_and_validate_says_so(host: str, where: str) -> None:
+    plain = [container(1, "a"), B]
+    whole = {
+        "proxy": lambda: inventory(plain, [], proxy=f"http://{host}:3128"),
+        "package_sources": lambda: with_sources(f"http://{host}/debian"),
+        "egress": lambda: with_sources("http://packages.example.org/debian", to=host),
+    }[where]()
+    found = [one.message for one in check(whole, frozenset()) if "private network" in one.message]
+    assert len(found) == (host in PRIVATE_NAMES)
+    assert all("write its address in place of the name" in one for one in found)
+
+
+def test_behind_a_proxy_package_sources_may_have_any_name() -> None:
+    site = {
+        "proxy": "http://192.168.1.5:3142",
+        "package_sources": ({"uris": ("http://mirror/debian",), "suites": ("x",)},),
+    }
+    whole = inventory([container(1, "a"), B], [], **site)
+    assert not [one for one in check(whole, frozenset()) if "private network" in one.message]
+
+
 SITES = ["h", "home", "lab-worker", "lab-abcdefgh", "a" * 31, "a" * 30, "a" * 30 + "b", "home-of-the-family-in-vienna"]
 
 

@@ -10,6 +10,7 @@ from zentoria_infra.inventory.flow_checks import check_flows
 from zentoria_infra.inventory.flows import egress_of
 from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory
 from zentoria_infra.inventory.order import circles
+from zentoria_infra.inventory.private_names import check_private_names
 from zentoria_infra.inventory.problems import Position, Problem, problem
 from zentoria_infra.inventory.wording import nearest
 
@@ -33,6 +34,7 @@ def check(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
         yield from _secrets(inventory, container)
         yield from _trusts(inventory, container, broken)
     yield from _egress(inventory)
+    yield from check_private_names(inventory)
     yield from _order(inventory)
     yield from check_flows(inventory, broken)
     yield from check_assertions(inventory, broken)

@@ -152,11 +152,13 @@ class FirewallPerformer:
         targets = self._targets(vmid, through)
         if targets and not self._until(vmid, targets, is_open=True):
             names = ", ".join(f"{host}:{port}" for host, port in targets)
+            named = any(not host.replace(".", "").isdigit() for host, _ in targets)
             raise OpeningError(
                 f"reach the package sources of container {vmid}",
                 got=f"none of {names} takes a connection from inside it, with the firewall open for them",
                 todo="check the site's `proxy`, `dns` and `package_sources`, and that the node lets containers out: "
-                "`zentoria bootstrap --dry-run` looks at its NAT and says what it lacks",
+                "`zentoria bootstrap --dry-run` looks at its NAT and says what it lacks"
+                + ("; of one in a private network, write the address in place of the name" if named else ""),
             )
 
     def close_sources(

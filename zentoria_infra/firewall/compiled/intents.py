@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import ipaddress
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -237,8 +238,26 @@ class _Reader:
                 if not self._is_own(container, address):
                     yield self._to_address(container, address, "tcp", ports, about)
                 return
+        elif site.package_sources != "template":
+            uris = [uri for source in site.package_sources for uri in source.uris]
+            yield from self._mirrors(container, uris, about, words)
         yield Wanted(about.intent(container.name, INTERNET, "tcp", ports, default_nic(container), ""))
         yield from self._dns(container, Kind.OPENING, (*words, "dns"), origin)
+
+    def _mirrors(
+        self, container: Container, uris: Iterable[str], about: _About, words: tuple[str, ...]
+    ) -> Iterator[Wanted]:
+        """Package sources at private addresses, which the internet does not have."""
+        found: dict[ipaddress.IPv4Address, set[int]] = collections.defaultdict(set)
+        for uri in uris:
+            url = urlsplit(uri)
+            address = _address(url.hostname or "")
+            if address is not None and self._is_near(address) and not self._is_own(container, address):
+                found[address].add(url.port or (443 if url.scheme == "https" else 80))
+        for address, ports in found.items():
+            key = self._identity(("sources", address), *words, "tcp", str(address))
+            spans = merge((port, port) for port in ports)
+            yield self._to_address(container, address, "tcp", spans, dataclasses.replace(about, key=key))
 
     def _to_address(
         self, container: Container, address: ipaddress.IPv4Address, protocol: str, ports: Ports, about: _About
