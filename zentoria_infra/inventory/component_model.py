@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from zentoria_infra.inventory.values import Model, Name, Text, matching
 
 Sha256 = Annotated[str, matching(r"^[0-9a-f]{64}$", "a SHA-256 hash (64 lower case hexadecimal digits)")]
-Url = Annotated[str, matching(r"^https?://[^\s]+$", "a URL (http:// or https://)")]
-HttpsUrl = Annotated[str, matching(r"^https://[^\s]+$", "an https:// URL")]
+
+
+def _with_a_host(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        sound = bool(url.hostname) and url.port != 0
+    except ValueError:  # a port that is no number, a bracket without its other one
+        sound = False
+    if not sound:
+        raise PydanticCustomError("url_host", "it has no host, or a port that is none")
+    return text
+
+
+Url = Annotated[str, matching(r"^https?://[^\s]+$", "a URL (http:// or https://)"), AfterValidator(_with_a_host)]
+HttpsUrl = Annotated[str, matching(r"^https://[^\s]+$", "an https:// URL"), AfterValidator(_with_a_host)]
 
 
 class AptRepository(Model):

@@ -31,6 +31,7 @@ _EXPECTED = {
     "model_attributes_type": "a mapping (key: value)",
     "path_type": "a path",
     "port_range": "a port from 1 to 65535, or a range as 9300-9301",
+    "url_host": "a URL with a host, and a port from 1 to 65535",
     "ip_v4_address": "an IPv4 address",
     "ip_v4_network": "an IPv4 network as 10.10.32.0/20 (no host bits set)",
 }
