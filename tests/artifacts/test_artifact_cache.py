@@ -14,13 +14,19 @@ def sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def add(cache: BlobCache, content: bytes) -> str:
+    with cache.incoming() as (stream, keep):
+        stream.write(content)
+        return keep(None)
+
+
 def files(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.is_file()]
 
 
 def test_content_comes_back_by_its_hash(tmp_path: Path) -> None:
     cache = BlobCache(tmp_path)
-    name = cache.add_bytes(b"content")
+    name = add(cache, b"content")
     assert name == sha(b"content")
     assert name in cache
     assert cache.read(name) == cache.path(name).read_bytes() == b"content"
@@ -40,7 +46,7 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
 
 def test_rotten_content_is_found_and_removed(tmp_path: Path) -> None:
     cache = BlobCache(tmp_path)
-    name = cache.add_bytes(b"content")
+    name = add(cache, b"content")
     cache.path(name).write_bytes(b"c0ntent")
     with pytest.raises(ArtifactError, match=sha(b"c0ntent")):
         cache.read(name)
@@ -66,12 +72,12 @@ def test_an_exception_in_mid_file_leaves_nothing(tmp_path: Path) -> None:
 def test_many_writers_of_the_same_content(tmp_path: Path) -> None:
     content = os.urandom(300_000)
 
-    def add(_: int) -> bytes:
+    def added(_: int) -> bytes:
         cache = BlobCache(tmp_path)
-        return cache.read(cache.add_bytes(content))
+        return cache.read(add(cache, content))
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(add, range(40))) == {content}
+        assert set(pool.map(added, range(40))) == {content}
     assert len(files(tmp_path)) == 1
 
 
@@ -91,7 +97,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cache = BlobCache(tmp_path / "file" / "cache")
     with pytest.raises(ArtifactError, match="ZENTORIA_CACHE"):
-        cache.add_bytes(b"x")
+        add(cache, b"x")
     with pytest.raises(ArtifactError, match="Not a directory"):
         cache.write_note("wheel", "k", {})
 

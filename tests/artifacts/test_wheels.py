@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from zentoria_infra.guest.artifact import Artifact
 from zentoria_infra.materials.artifacts import wheels
 from zentoria_infra.materials.artifacts.cache import ArtifactError, BlobCache
 from zentoria_infra.materials.artifacts.target import Target
-from zentoria_infra.materials.artifacts.wheels import BuiltRelease, build_release
+from zentoria_infra.materials.artifacts.wheels import build_release
 
 PYPROJECT = """\
 [project]
@@ -66,7 +67,7 @@ class Workshop:
         }
         self.steps: list[str] = []
 
-    def build(self, target: Target | None = None) -> BuiltRelease:
+    def build(self, target: Target | None = None) -> Artifact:
         lines = (
             " ".join((pin, *(f"--hash=sha256:{each}" for each in hashes))) + "\n" for pin, hashes in self.lock.items()
         )
@@ -95,18 +96,19 @@ def forbid_programs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_release_has_what_the_guest_needs_and_nothing_else(workshop: Workshop) -> None:
     release = workshop.build()
-    assert release.distribution == "zt-sample"
-    assert [wheel.name for wheel in release.wheels] == [
+    assert [wheel.name for wheel in release.content.wheels] == [
         "zt_sample-1.2-py3-none-any.whl",
         "dep_fast-1.0-cp313-cp313-manylinux_2_28_x86_64.whl",
         "dep_pure-1.0-py3-none-any.whl",
     ]
     assert release.version.startswith("1.2-")
-    assert release.requirements.splitlines() == [
+    assert release.content.requirements.splitlines() == [
         f"{name} --hash=sha256:{wheel.blob}"
-        for name, wheel in zip(("zt-sample==1.2", "dep-fast==1.0", "dep-pure==1.0"), release.wheels, strict=True)
+        for name, wheel in zip(
+            ("zt-sample==1.2", "dep-fast==1.0", "dep-pure==1.0"), release.content.wheels, strict=True
+        )
     ]
-    for wheel in release.wheels:
+    for wheel in release.content.wheels:
         assert zipfile.ZipFile(workshop.cache.path(wheel.blob)).testzip() is None
 
 
@@ -138,25 +140,25 @@ def test_a_change_of_source_builds_one_wheel_and_downloads_nothing(workshop: Wor
     second = workshop.build()
     assert workshop.steps == ["build zt-sample"]
     assert second.version != first.version
-    assert second.wheels[0].name == first.wheels[0].name
-    assert second.wheels[0].blob != first.wheels[0].blob
-    assert second.wheels[1:] == first.wheels[1:]
+    assert second.content.wheels[0].name == first.content.wheels[0].name
+    assert second.content.wheels[0].blob != first.content.wheels[0].blob
+    assert second.content.wheels[1:] == first.content.wheels[1:]
 
 
 def test_another_python_is_another_release(workshop: Workshop) -> None:
     first = workshop.build()
     workshop.lock.pop("dep-old==1.0 ; python_full_version < '3.13'")
     second = workshop.build(Target(python="3.11.2", glibc=(2, 36)))
-    assert second.wheels[1].name == "dep_fast-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+    assert second.content.wheels[1].name == "dep_fast-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"
     assert second.version != first.version
 
 
 def test_a_cache_that_lost_a_file_is_made_whole(workshop: Workshop) -> None:
     first = workshop.build()
-    workshop.cache.path(first.wheels[1].blob).unlink()
+    workshop.cache.path(first.content.wheels[1].blob).unlink()
     assert workshop.build() == first
     assert workshop.steps == ["download 2 wheels"]
-    assert first.wheels[1].blob in workshop.cache
+    assert first.content.wheels[1].blob in workshop.cache
 
 
 def test_a_dependency_without_a_wheel_for_the_guest(workshop: Workshop) -> None:
@@ -260,20 +262,25 @@ def with_common(workshop: Workshop) -> Path:
 def test_what_services_share_is_a_wheel_of_ours_that_no_lock_names(workshop: Workshop) -> None:
     source = with_common(workshop)
     first, sources = workshop.build(), wheels.sources_hash(workshop.service)
-    assert [wheel.name.partition("-")[0] for wheel in first.wheels] == [
+    assert [wheel.name.partition("-")[0] for wheel in first.content.wheels] == [
         "zt_sample",
         "zt_common",
         "dep_fast",
         "dep_pure",
     ]
-    assert "zt-common==3 --hash=sha256:" in first.requirements
+    assert "zt-common==3 --hash=sha256:" in first.content.requirements
     assert workshop.build() == first
     assert wheels.sources_hash(workshop.service) == sources
     source.write_text("SHARED = 2\n")
     second = workshop.build()
     assert second.version != first.version
     assert wheels.sources_hash(workshop.service) != sources
-    assert [a == b for a, b in zip(first.wheels, second.wheels, strict=True)] == [True, False, True, True]
+    assert [a == b for a, b in zip(first.content.wheels, second.content.wheels, strict=True)] == [
+        True,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_a_lock_holds_also_what_the_shared_wheel_asks_for(workshop: Workshop) -> None:
@@ -289,4 +296,4 @@ def test_two_of_ours_that_need_each_other_are_built_once(workshop: Workshop) -> 
     common = workshop.service.parent / "common/pyproject.toml"
     common.write_text(COMMON.replace('"dep-pure"', '"dep-pure", "zt-sample"'))
     assert wheels.ours(workshop.service) == (common.parent,)
-    assert len(workshop.build().wheels) == 4
+    assert len(workshop.build().content.wheels) == 4

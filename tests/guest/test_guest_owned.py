@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.guest.guest_world import ME, Guest, outcomes
+from zentoria_infra.guest.artifact import Wheels
 from zentoria_infra.guest.state import Directory, File, Packages, Release, Resource, Rollback, Step, Symlink, Unit
 
 Made = Callable[[Guest], Resource]
@@ -134,9 +135,12 @@ def test_a_unit_that_cannot_be_stopped_holds_the_rest_back(guest: Guest) -> None
 def test_going_back_to_a_release_removes_nothing(guest: Guest) -> None:
     guest.run(base(guest), file_of(guest))
     release = Release(
-        id="release:x", root=str(guest.root / "opt/x"), version="1", wheels=(), distribution="x", requirements="",
+        id="release:x",
+        root=str(guest.root / "opt/x"),
+        version="1",
+        content=Wheels(wheels=(), requirements=""),
         units=(),
-    )  # fmt: skip
+    )
     guest.run(Rollback(id="rollback release:x", release=release), mode="check")
     assert Path(file_of(guest).path).exists()
     assert gone(outcomes(guest.run(base(guest), file_of(guest), mode="check"))) == {}

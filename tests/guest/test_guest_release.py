@@ -18,7 +18,8 @@ import pytest
 from tests.guest.guest_world import ME, Guest, outcomes, state
 from zentoria_infra.errors import GuestError
 from zentoria_infra.guest import protocol
-from zentoria_infra.guest.state import File, GuestReport, Release, Rollback, Unit, Wheel
+from zentoria_infra.guest.artifact import Wheel, Wheels
+from zentoria_infra.guest.state import File, GuestReport, Release, Rollback, Unit
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ensurepip") is None, reason="this Python has no ensurepip, so it makes no environments"
@@ -42,6 +43,11 @@ def wheel(version: str) -> bytes:
         for name, text in {**files, f"{info}/RECORD": record + f"{info}/RECORD,,\n"}.items():
             archive.writestr(zipfile.ZipInfo(name), text)  # its date is fixed: equal wheels are equal
     return held.getvalue()
+
+
+def wheels(version: str, blob: str, said: str) -> Wheels:
+    name = f"tiny-{version}-py3-none-any.whl"
+    return Wheels(wheels=(Wheel(name=name, blob=blob),), requirements=f"tiny=={version} --hash=sha256:{said}\n")
 
 
 class Service:
@@ -87,9 +93,7 @@ class Service:
             "id": "app",
             "root": str(self.root),
             "version": f"{version}-hash",
-            "wheels": (Wheel(name=f"tiny-{version}-py3-none-any.whl", blob=blob),),
-            "distribution": "tiny",
-            "requirements": f"tiny=={version} --hash=sha256:{blob}\n",
+            "content": wheels(version, blob, blob),
             "units": ("app.service",),
             "preflight": ("python", "-c", f"import tiny; assert tiny.VERSION == '{version}'"),
             "health_url": f"http://127.0.0.1:{self.server.server_address[1]}/health",
@@ -199,7 +203,9 @@ def test_a_release_killed_before_its_gate_is_returned_from_by_the_next_run(servi
 
 
 def test_a_wheel_that_is_not_the_one_asked_for_is_not_installed(service: Service) -> None:
-    wrong = service.release("1.0", requirements=f"tiny==1.0 --hash=sha256:{'0' * 64}\n")
+    content = service.release("1.0").content
+    assert isinstance(content, Wheels)
+    wrong = service.release("1.0", content=wheels("1.0", content.wheels[0].blob, "0" * 64))
     report = service.guest.run(wrong)
     assert report.failed == "app"
     assert service.current == ""

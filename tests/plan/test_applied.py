@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.plan.test_diff import DB
 from zentoria_infra.firewall.config import Guest, Rule
+from zentoria_infra.guest.artifact import Wheels
 from zentoria_infra.guest.state import File, GuestState, Release, Unit
 from zentoria_infra.plan.model.desired import DesiredContainer
 from zentoria_infra.plan.saved import applied
@@ -65,7 +66,7 @@ def test_a_unit_restarts_on_purpose_when_the_inventory_changed_what_it_reads() -
 
 
 def test_a_deploy_that_was_forced_does_not_count_as_another_release() -> None:
-    release = Release(id="release:r", root="/srv", version="1", wheels=(), distribution="r", requirements="", units=())
+    release = Release(id="release:r", root="/srv", version="1", content=Wheels(wheels=(), requirements=""), units=())
     forced = release.model_copy(update={"nonce": "abc"})
     one, other = (GuestState(vmid=404, hostname="h", resources=(each,)) for each in (release, forced))
     assert now(state=one) == now(state=other)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -11,8 +10,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from zentoria_infra.guest.artifact import Archive, Artifact, Wheel, Wheels
 from zentoria_infra.guest.secrets import Generator
-from zentoria_infra.guest.state import File, GuestState, Unit, Wheel
+from zentoria_infra.guest.state import File, GuestState, Unit
+from zentoria_infra.inventory.component_model import Component
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.roles import catalog
@@ -42,12 +43,10 @@ class FixedSecrets:
         return self.supplied.get(path)
 
 
-@dataclasses.dataclass(frozen=True)
-class FixedRelease:
-    distribution: str = "zentoria-backend"
-    version: str = "0.1.0-abc"
-    wheels: tuple[Wheel, ...] = (Wheel(name="zentoria_backend-0.1.0-py3-none-any.whl", blob="a" * 64),)
-    requirements: str = "zentoria-backend==0.1.0 --hash=sha256:" + "a" * 64 + "\n"
+def fixed_release(directory: str) -> Artifact:
+    wheel = Wheel(name=f"zentoria_{directory}-0.1.0-py3-none-any.whl", blob="a" * 64)
+    requirements = f"zentoria-{directory}==0.1.0 --hash=sha256:" + "a" * 64 + "\n"
+    return Artifact("0.1.0-abc", Wheels(wheels=(wheel,), requirements=requirements))
 
 
 class FixedMaterials:
@@ -56,11 +55,16 @@ class FixedMaterials:
     def __init__(self, certificate: ServerCertificate | None = None) -> None:
         self.secrets = FixedSecrets()
         self.files: list[tuple[str, str]] = []
+        self.archives: list[tuple[Component, str, int]] = []
         self.names: tuple[str, ...] = ()
         self._certificate = certificate or ServerCertificate("CHAIN\n", SecretStr(f"{CANARY}key\n"))
 
-    def release(self, directory: str) -> FixedRelease:
-        return FixedRelease(distribution=f"zentoria-{directory}")
+    def release(self, directory: str) -> Artifact:
+        return fixed_release(directory)
+
+    def archive(self, component: Component, program: str, strip: int = 0) -> Artifact:
+        self.archives.append((component, program, strip))
+        return Artifact("1-abc", Archive(blob="b" * 64, size=1, entries=1))
 
     def file(self, url: str, sha256: str) -> str:
         self.files.append((url, sha256))

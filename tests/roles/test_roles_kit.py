@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import tarfile
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from tests.roles.roles_support import FixedMaterials, context, files, state, text, units
+from tests.roles.roles_support import FixedMaterials, context, files, fixed_release, state, text, units
 from zentoria_infra.errors import InventoryError
-from zentoria_infra.guest.state import File, Release, Step, Symlink
+from zentoria_infra.guest.state import File, Health, Release
 from zentoria_infra.inventory.model import Service
 from zentoria_infra.roles import catalog
-from zentoria_infra.roles.kit.archive_service import archive_service, unpacked
+from zentoria_infra.roles.kit.archive_service import archive_service
 from zentoria_infra.roles.kit.fragment import Context, Fragment, file
 from zentoria_infra.roles.kit.python_service import python_service
 from zentoria_infra.roles.kit.role import Role
@@ -62,7 +60,7 @@ def source(container: str, service: str, wanted: dict[str, Any]) -> dict[str, An
 def test_a_second_service_of_ours_is_a_dozen_lines() -> None:
     guest = state("voice", overrides=source("voice", "api", {"kind": "workspace", "directory": "voice"}))
     release = next(one for one in guest.resources if isinstance(one, Release))
-    assert (release.root, release.distribution) == ("/opt/zentoria/voice", "zentoria-voice")
+    assert (release.root, release.content) == ("/opt/zentoria/voice", fixed_release("voice").content)
     assert release.preflight == ("zentoria-voice", "check", "--wait", "20")
     assert release.health_url == "http://10.10.41.3:9300/health"
     assert set(units(guest)) >= {"zentoria-voice.service", "zentoria-voice.socket", "zentoria-voice-stream.socket"}
@@ -112,55 +110,48 @@ def test_what_it_uses_it_must_need() -> None:
     assert "413-voice.yaml:" in str(caught.value)
 
 
-def test_an_archive_is_unpacked_beside_the_old_one_and_linked() -> None:
+def test_an_archive_is_a_release_behind_the_gate_of_its_service() -> None:
     materials = FixedMaterials()
     overrides = source("embeddings", "qdrant", ARCHIVE)
     guest = state("embeddings", overrides=overrides, materials=materials)
-    assert materials.files == [(ARCHIVE["url"], ARCHIVE["sha256"])]
+    asked = [(one.model_dump()["url"], program, strip) for one, program, strip in materials.archives]
+    assert asked == [(ARCHIVE["url"], "qdrant", 1)]
     ids = [one.id for one in guest.resources]
-    wanted = [f"file:/opt/zentoria/qdrant/archives/{'c' * 12}.tar.gz", f"qdrant:unpack {'c' * 12}",
-              "link:/opt/zentoria/qdrant/current", "unit:qdrant.service", "health:qdrant"]  # fmt: skip
+    wanted = ["user:qdrant", "file:/etc/qdrant/config.yaml", "file:/etc/systemd/system/qdrant.service",
+              "release:qdrant", "unit:qdrant.service", "health:qdrant"]  # fmt: skip
     assert sorted(wanted, key=ids.index) == wanted
-    unit = units(guest)["qdrant.service"]
-    assert {"link:/opt/zentoria/qdrant/current", "file:/etc/qdrant/config.yaml"} <= set(unit.reads)
+    release = next(one for one in guest.resources if isinstance(one, Release))
+    assert (release.root, release.version, release.units) == ("/opt/zentoria/qdrant", "1-abc", ("qdrant.service",))
+    health = next(one for one in guest.resources if isinstance(one, Health) and one.id == "health:qdrant")
+    assert (release.health_url, release.health_tcp) == (health.url, health.tcp) != (None, None)
+    assert guest.blobs() == {"b" * 64}
+    assert "file:/etc/qdrant/config.yaml" in units(guest)["qdrant.service"].reads
     content = text(guest, "/etc/systemd/system/qdrant.service")
     assert "ExecStart=/opt/zentoria/qdrant/current/qdrant --config-path /etc/qdrant/config.yaml\n" in content
     assert "ReadWritePaths=/var/lib/qdrant\n" in content
+    assert "EnvironmentFile" not in content
 
 
-def test_the_step_unpacks_also_after_a_run_that_was_killed(tmp_path: Path) -> None:
-    import subprocess
-
-    made = context("embeddings", overrides=source("embeddings", "qdrant", ARCHIVE))
-    found = unpacked(made, made.container.service("qdrant"), strip=1)
-    step = next(one for one in found.resources if isinstance(one, Step))
-    link = next(one for one in found.resources if isinstance(one, Symlink))
-
-    def here(argv: tuple[str, ...]) -> list[str]:
-        return [part.replace("/opt/zentoria/qdrant", str(tmp_path)) for part in argv]
-
-    inside = tmp_path / "make/qdrant-1/qdrant"
-    inside.parent.mkdir(parents=True)
-    inside.write_text("program\n")
-    (tmp_path / "archives").mkdir()
-    with tarfile.open(tmp_path / f"archives/{'c' * 12}.tar.gz", "w:gz") as archive:
-        archive.add(inside.parent, "qdrant-1")
-    left = tmp_path / f"releases/{'c' * 12}.part/half"
-    left.parent.mkdir(parents=True)
-    left.write_text("left by a run that was killed\n")
-    assert subprocess.run(here(step.check), check=False).returncode != 0
-    subprocess.run(here(step.apply), check=True)
-    assert subprocess.run(here(step.check), check=False).returncode == 0
-    current = Path(here((link.target,))[0])
-    assert [one.name for one in current.iterdir()] == ["qdrant"]
-    assert not left.parent.exists()
+def test_variables_are_those_of_the_unit_and_of_the_preflight(monkeypatch: pytest.MonkeyPatch) -> None:
+    role = archive_service("qdrant", title="Qdrant", command=lambda context, service: ("qdrant",),
+                           environment=lambda context, service: {"QDRANT_HOST": context.address},
+                           preflight=("qdrant", "--check"))  # fmt: skip
+    monkeypatch.setattr(f"{__name__}.QDRANT", role)
+    wheel = {"kind": "pypi", "package": "qdrant-bin", "version": "1", "sha256": "d" * 64, "path": "bin/qdrant"}
+    guest = state("embeddings", overrides=source("embeddings", "qdrant", wheel))
+    release = next(one for one in guest.resources if isinstance(one, Release))
+    path = "/etc/zentoria/qdrant/environment"
+    assert (release.preflight, release.user, release.environment_file) == (("qdrant", "--check"), "qdrant", path)
+    assert 'QDRANT_HOST="10.10.' in text(guest, path)
+    assert f"EnvironmentFile={path}\n" in text(guest, "/etc/systemd/system/qdrant.service")
+    assert f"file:{path}" in units(guest)["qdrant.service"].reads
 
 
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
         ({"kind": "apt", "packages": ["qdrant"]}, "comes from 'apt', and its role takes an archive"),
-        (ARCHIVE | {"url": "https://example.org/qdrant.exe"}, "qdrant.exe is no archive"),
+        ({"kind": "pypi", "package": "qdrant-bin", "version": "1"}, "comes from 'pypi' without a sha256"),
     ],
 )
 def test_another_source_is_refused_with_its_place(wanted: dict[str, Any], said: str) -> None:

@@ -6,7 +6,6 @@ certificate not at all. So two recipes are equal when the inventory, the templat
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,23 +13,14 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from zentoria_infra.guest.artifact import Archive, Artifact, Wheels
 from zentoria_infra.guest.secrets import Generator
-from zentoria_infra.guest.state import Wheel
+from zentoria_infra.inventory.component_model import Component
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.materials.artifacts.wheels import sources_hash
 from zentoria_infra.materials.sources import SERVICES
 from zentoria_infra.roles.compile import compile_guest
 from zentoria_infra.roles.kit.materials import ServerCertificate
-
-
-@dataclasses.dataclass(frozen=True)
-class SourceRelease:
-    """A release that is not built: its version is the hash of its sources."""
-
-    distribution: str
-    version: str
-    wheels: tuple[Wheel, ...] = ()
-    requirements: str = ""
 
 
 class NamedSecrets:
@@ -54,16 +44,21 @@ class SourceMaterials:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._releases: dict[str, SourceRelease] = {}
+        self._releases: dict[str, Artifact] = {}
         self.secrets = NamedSecrets()
 
-    def release(self, directory: str) -> SourceRelease:
-        """The sources of ``services/<directory>``."""
+    def release(self, directory: str) -> Artifact:
+        """``services/<directory>``, not built: its version is the hash of its sources."""
         if directory not in self._releases:
             folder = self._root / SERVICES / directory
             version = sources_hash(folder) if folder.is_dir() else "no sources"
-            self._releases[directory] = SourceRelease(f"zentoria-{directory}", version)
+            self._releases[directory] = Artifact(version, Wheels(wheels=(), requirements=""))
         return self._releases[directory]
+
+    def archive(self, component: Component, program: str, strip: int = 0) -> Artifact:
+        """What is not fetched: its version is the hash of where it comes from."""
+        version = hashlib.sha256(f"{component.model_dump_json()} {program} {strip}".encode()).hexdigest()
+        return Artifact(version, Archive(blob=version, size=0, entries=0))
 
     def file(self, url: str, sha256: str) -> str:
         """The hash that the file must have."""

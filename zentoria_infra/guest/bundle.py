@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from importlib import resources
 
 MODULES = (
-    "failure", "paths", "masking", "common", "run", "files", "unsynced", "packages", "network", "units", "releases",
-    "rollback", "owned", "main",
+    "failure", "paths", "masking", "common", "run", "files", "unsynced", "packages", "network", "units", "archives",
+    "releases", "rollback", "owned", "main",
 )  # fmt: skip
 """The agent's modules, each after those that it imports."""
 

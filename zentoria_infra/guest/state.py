@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from zentoria_infra.guest.artifact import Content
+
 
 class _Resource(BaseModel):
     model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid")
@@ -117,38 +119,30 @@ class Step(_Resource):
     secret: bool = False
 
 
-class Wheel(_Resource):
-    """One wheel of a release: its file name and the SHA-256 of its content (a blob)."""
-
-    name: str
-    blob: str
-
-
 class Release(_Resource):
-    """A Python service in a virtual environment of its own, one a release, switched atomically.
+    """A service in a folder of its own, one a release, switched atomically.
 
-    The agent builds ``<root>/releases/<version>`` (venv from the wheels, no index, hashes checked), runs
-    ``preflight`` with the new environment, turns ``<root>/current`` to it, restarts ``units``, and asks
-    ``health_url`` until it answers 200 or ``health_timeout`` seconds have gone. When the gate fails it turns back
-    to the last release, restarts, and reports an error. The last ``keep`` releases stay for a rollback.
+    The agent builds ``<root>/releases/<version>`` (a virtual environment from the wheels, no index, hashes checked; or
+    what is in the archive), runs ``preflight`` in it, turns ``<root>/current`` to it, restarts ``units``, and asks
+    ``health_url`` or ``health_tcp`` until it answers or ``health_timeout`` seconds have gone. When the gate fails it
+    turns back to the last release, restarts, and reports an error. The last ``keep`` releases stay for a rollback.
     """
 
     kind: Literal["release"] = "release"
     id: str
     root: str
     version: str
-    """Changes whenever a wheel, the lock or the Python version changes: a hash made on the workstation."""
-    wheels: tuple[Wheel, ...]
-    distribution: str
-    """Name of the service's own distribution, as ``zentoria-backend``."""
-    requirements: str
-    """Text of a hash-pinned requirements file that names every wheel."""
+    """Changes whenever the content, the lock or the Python version changes: a hash made on the workstation."""
+    content: Content
     units: tuple[str, ...]
     preflight: tuple[str, ...] = ()
-    """Argument list, relative to ``bin/`` of the release; run as ``user`` with ``environment_file``."""
+    """Argument list, relative to ``bin/`` of a virtual environment, or to the folder of an archive; run as
+    ``user`` with ``environment_file``."""
     user: str = "root"
     environment_file: str | None = None
     health_url: str | None = None
+    health_tcp: tuple[str, int] | None = None
+    """Address and port that accept, where there is no URL to ask."""
     health_timeout: int = 30
     keep: int = 3
     nonce: str = ""
@@ -221,7 +215,7 @@ class GuestState(BaseModel):
             if isinstance(resource, File) and resource.blob:
                 found.add(resource.blob)
             elif isinstance(resource, Release):
-                found.update(wheel.blob for wheel in resource.wheels)
+                found |= resource.content.blobs
         return frozenset(found)
 
     def digest(self) -> str:

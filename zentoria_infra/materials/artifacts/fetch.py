@@ -110,7 +110,7 @@ def shown_url(url: str) -> str:
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
-def _copy(response: requests.Response, write: Callable[[bytes], None], progress: Progress | None) -> None:
+def _copy(response: requests.Response, write: Callable[[bytes], object], progress: Progress | None) -> None:
     # An encoded body's length says nothing about the decoded one, and requests decodes.
     encoded = response.headers.get("Content-Encoding", "identity") != "identity"
     length = response.headers.get("Content-Length", "")

@@ -30,7 +30,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from zentoria_infra.guest.state import Wheel
+from zentoria_infra.guest.artifact import Artifact, Wheel, Wheels
 from zentoria_infra.materials.artifacts.cache import ArtifactError, BlobCache
 from zentoria_infra.materials.artifacts.lock import Pin, read_lock
 from zentoria_infra.materials.artifacts.target import Target
@@ -47,27 +47,13 @@ Step = Callable[[str], None]
 """Told what is being done, as "download 31 wheels"."""
 
 
-@dataclasses.dataclass(frozen=True)
-class BuiltRelease:
-    """A release whose wheels are in the cache.
-
-    Args:
-        distribution: the service's own distribution, as ``zentoria-backend``.
-        version: its version and a hash of all wheels and the target: another content, another version.
-        wheels: file names and hashes, the service's own first, then ours that it needs.
-        requirements: text of a hash-pinned requirements file that names exactly these wheels.
-    """
-
-    distribution: str
-    version: str
-    wheels: tuple[Wheel, ...]
-    requirements: str
-
-
 def build_release(
     service: Path, cache: BlobCache, target: Target | None = None, *, step: Step | None = None
-) -> BuiltRelease:
+) -> Artifact:
     """Build the service in the folder ``service`` (``pyproject.toml`` and ``requirements.lock``) for ``target``.
+
+    Its wheels are in the cache then: the service's own first, then ours that it needs. Its version is the service's and
+    a hash of all wheels and the target.
 
     Raises:
         ArtifactError: the project or its lock cannot be used, the build fails, or a dependency has no wheel for the
@@ -81,18 +67,14 @@ def build_release(
     known = (*pins, *(_wheel_pin(wheel) for wheel in own))
     for wheel in own:
         _check_lock(cache.path(wheel.blob), wheel.name, known, target, service)
-    dependencies = _dependencies(pins, cache, target, step)
+    dependencies = locked_wheels(pins, cache, target, step)
     wheels = (*own, *dependencies)
-    name, version, _, _ = parse_wheel_filename(own[0].name)
+    _, version, _, _ = parse_wheel_filename(own[0].name)
     digest = hashlib.sha256(
         json.dumps([FORMAT, dataclasses.astuple(target), [(w.name, w.blob) for w in wheels]]).encode()
     ).hexdigest()
-    return BuiltRelease(
-        distribution=name,
-        version=f"{version}-{digest[:12]}",
-        wheels=wheels,
-        requirements="".join(f"{_wheel_pin(wheel).line()}\n" for wheel in wheels),
-    )
+    requirements = "".join(f"{_wheel_pin(wheel).line()}\n" for wheel in wheels)
+    return Artifact(f"{version}-{digest[:12]}", Wheels(wheels=wheels, requirements=requirements))
 
 
 def ours(service: Path) -> tuple[Path, ...]:
@@ -219,7 +201,12 @@ def _unreadable(service: Path, error: OSError) -> ArtifactError:
     )
 
 
-def _dependencies(pins: tuple[Pin, ...], cache: BlobCache, target: Target, step: Step) -> tuple[Wheel, ...]:
+def locked_wheels(pins: tuple[Pin, ...], cache: BlobCache, target: Target, step: Step) -> tuple[Wheel, ...]:
+    """Have one wheel of each pin in the cache, with a hash of the pin's.
+
+    Raises:
+        ArtifactError: one cannot be fetched, or there is none for the target.
+    """
     if not pins:
         return ()
     key = _key("dependencies", json.dumps(dataclasses.astuple(target)), *(pin.line() for pin in pins))

@@ -8,32 +8,9 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
+from zentoria_infra.guest.artifact import Artifact
 from zentoria_infra.guest.secrets import SecretStore
-from zentoria_infra.guest.state import Wheel
-
-
-class ReleaseFiles(Protocol):
-    """A release of one of our services whose wheels are at hand as blobs (``execute.artifacts.wheels`` builds it)."""
-
-    @property
-    def distribution(self) -> str:
-        """The service's own distribution, as ``zentoria-backend``."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """Another content has another version."""
-        ...
-
-    @property
-    def wheels(self) -> tuple[Wheel, ...]:
-        """File names and hashes."""
-        ...
-
-    @property
-    def requirements(self) -> str:
-        """Hash-pinned requirements that name exactly these wheels."""
-        ...
+from zentoria_infra.inventory.component_model import Component
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +34,24 @@ class Materials(Protocol):
         """Passwords."""
         ...
 
-    def release(self, directory: str) -> ReleaseFiles:
+    def release(self, directory: str) -> Artifact:
         """The release of ``services/<directory>``, its wheels at hand as blobs.
 
         Raises:
             ZentoriaError: it cannot be built.
+        """
+        ...
+
+    def archive(self, component: Component, program: str, strip: int = 0) -> Artifact:
+        """What others release, as an archive whose blob is at hand.
+
+        Args:
+            component: where it comes from: a URL, or a wheel with its hash.
+            program: what it is called, where it is a single file.
+            strip: leading folders of its files that are left out, where the component says no path.
+
+        Raises:
+            ZentoriaError: it cannot be fetched or made.
         """
         ...
 

