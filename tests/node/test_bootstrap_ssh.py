@@ -335,6 +335,11 @@ def test_programs_stay_while_another_site_needs_them(node: Path, places: Places,
     assert install.carry_out(order)["changed"] == [places.gate]
 
 
+def test_the_timers_service_can_read_the_key_that_leads_to_other_nodes() -> None:
+    """``pvesh`` asks a container's own node, by ssh as root."""
+    assert "ProtectHome=read-only\n" in bootstrap_ssh._SERVICE
+
+
 def test_settings_hold_what_the_site_has(inventory: Inventory) -> None:
     values = bootstrap_ssh.gate_settings(inventory)
     assert values["site"] == "lab"

@@ -32,6 +32,7 @@ _SECONDS = 180.0
 """For a program on the node; systemd there has its share of it for each command."""
 TIMER = "zentoria-firewall"
 """Name of the units that close, on the node, package sources which a dead workstation has left open."""
+# pvesh asks other nodes of a cluster by ssh, with root's key: it must be able to read that (PVE::CLI::pvesh).
 _SERVICE = """[Unit]
 Description=Close package sources that nobody is at work with any more
 
@@ -41,7 +42,7 @@ ExecStart={python} -IS {program} close
 StandardOutput=null
 NoNewPrivileges=yes
 PrivateTmp=yes
-ProtectHome=yes
+ProtectHome=read-only
 TimeoutStartSec=300
 """
 _TIMER = """[Unit]
