@@ -71,7 +71,7 @@ test-fast: setup .uv/.judges ## The tests that need neither LXC nor patience
 
 # Tests that share a lab are a group, which one worker runs in order (see tests/conftest.py). A line for each test: one
 # that hangs can be named.
-test-slow: setup .uv/.judges ## The others: real containers, faults, fuzz
+test-slow: setup .uv/.judges ## The others: real containers, whole runs with faults
 	$(PYTEST) -m "(lxc or slow) and not soak" --dist loadgroup --verbose
 
 # Each kind of test that `make test` has a sample of, whole; property tests with many examples, other ones each time.
