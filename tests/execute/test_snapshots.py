@@ -221,6 +221,12 @@ def test_who_goes_back_is_told_what_is_lost(stack: Stack) -> None:
     assert snapshots.is_our_name(chosen.name), "the newest of ours, though another one is newer"
     question = rollback._question(inventory, DATA, client, chosen)
     assert f"What db (404) has written since {chosen.time} on its root file system and mp0 (/var/lib/post" in question
+    assert "came after it" not in question
+    client.write.stop(DATA)  # a running one would get it at its next start
+    client.write.set_config(DATA, {"mp7": "local:1,mp=/srv/later"})
+    question = rollback._question(inventory, DATA, client, chosen)
+    assert "mp7 (/srv/later) came after it: nothing is mounted there any more" in question
+    assert "mp7" not in question.splitlines()[0], "it is not lost"
     assert rollback._chosen(inventory, DATA, client, "before-upgrade").name == "before-upgrade"
     with pytest.raises(RefusedError, match="there is no whole snapshot nonesuch"):
         rollback._chosen(inventory, DATA, client, "nonesuch")

@@ -40,6 +40,20 @@ def ways_back(deployment: Deployment, observer: Observer, stages: Sequence[AnySt
     return Ways(changed, able, frozenset(released), {vmid: words for vmid, words in data.items() if words})
 
 
+def unseen_after(config: Mapping[str, str], then: Mapping[str, str]) -> tuple[str, ...]:
+    """Keys of the mounted volumes that going back to a snapshot takes out of sight: they are not in it.
+
+    Proxmox keeps them as unused ones (``PVE::AbstractConfig::snapshot_rollback``).
+
+    Args:
+        config: as it is now.
+        then: as it was at the snapshot.
+    """
+    kept = set(parking.data_volumes(then).values())
+    now = parking.data_volumes(config)
+    return tuple(key for key, volume in now.items() if key.startswith("mp") and volume not in kept)
+
+
 def mounted(config: Mapping[str, str]) -> str:
     """The mounted volumes of a container besides its root file system, in words; empty without any.
 

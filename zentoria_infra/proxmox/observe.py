@@ -90,6 +90,11 @@ class Observer:
         digest = str(raw.pop("digest", ""))
         return records.ContainerConfig(vmid, name, records.texts(raw), digest)
 
+    def config_in_snapshot(self, vmid: int, snapshot: str, node: str | None = None) -> Mapping[str, str]:
+        """The configuration that a container had at a snapshot. Needs VM.Audit."""
+        where = {"node": node or self.node, "vmid": vmid}
+        return records.texts(dict(self._read("/nodes/{node}/lxc/{vmid}/config", {"snapshot": snapshot}, **where)))
+
     def config_and_pending(
         self, vmid: int, node: str | None = None
     ) -> tuple[records.ContainerConfig, Mapping[str, str | None]]:

@@ -20,9 +20,9 @@ from zentoria_infra.cli.context import (
 from zentoria_infra.cli.site_run import WaitOption, site_run
 from zentoria_infra.errors import RefusedError
 from zentoria_infra.execute.inside import GuestsInside
-from zentoria_infra.execute.ways_back import mounted
+from zentoria_infra.execute.ways_back import mounted, unseen_after
 from zentoria_infra.inventory.model import Inventory
-from zentoria_infra.plan.model import snapshots
+from zentoria_infra.plan.model import parking, snapshots
 from zentoria_infra.plan.model.snapshots import Snapshot
 from zentoria_infra.plan.saved import applied
 from zentoria_infra.plan.selection import vmids_of
@@ -120,10 +120,20 @@ def _chosen(inventory: Inventory, vmid: int, proxmox: Proxmox, name: str) -> Sna
 def _question(inventory: Inventory, vmid: int, proxmox: Proxmox, chosen: Snapshot) -> str:
     """What is lost, by name."""
     name = inventory.by_vmid(vmid).name
-    data = mounted(proxmox.observe.config(vmid, inventory.node_of(inventory.by_vmid(vmid))).values)
+    node = inventory.node_of(inventory.by_vmid(vmid))
+    config = proxmox.observe.config(vmid, node).values
+    later = unseen_after(config, proxmox.observe.config_in_snapshot(vmid, chosen.name, node))
+    data = mounted({key: value for key, value in config.items() if key not in later})
+    hidden = (
+        f"{parking.words(config, later)} came after it: nothing is mounted there any more, and what is on it stays on "
+        "the node, as an unused volume of the container.\n"
+        if later
+        else ""
+    )
     where = f"its root file system and {data}" if data else "its root file system"
     return (
         f"What {name} ({vmid}) has written since {chosen.time} on {where} will be lost.\n"
+        f"{hidden}"
         "Its configuration goes back too, but not its firewall; it is stopped hard, and started again.\n"
         f"Put {name} back to snapshot {chosen.name}?"
     )
