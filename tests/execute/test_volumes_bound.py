@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.execute.test_deployment import NoInside
+from tests.execute.test_replace import killed_after
 from zentoria_infra.errors import ExitCode, RefusedError
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.inventory.load import load
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import Allow, require_possible
+from zentoria_infra.plan.model import ownership
 from zentoria_infra.plan.model.change import Plan
 from zentoria_infra.plan.model.desired import DesiredContainer, DesiredVolume
 from zentoria_infra.plan.model.values import GIB
@@ -129,3 +131,34 @@ def test_what_somebody_else_left_waiting_never_comes_into_force(full, besides) -
     assert config(full) == before | besides
     assert not any("pending" in line for line in full.root("GET", f"/nodes/pve/lxc/{VMID}/pending"))
     assert up(full, DATA, options=options).empty
+
+
+@pytest.fixture
+def crossed(full):
+    """The same, but the volumes' own numbers are not in the order of their mount points, as after hand-work."""
+    before = config(full)
+    full.root("POST", f"/nodes/pve/lxc/{VMID}/status/stop")
+    full.root("PUT", CONFIG, delete="mp0,mp1")
+    notes = ownership.with_volumes(before["description"], {"data": "mp1", "inner": "mp0"})
+    full.root("PUT", CONFIG, mp0=before["mp1"], mp1=before["mp0"], description=notes)
+    full.root("POST", f"/nodes/pve/lxc/{VMID}/status/start")
+    assert contents(full) == WHOLE
+    assert not any(key.startswith("unused") for key in config(full))
+    return full
+
+
+@pytest.mark.parametrize("killed", [0, 5, 6, 7])
+def test_a_volume_that_is_moved_while_its_container_is_replaced_is_still_that_volume(crossed, killed) -> None:
+    """Parked and back it has another name, and its old one may be that of the volume beside."""
+    layout = {"data": "/new", "inner": DATA["inner"]}
+    if killed:  # and only then somebody gave it another path
+        found = Deployment(crossed.client(), [redis(DATA)], NoInside())
+        stages = found.plan(replace={VMID})[1]
+        assert [one.id.partition(":")[2] for one in stages[4:7]] == ["destroy", "create", "bring-back-mp0"]
+        killed_after(killed, found, stages)
+        with pytest.raises(RefusedError, match=f"{DATA['data']}.* moves to /new"):
+            up(crossed, layout)
+    up(crossed, layout, Allow.REPLACE, Allow.DATA, replace=not killed)
+    assert contents(crossed) == {"/new": DATA["data"].encode(), DATA["inner"]: DATA["inner"].encode()}
+    assert not any(key.startswith("unused") for key in config(crossed))
+    assert up(crossed, layout).empty

@@ -46,7 +46,8 @@ from zentoria_infra.plan.stages.types import (
     Stop,
     SwitchOn,
 )
-from zentoria_infra.plan.volumes.changes import volume_text
+from zentoria_infra.plan.volumes.binding import MOUNT
+from zentoria_infra.plan.volumes.changes import volume_text, with_volume_of_now
 from zentoria_infra.proxmox.client import Proxmox
 from zentoria_infra.proxmox.errors import ModifiedError
 from zentoria_infra.proxmox.records import ContainerConfig
@@ -140,12 +141,13 @@ class Performer:
             case Stop():
                 self._proxmox.write.shutdown(stage.vmid, node=desired.node)
             case Configure(changes=changes, digest=digest):
+                values = {one.key: with_volume_of_now(one, config.values) for one in changes if one.after}
                 self._proxmox.write.set_config(
                     stage.vmid,
-                    {one.key: one.sent for one in changes if one.via is not Via.REVERT and one.after},
+                    {one.key: values[one.key] for one in changes if one.via is not Via.REVERT and one.after},
                     delete=[one.key for one in changes if one.via is not Via.REVERT and not one.after],
                     revert=[one.key for one in changes if one.via is Via.REVERT],
-                    digest=digest or None,
+                    digest=digest or (config.digest if any(MOUNT.fullmatch(one.key) for one in changes) else None),
                     node=desired.node,
                 )
             case Resize(change=change, digest=digest):

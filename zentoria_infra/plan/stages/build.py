@@ -198,18 +198,11 @@ def _container_stages(
     if plan.firewall.lost and plan.start:
         # It does not run: nothing is in use, and it shall not start with what it loses.
         stages.append(LoseFlows(*head("lose"), plan.firewall.lost, plan.through))
-    configure = tuple(a for a in attributes if a.via in (Via.CONFIG, Via.REVERT))
-    # What changes of a volume besides its storage names the volume that it is now: on another storage it is another.
-    keys = {one.key for one in moving}
-    early = tuple(one for one in configure if one.key in keys)
-    if early and not fresh:
-        early = configure
-    for name, changes in _calls(early, protected=desired.protect and not fresh):
-        stages.append(Configure(*head(f"{name}-first"), changes))
     for change in moving:
         moved = MoveStorage(*head(f"move-{change.key}"), change)
         stages.append(moved)
-    for name, changes in _calls(tuple(one for one in configure if one not in early), protected=desired.protect):
+    configure = tuple(a for a in attributes if a.via in (Via.CONFIG, Via.REVERT))
+    for name, changes in _calls(configure, protected=desired.protect):
         stages.append(Configure(*head(name), changes, digest))
         digest = ""
     for change in attributes:

@@ -72,6 +72,24 @@ def _wanted(volume: DesiredVolume) -> dict[str, str]:
     return {"mp": volume.path.rstrip("/"), **({"backup": "1"} if volume.backup else {})}
 
 
+def with_volume_of_now(change: AttributeChange, there: Mapping[str, str]) -> str:
+    """The value to send for a change of a mount point: what changes is how its volume is mounted, never which it is.
+
+    A volume that was moved to another storage or container and back has another name than when the change was planned,
+    and the old name may be another volume's by now.
+
+    Args:
+        change: of any option.
+        there: the configuration as it is now.
+    """
+    wanted, now = (parse_properties(text, "volume") for text in (change.sent, there.get(change.key, "")))
+    volume = now.get("volume", "")
+    if not MOUNT.fullmatch(change.key) or not volume or is_asked_for(volume) or is_asked_for(wanted.get("volume", "")):
+        return change.sent
+    size = {"size": now["size"]} if "size" in now else {}
+    return format_properties({**wanted, "volume": volume, **size}, "volume")
+
+
 def volume_text(volume: DesiredVolume) -> str:
     """The value that allocates a volume: ``storage:GiB`` with its mount point."""
     values = {"volume": f"{volume.storage}:{volume.size // GIB}"}
