@@ -133,3 +133,15 @@ def test_what_others_wrote_stays_byte_by_byte(tmp_path: Path, others: bytes) -> 
         added = b"".join(f"\t{line}\n".encode() for line in lines)
         assert file.read_bytes() == others + b"iface b inet static\n\taddress 1\n" + added + others
     assert file.read_bytes() == before
+
+
+def test_a_line_that_only_speaks_of_a_site_is_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "network").mkdir()
+    theirs = "\tpost-up logger 'see zentoria:home'\n\tpost-down /root/own --for zentoria:home -j x; true\n"
+    items = [item for item, _ in nat._items([NETWORK], "vmbr0")]
+    ours = [line for item in items for line in item.lines("zentoria:home")]
+    text = f"iface b inet static\n{theirs}" + "".join(f"\t{line}\n" for line in ours)
+    (tmp_path / "network" / "interfaces").write_text(text)
+    files = Files(str(tmp_path), "zentoria:home")
+    assert files.own == ours
+    assert files.with_lines("b", []) == f"iface b inet static\n{theirs}"

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 _FORWARD = "/proc/sys/net/ipv4/ip_forward"
 _FORWARDS = re.compile(r"echo\s+1\s*>\s*/proc/sys/net/ipv4/ip_forward|net[./]ipv4[./]ip_forward\s*=\s*1\b")
-_SITES = re.compile(r"(?<![\w:.-])zentoria:[a-z0-9][a-z0-9-]*(?![\w:.-])")
-"""Marks lines of a site."""
+_SITES = re.compile(r"(?: -m comment --comment |post-up : )(zentoria:[a-z0-9][a-z0-9-]*)(?= -j |;)")
+"""Marks lines of a site, in the two places where ours have it. Elsewhere the word is somebody's own."""
 _GUEST = "fwbr100i0"
 """A guest's own bridge, as Proxmox names it."""
 _HEADS = re.compile(r"(iface|auto|allow-\S+|mapping|source|source-directory|no-auto-down|no-scripts|rename|template)\b")
