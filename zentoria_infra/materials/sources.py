@@ -65,7 +65,7 @@ class Materials:
         Raises:
             ArtifactError: it cannot be fetched or made.
         """
-        return archive_of(component, self._cache, program=program, strip=strip)
+        return archive_of(component, self._cache, root=self._root, program=program, strip=strip)
 
     def file(self, url: str, sha256: str) -> str:
         """Have a file in the cache.

