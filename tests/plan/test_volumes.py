@@ -253,6 +253,20 @@ def test_parked_volumes_come_back_to_their_numbers_by_name_and_by_path() -> None
         assert {volume.name: volume.key for volume in create.desired.volumes} == keys
 
 
+def test_a_dropped_volume_that_is_wanted_again_is_not_made_anew_and_empty_unasked() -> None:
+    """As when a change of the inventory is taken back: what was on it waits as an unused volume."""
+    observed = there({}, unused0="local:410/vm-410-disk-1.raw")
+    plan = planned(DATA, observed)
+    with pytest.raises(
+        RefusedError, match=r"made anew, and empty: .*unused0 \(local:410/vm-410-disk-1.raw\), which may"
+    ):
+        require_possible(plan)
+    require_possible(plan, {Allow.DATA})
+    put_back = there({}, mp3="local:410/vm-410-disk-1.raw,mp=/var/lib/redis,backup=1,size=1G")
+    assert mounts(DATA, put_back) == {"data": "mp3"}
+    require_possible(planned(DATA, put_back))
+
+
 @pytest.mark.parametrize(
     ("after", "changed", "words"),
     [

@@ -8,7 +8,7 @@ from zentoria_infra.errors import ApiError
 from zentoria_infra.plan.model import parking, snapshots
 from zentoria_infra.plan.model.observed import ObservedContainer
 from zentoria_infra.plan.model.orphan import Orphan
-from zentoria_infra.plan.model.values import GIB
+from zentoria_infra.plan.model.values import GIB, parse_properties
 from zentoria_infra.plan.stages.types import Destroy
 from zentoria_infra.proxmox.observe import Observer
 from zentoria_infra.proxmox.records import Volume
@@ -50,7 +50,8 @@ class RemovalLook:
 
     def _beside(self, observed: ObservedContainer) -> tuple[str, ...]:
         """Volumes that have a container's number, and that its configuration does not speak of: not ours to remove."""
-        named = " ".join((*observed.config.values(), *observed.in_force.values()))
+        values = (*observed.config.values(), *observed.in_force.values())
+        named = {parse_properties(value, "volume").get("volume", "") for value in values}
         return tuple(
             f"{one.volid} ({one.size / GIB:.3g}G)"
             for one in self._on(observed.node)

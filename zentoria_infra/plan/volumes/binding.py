@@ -190,6 +190,7 @@ def out_of_sight(desired: DesiredContainer, there: Mapping[str, str], names: Map
     """
     seen = {key: one for key, one in mount_points(there).items() if one.made}
     wanted = {one.key: one for one in desired.volumes}
+    unused = [key for key in sorted(there) if key.startswith("unused")]
     found: dict[str, list[str]] = {}
     for key, one in seen.items():
         if key not in wanted:
@@ -201,13 +202,14 @@ def out_of_sight(desired: DesiredContainer, there: Mapping[str, str], names: Map
                 f"{one.path or '/'} any more"
             )
     for volume in desired.volumes:
-        if volume.key not in seen and volume.name in names:
-            lost = names[volume.name]
-            left = [key for key in sorted(there) if key.startswith("unused")]
-            more = f"; the container has {', '.join(f'{key} ({there[key]})' for key in left)}" if left else ""
-            found.setdefault(volume.key, []).append(
-                f"volume {_said(volume)} is made anew, and empty: it was {lost}, which is gone{more}"
-            )
+        if volume.key not in seen and (volume.name in names or unused):
+            # What was dropped and is wanted again, as when somebody takes a change of the inventory back, is there.
+            why = [f"it was {names[volume.name]}, which is gone"] if volume.name in names else []
+            if unused:
+                why.append(f"the container has {', '.join(f'{key} ({there[key]})' for key in unused)}, which may be it")
+                why.append(f"`pct set {desired.vmid} --{volume.key} VOLUME,mp={volume.path}` puts a volume back")
+            text = f"volume {_said(volume)} is made anew, and empty: {'; '.join(why)}"
+            found.setdefault(volume.key, []).append(text)
         if volume.key in seen and seen[volume.key].path == _bare(volume.path):
             continue
         staying = (one for one in seen.values() if one.key in wanted and one.path == _bare(wanted[one.key].path))
