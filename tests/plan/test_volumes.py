@@ -253,6 +253,18 @@ def test_parked_volumes_come_back_to_their_numbers_by_name_and_by_path() -> None
         assert {volume.name: volume.key for volume in create.desired.volumes} == keys
 
 
+def test_a_volume_of_another_guest_is_not_moved_to_another_storage() -> None:
+    """It is removed where it was: the other one would have lost it."""
+    observed = there({}, mp0="elsewhere:vm-900-disk-1,mp=/var/lib/redis,backup=1,size=1G")
+    plan = planned(DATA, observed)
+    assert [one.via for one in plan.containers[0].attributes if one.key == "mp0"] == [Via.MOVE]
+    with pytest.raises(RefusedError, match=r"mp0 is a volume of container 900 \(elsewhere:vm-900-disk-1\)"):
+        require_possible(plan)
+    require_possible(planned(DATA, there({}, mp0=observed.config["mp0"].replace("900", str(VMID)))))
+    parked = ObservedContainer(411, "pve", "lxc", "stopped", {"mp0": observed.config["mp0"].replace("900", "411")})
+    require_possible(planned(DATA, there({}, status="stopped"), parked={VMID: parked}))
+
+
 def test_a_dropped_volume_that_is_wanted_again_is_not_made_anew_and_empty_unasked() -> None:
     """As when a change of the inventory is taken back: what was on it waits as an unused volume."""
     observed = there({}, unused0="local:410/vm-410-disk-1.raw")

@@ -15,13 +15,12 @@ from zentoria_infra.plan.model.values import format_properties, format_tags, par
 from zentoria_infra.plan.volumes import binding
 from zentoria_infra.plan.volumes.changes import volume_changes
 from zentoria_infra.plan.volumes.held import without_held
+from zentoria_infra.plan.volumes.stuck import ROOT_ONLY, in_the_way
 
 DEFAULTS: Mapping[str, str] = {"onboot": "0", "protection": "0", "swap": "512", "memory": "512", "cpulimit": "0"}
 """What Proxmox takes for an option that is not there (schema defaults of /nodes/{node}/lxc/{vmid}/config)."""
 
 _NET = re.compile(r"net\d+")
-_ROOT_ONLY = re.compile(r"dev\d+|hookscript")
-"""Options that only root@pam may set or take back (PVE::LXC::check_ct_modify_config_perm)."""
 _NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _FLAGS = frozenset({"onboot", "protection"})
 _NET_FLAGS = ("firewall", "link_down")
@@ -49,7 +48,7 @@ def make_plan(desired: tuple[DesiredContainer, ...], world: World, *, replace: f
     creates = any(c.action in (Action.CREATE, Action.REPLACE) for c in containers)
     by_vmid = {one.vmid: one for one in desired}
     held = [without_held(one, by_vmid[one.vmid], world) for one in containers]
-    stuck = tuple(text for one, problems in held for text in (*problems, *_stuck(one, world)))
+    stuck = tuple(text for one, problems in held for text in (*problems, *in_the_way(one, world)))
     problems = (*(world.problems if creates else ()), *stuck)
     return Plan(tuple(one for one, _ in held), problems, world.no_inside)
 
@@ -89,8 +88,8 @@ def _existing(desired: DesiredContainer, observed: ObservedContainer, world: Wor
     if worst is Effect.REPLACE or replace:
         return _replacement(desired, observed, world, attributes)
     back = parked.back if parked else ()
-    # What waits and is as the inventory wants it; the rest is taken back, or was told before (:func:`_stuck`).
-    pending = {key for key in observed.pending if not _ROOT_ONLY.fullmatch(key)}
+    # What waits and is as the inventory wants it; the rest is taken back, or was told before (:func:`in_the_way`).
+    pending = {key for key in observed.pending if not ROOT_ONLY.fullmatch(key)}
     pending = pending - {a.key for a in attributes if a.via is Via.REVERT}
     waiting = observed.running and (worst is Effect.RESTART or bool(pending) or bool(back))
     inside = check.report is not None and bool(check.report.changes or check.report.failed)
@@ -205,40 +204,6 @@ def _coming_back(desired: DesiredContainer, world: World) -> Iterator[AttributeC
             yield dataclasses.replace(one, hides=hidden.get(one.key, "")) if one.via is Via.CONFIG else one
 
 
-def _stuck(plan: ContainerPlan, world: World) -> Iterator[str]:
-    """What keeps data volumes from being moved or mounted, and a container from a start, in words."""
-    title = f"container {plan.vmid} ({plan.name})"
-    observed, parked = world.containers.get(plan.vmid), world.parked.get(plan.vmid)
-    if plan.desired is not None:
-        yield from binding.misplaced(plan.desired)
-    if observed is None:
-        return
-    if plan.restart or (plan.start and plan.action is not Action.REPLACE):
-        for key in sorted(key for key in observed.pending if _ROOT_ONLY.fullmatch(key)):
-            yield (
-                f"{title} cannot be {'restarted' if plan.restart else 'started'}: a change of {key} that is not "
-                f"Zentoria's waits for that, and only root@pam may take it back: `pct set {plan.vmid} --revert {key}`"
-            )
-    if plan.action is Action.REPLACE:
-        held = parking.data_volumes({**observed.config, **observed.in_force})
-        for key in sorted(held.keys() - parking.data_volumes(observed.config).keys()):
-            yield (
-                f"{title} cannot be replaced: its {key} is taken away at its next restart, and until then nobody can "
-                "move it: restart the container first (`pct reboot`), which keeps the volume as an unused one"
-            )
-    if plan.parking is None:
-        return
-    here, there = parking.data_volumes(observed.config), parking.data_volumes(parked.config if parked else {})
-    for key in sorted(here.keys() & there.keys()):
-        yield (
-            f"{key} of {title} is parked on container {plan.parking.vmid}, and it has another {key}: remove the one "
-            "that is not needed, or move it to another key (`pct move-volume`)"
-        )
-    for key in plan.parking.park:
-        if owner := parking.another_owner(here[key], plan.vmid):
-            yield f"{title} cannot be replaced: {key} is a volume of container {owner} ({here[key]})"
-
-
 def _inside(check: GuestCheck) -> str:
     report = check.report
     if report is None:
@@ -276,7 +241,7 @@ def attribute_changes(desired: DesiredContainer, observed: ObservedContainer) ->
             taken_back.add(one.key)
             yield _taken_back(desired, observed, one.key)
     for key in sorted(observed.pending - {one.key for one in changes}):
-        if not _is_set(desired, key) and not _ROOT_ONLY.fullmatch(key):
+        if not _is_set(desired, key) and not ROOT_ONLY.fullmatch(key):
             yield _taken_back(desired, observed, key)
 
 
