@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.stack import copy_project
-from zentoria_infra.execute.recipe import recipes
+from zentoria_infra.execute.recipe import SourceMaterials, recipes
 from zentoria_infra.guest.state import File, GuestReport, GuestState, ResourceReport
+from zentoria_infra.inventory.component_model import NpmComponent
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.from_inventory import desired_containers
@@ -102,3 +103,16 @@ def test_the_state_of_a_guest_is_bound_without_its_secrets() -> None:
     assert saved(Keyed("hunter2", b"another"), "said hunter2")[0].desired != first.desired
     plain = hashlib.sha256(Keyed("hunter2").state(404).model_dump_json().encode()).hexdigest()
     assert plain not in content.decode(), "whoever has no key cannot try passwords out"
+
+
+def test_an_archive_that_is_not_made_is_known_by_where_it_comes_from_and_its_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "npm/tool/package-lock.json"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("{}")
+    component = NpmComponent(kind="npm", package="tool", version="1", lock="tool")
+    first = SourceMaterials(tmp_path).archive(component, "tool")
+    assert SourceMaterials(tmp_path).archive(component, "tool") == first
+    other = component.model_copy(update={"version": "2"})
+    assert SourceMaterials(tmp_path).archive(other, "tool").version != first.version
+    lock.write_text('{"packages": {}}')
+    assert SourceMaterials(tmp_path).archive(component, "tool").version != first.version
