@@ -163,7 +163,9 @@ def test_names_are_as_long_as_proxmox_takes_them_and_no_two_sites_share_one() ->
 
 
 GATEWAY = "10.10.47.254"
-AT_THE_NODE = inventory([container(1, "a", egress=egress("packages.example.org")), B], [], proxy=f"http://{GATEWAY}:3128")
+AT_THE_NODE = inventory(
+    [container(1, "a", egress=egress("packages.example.org")), B], [], proxy=f"http://{GATEWAY}:3128"
+)
 
 
 def proof_with(
