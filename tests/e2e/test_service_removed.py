@@ -50,7 +50,8 @@ def test_a_service_is_added_and_removed_again(stack: Stack, tmp_path: Path, monk
     inside("touch", "/etc/zentoria/clock/of-the-user")
     plan = stack.zentoria("plan", "--only", "docs", "--detailed-exitcode")
     assert plan.code == 2, plan.said()
-    assert "unit zentoria-clock.service" in plan.out and "nothing asks for it any more" in plan.out, plan.said()
+    for gone in ("unit:zentoria-clock.service", "unit:zentoria-clock.socket", "release:clock", "user:zentoria"):
+        assert f"inside: remove {gone}: nothing asks for it any more\n" in plan.out, plan.said()
     process = stack.popen("up", "--only", "docs", "--yes", "--json")
     assert process.stdout is not None
     for line in process.stdout:

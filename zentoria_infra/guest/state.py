@@ -223,6 +223,15 @@ class GuestState(BaseModel):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
+ORPHAN = "orphan:"
+"""What the ids of reports begin with that tell of a removal: nothing asks for that any more (``agent/owned.py``)."""
+
+
+def in_words(report_id: str) -> str:
+    """The id of a report as a plan prints it: ``file:/etc/motd``, or ``remove file:/etc/motd``."""
+    return f"remove {report_id.removeprefix(ORPHAN)}" if report_id.startswith(ORPHAN) else report_id
+
+
 Outcome = Literal["unchanged", "changed", "would-change", "failed", "skipped"]
 
 

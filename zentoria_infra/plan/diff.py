@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 
+from zentoria_infra.guest.state import in_words
 from zentoria_infra.plan.masking import MASK, is_harmless
 from zentoria_infra.plan.model import ownership, parking
 from zentoria_infra.plan.model.change import Action, AttributeChange, ContainerPlan, Effect, Plan, Via
@@ -210,7 +211,7 @@ def _inside(check: GuestCheck) -> str:
         return ""
     if not report.changes:
         return f"{report.failed} failed when it was looked at"
-    names = [change.id for change in report.changes]
+    names = [in_words(change.id) for change in report.changes]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"inside: {', '.join(names[:3])}{more}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from zentoria_infra.guest.state import ORPHAN, in_words
 from zentoria_infra.plan.model.change import Action, ContainerPlan, Plan
 from zentoria_infra.plan.model.document import Change, Disturbs, Kind, Origin
 from zentoria_infra.plan.model.orphan import Orphan
@@ -170,11 +171,11 @@ def _attribute(change: Change) -> Iterator[str]:
 def _inside(change: Change) -> Iterator[str]:
     if change.action is Kind.LOOK or change.id.count("/") == 1:
         return
-    name = change.id.split("/", 2)[2]
+    name = in_words(change.id.split("/", 2)[2])
     words = [f"inside: {name}: {change.reason}"]
     if change.before.startswith("hmac ") or change.after.startswith("hmac "):
         words.append(f"({change.before or 'nothing'} → {change.after.removeprefix('hmac ')})")
-    if change.units and not name.startswith("unit:"):
+    if change.units and not name.startswith(("unit:", in_words(ORPHAN))):
         verb = "reloads" if change.disturbs is Disturbs.RELOAD else "restarts"
         words.append(f"({verb} {', '.join(change.units)})")
     yield " ".join(words)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from zentoria_infra.guest.state import ResourceReport
+from zentoria_infra.guest.state import ORPHAN, ResourceReport
 from zentoria_infra.plan.model.change import Action, AttributeChange, ContainerPlan, Effect, Via
 from zentoria_infra.plan.model.document import Change, Disturbs, Kind, Origin
 from zentoria_infra.plan.privileges import Need, change_needs, firewall_needs, stage_needs
@@ -15,8 +15,6 @@ from zentoria_infra.plan.show.listing_firewall import count_objects
 from zentoria_infra.plan.stages.types import AnyStage, Converge, Create, GoBack, Restart, Snapshot, Start
 
 _DISTURBS = {Effect.NONE: Disturbs.NONE, Effect.RESTART: Disturbs.CONTAINER, Effect.REPLACE: Disturbs.REPLACEMENT}
-_ORPHAN = "orphan:"
-"""What the ids of reports begin with that tell of a removal (``guest/agent/owned.py``)."""
 _VERBS = {"stop": Kind.STOP, "start": Kind.START, "restart": Kind.RESTART, "reload": Kind.RELOAD}
 _STATED = frozenset({"packages", "file", "directory", "link", "absent", "user", "volume", "release", "unit"})
 """What the ids of resources begin with that have a state of their own; the others are steps and checks."""
@@ -236,7 +234,7 @@ class ContainerListing:
         )
 
     def _resource(self, one: ResourceReport, needs: Iterable[Need]) -> Change:
-        if one.id.startswith(_ORPHAN):
+        if one.id.startswith(ORPHAN):
             return self._orphan(one, needs)
         action = _action(one)
         units = (*one.restarts, *one.reloads)
@@ -258,7 +256,7 @@ class ContainerListing:
 
     def _orphan(self, one: ResourceReport, needs: Iterable[Need]) -> Change:
         """Something that we made, and that nothing asks for any more."""
-        name = one.id.removeprefix(_ORPHAN)
+        name = one.id.removeprefix(ORPHAN)
         unit = name.startswith("unit:")
         return self._change(
             f"inside/{one.id}",
