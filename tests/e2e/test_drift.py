@@ -102,7 +102,10 @@ def test_drift_is_seen_named_and_repaired_and_the_plan_after_it_is_empty(stack: 
     check_words(stack)
     check_secrets(stack, seen.out)
 
-    repaired = stack.zentoria("up", "--yes", "--json")
+    refused = stack.zentoria("up", "--yes")
+    assert refused.code == 5, refused.said()
+    assert "419" in refused.err and "/srv/by-hand" in refused.err and "--allow data" in refused.err, refused.said()
+    repaired = stack.zentoria("up", "--yes", "--json", "--allow", "data")
     assert repaired.code == 0, repaired.said()
     after = stack.zentoria("plan", "--detailed-exitcode")
     assert after.code == 0, after.said()
