@@ -30,9 +30,10 @@ def observer(connection: Connection) -> Observer:
 
 def test_it_only_ever_gets(observer: Observer, fakepve: Any) -> None:
     """Every public method, and the one function that it holds."""
-    fakepve.add_ct(404, "db")
+    container = fakepve.add_ct(404, "db")
+    container.snapshots["before"] = {"hostname": "db"}
     fakepve.pools["zentoria"] = {404}
-    arguments = {"vmid": 404, "storage": "local", "poolid": "zentoria", "kind": "vzrollback"}
+    arguments = {"vmid": 404, "storage": "local", "poolid": "zentoria", "kind": "vzrollback", "snapshot": "before"}
     methods = [name for name, _ in inspect.getmembers(observer, inspect.ismethod) if not name.startswith("_")]
     assert len(methods) >= 18
     for name in methods:
