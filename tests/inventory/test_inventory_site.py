@@ -87,7 +87,7 @@ def test_a_component_of_another_kind_takes_the_place_of_the_first(root: Path) ->
     )
     source = inventory.component(inventory.by_name("db").service("postgresql"))
     assert source is not None and source.model_dump() == {
-        "kind": "url", "url": "https://x.test/pg", "sha256": "0" * 64, "version": None,
+        "kind": "url", "url": "https://x.test/pg", "sha256": "0" * 64, "version": None, "path": None,
     }  # fmt: skip
 
 
