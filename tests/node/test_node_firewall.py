@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from zentoria_infra.firewall.identity import OPENING
+from zentoria_infra.lab.api.guests import Guests
 from zentoria_infra.lab.shell import openings
 from zentoria_infra.node import firewall, state
 from zentoria_infra.proxmox.shell.filtered import Filtered
@@ -306,3 +307,12 @@ def test_it_answers_in_json(world: World, capsys: pytest.CaptureFixture[str]) ->
     assert firewall.main(["close"], world.node, lambda _: world.close()) == 0
     assert len(json.loads(capsys.readouterr().out)["closed"]) == 3
     assert os.listdir(world.state) == ["home"]
+
+
+def test_the_programs_of_a_node_find_the_containers_of_a_lab(tmp_path: Path) -> None:
+    Guests(tmp_path, "pve")
+    Guests(tmp_path, "pve")
+    (tmp_path / "lxc/404.conf").write_text("#zentoria-id%3A home/404\nmemory: 512\n")
+    (tmp_path / "firewall").mkdir()
+    (tmp_path / "firewall/404.fw").write_text("[RULES]\n\nOUT ACCEPT -log nolog # zt/opening/db/tcp\n")
+    assert list(firewall._opened({"home": "zt/opening/"}, str(tmp_path))) == [("home", "pve", 404)]

@@ -19,6 +19,11 @@ class Guests:
         self._guard = threading.Lock()
         self._cache: dict[int, files.Parsed[GuestConf]] = {}
         self._folder.mkdir(parents=True, exist_ok=True)
+        # On a real node ``lxc`` leads to ``nodes/NODE/lxc``; what runs there reads both.
+        beside = folder / "nodes" / node / "lxc"
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        if not beside.is_symlink():
+            beside.symlink_to("../../lxc")
 
     def path(self, vmid: int) -> Path:
         """The file of a container."""
