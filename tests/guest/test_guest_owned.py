@@ -112,6 +112,44 @@ def test_a_unit_that_is_renamed_stops_before_its_heir_starts(guest: Guest) -> No
     assert "unit:old.socket" not in (guest.root / "state/owned.json").read_text()
 
 
+def test_a_drop_in_that_is_gone_is_gone_before_its_unit_restarts(guest: Guest) -> None:
+    folder = guest.root / "etc/systemd/system/app.service.d"
+    settings = File(id="file:settings", path=str(guest.root / "etc/app.conf"), text="one\n", **ME)
+    piece = File(id="file:piece", path=str(folder / "more.conf"), text="[Service]\n", **ME)
+    unit = Unit(id="unit:app", name="app.service", reads=("file:settings", "file:piece"))
+    seen = guest.root / "seen"
+    look = f"*restart*app.service) ls {folder} > {seen} 2>/dev/null;;"
+    guest.fake("systemctl", SYSTEMCTL.format(more=look))
+    guest.run(settings, piece, unit)
+    changed = settings.model_copy(update={"text": "two\n"})
+    fewer = Unit(id="unit:app", name="app.service", reads=("file:settings",))
+    active = (
+        look + "\n  *show*app.service*) printf 'LoadState=loaded\\nActiveState=active\\nUnitFileState=enabled\\n\\n';;"
+    )
+    guest.fake("systemctl", 'case "$*" in ' + active.replace("\n  ", "\n") + "\n*is-failed*) exit 1;; esac")
+    report = guest.run(changed, fewer)
+    assert gone(outcomes(report)) == {"orphan:file:piece": "changed"}
+    assert report.restarted == ("app.service",)
+    assert seen.read_text() == "", "the unit restarted with what it shall have"
+
+
+def test_a_release_that_moved_does_not_hold_up_its_unit(guest: Guest) -> None:
+    """The unit runs from the new place by now; that the old place is still there is no reason to fail."""
+    root = guest.root / "opt/old"
+    (root / "releases/1").mkdir(parents=True)
+    state = guest.root / "state"
+    state.mkdir()
+    thing = {"kind": "release", "id": "release:x", "root": str(root), "units": ["x.service"]}
+    (state / "owned.json").write_text(json.dumps({"things": {"release x": thing}, "packages_before": []}))
+    guest.fake(
+        "systemctl",
+        "case \"$*\" in *show*) printf 'LoadState=loaded\\nActiveState=active\\n\\n';; *is-failed*) exit 1;; esac",
+    )
+    report = guest.run(Unit(id="unit:x", name="x.service", enabled=None))
+    assert gone(outcomes(report)) == {"orphan:release:x": "changed"}
+    assert not root.exists()
+
+
 def test_a_unit_that_was_only_watched_is_left_alone(guest: Guest) -> None:
     guest.run(base(guest), Unit(id="unit:journald", name="systemd-journald.service", enabled=None))
     assert gone(outcomes(guest.run(base(guest)))) == {}

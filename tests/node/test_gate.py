@@ -493,3 +493,10 @@ def test_a_container_that_is_being_changed_is_waited_for_and_then_looked_at(
     _, said = process.communicate(timeout=20)
     assert (process.returncode, told.exists()) == (gate.REFUSED, False)
     assert b"404 is privileged" in said
+
+
+def test_settings_of_an_older_bootstrap_grant_no_features_and_work_all_the_same() -> None:
+    """Another site's `bootstrap` replaces the gate that both share."""
+    old = gate.Settings(json.dumps({"site": "home", "vmids": [404], "networks": [], "features": ["nesting"]}))
+    assert old.features == {}
+    assert old.vmids == {404}

@@ -96,7 +96,8 @@ class Settings:
         self.site = _typed(values, "site", str)
         self.vmids = frozenset(int(one) for one in _typed(values, "vmids", list))
         self.networks = [str(one) for one in _typed(values, "networks", list)]
-        features = _typed(values, "features", dict)
+        # A list is of an older `zentoria bootstrap`, whose gate another site has since replaced: it grants nothing.
+        features = {} if isinstance(values.get("features"), list) else _typed(values, "features", dict)
         self.features = {int(vmid): frozenset(map(str, names)) for vmid, names in features.items()}
         """What each container may be given; nothing, when it is not in here."""
         self.privileged = frozenset(int(one) for one in values.get("privileged", []))

@@ -89,7 +89,7 @@ def after(deployment: Deployment, plan: Plan, result: Result | None, content: by
         }
     if _SHARED in bad or len(plan.containers) < len(deployment.desired):
         now.pop(_SHARED, None)
-    return before.with_these(now).dump()
+    return before.with_these(now, _destroyed(result, orphans=True)).dump()
 
 
 def after_rollback(content: bytes | None, vmid: int, *, whole: bool = False) -> bytes:
@@ -119,9 +119,19 @@ def after_removal(content: bytes | None, result: Result) -> bytes:
         content: the document before.
         result: how the removal ended.
     """
-    gone = {one.stage.vmid for one in result.ended if isinstance(one.stage, Destroy) and one.status is Status.DONE}
-    left = (applied.parse(content) or Applied()).with_these({}, gone)
+    left = (applied.parse(content) or Applied()).with_these({}, _destroyed(result))
     return (left if set(left.containers) - {_SHARED} else Applied()).dump()
+
+
+def _destroyed(result: Result | None, *, orphans: bool = False) -> set[int]:
+    """VMIDs of containers that a run has destroyed; with ``orphans``, of those that the inventory does not have."""
+    return {
+        one.stage.vmid
+        for one in (result.ended if result else ())
+        if isinstance(one.stage, Destroy)
+        and one.status is Status.DONE
+        and (one.stage.orphan is not None or not orphans)
+    }
 
 
 def _now(

@@ -92,7 +92,7 @@ def converge(request: dict[str, Any], tell: Tell, hold: Sequence[int] = ()) -> d
             continue
         if not stopped and one["kind"] in ("unit", "release"):
             stopped = True
-            reports += kept.stop_units(run)
+            reports += kept.clear_the_way(run)
             failed = _failed(reports)
             if failed:
                 reports.append({"id": one["id"], "outcome": "skipped"})
@@ -101,7 +101,7 @@ def converge(request: dict[str, Any], tell: Tell, hold: Sequence[int] = ()) -> d
         reports.append(report)
         failed = _failed([report])
     if not failed:
-        reports += [*(() if stopped else kept.stop_units(run)), *kept.remove(run)]
+        reports += [*(() if stopped else kept.clear_the_way(run)), *kept.remove(run)]
         failed = _failed(reports)
     if run.apply and not failed:
         kept.end()

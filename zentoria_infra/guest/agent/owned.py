@@ -14,7 +14,7 @@ import pwd
 import stat
 from typing import TYPE_CHECKING, Any
 
-from . import common, paths, releases, units
+from . import common, packages, paths, releases, units
 from .common import Failed, Resource
 
 if TYPE_CHECKING:
@@ -108,19 +108,27 @@ class Owned:
 
     # -- removal ---------------------------------------------------------------------------------------------------
 
-    def stop_units(self, run: Run) -> list[dict[str, Any]]:
-        """Units that nothing asks for stop before others start: two may not have one port. Their reports."""
-        return [self._done(one, run, self._unit) for one in self.orphans if one["kind"] == "unit"]
+    def clear_the_way(self, run: Run) -> list[dict[str, Any]]:
+        """What must be gone before units start. Reports.
+
+        Units that nothing asks for stop: two may not have one port. And pieces of settings that a unit reads with all
+        others of their folder go: else it would start with them once more.
+        """
+        found = [self._done(one, run, self._unit) for one in self.orphans if one["kind"] == "unit"]
+        found += [self._done(one, run, _unlink) for one in self.orphans if _is_piece(one)]
+        if run.apply and found:
+            units.reload_files(run)
+        return found
 
     def remove(self, run: Run) -> list[dict[str, Any]]:
         """Everything else, once all that is asked for is there. Their reports."""
         found = []
         handlers = {
-            "release": _release, "symlink": _unlink, "file": _unlink, "directory": _rmdir,
+            "release": self._release, "symlink": _unlink, "file": _unlink, "directory": _rmdir,
             "packages": self._packages, "user": _userdel,
         }  # fmt: skip
         for kind in _ORDER:
-            these = [one for one in self.orphans if one["kind"] == kind]
+            these = [one for one in self.orphans if one["kind"] == kind and not _is_piece(one)]
             if kind == "directory":
                 these.sort(key=lambda one: -str(one["path"]).count("/"))  # what is inside first
             found += [self._done(one, run, handlers[kind]) for one in these]
@@ -155,6 +163,25 @@ class Owned:
         run.starts.drop(name)
         return ""
 
+    def _release(self, one: dict[str, Any], run: Run) -> str:
+        """All its releases: they hold programs and no data."""
+        import shutil  # only where something is removed: a look starts sooner
+
+        wanted = self._wanted.values()
+        ours = {name for other in wanted for name in other.get("units", [other.get("name")])}
+        for name in one["units"]:
+            if name not in ours and units.show([name]).get(name, {}).get("ActiveState") == "active":
+                raise Failed(f"{name} still runs from it")
+        current = os.path.join(one["root"], "current")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(current)
+        shutil.rmtree(os.path.join(one["root"], "releases"), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(one["root"])
+        if all(other["id"] != one["id"] for other in wanted if other["kind"] == "release"):
+            releases.forget(one["id"])
+        return ""
+
     def _packages(self, one: dict[str, Any], run: Run) -> str:
         """Remove packages, and what came with them; never purge: data and settings of others stay."""
         names = self._removable(one)
@@ -167,9 +194,17 @@ class Owned:
                 return ""
             if gone <= {*names, *also}:
                 argv = ["apt-get", "remove", "--yes", "--quiet", "-o", "DPkg::Lock::Timeout=60", *more, *names]
-                common.must(argv, "apt-get cannot remove it", timeout=600, env={"DEBIAN_FRONTEND": "noninteractive"})
+                with packages.without_starts():  # nor stops: a unit of that name may be ours by now
+                    common.must(
+                        argv, "apt-get cannot remove it", timeout=600, env={"DEBIAN_FRONTEND": "noninteractive"}
+                    )
                 return ""
         return "others need it, so it stays: " + ", ".join(sorted(gone - set(names)))
+
+
+def _is_piece(one: dict[str, Any]) -> bool:
+    """Whether it is one of the pieces that something reads together, as a drop-in of a unit."""
+    return one["kind"] in ("file", "symlink") and os.path.dirname(one["path"]).endswith(".d")
 
 
 def _things(one: Resource) -> dict[str, dict[str, Any]]:
@@ -224,23 +259,6 @@ def _rmdir(one: dict[str, Any], run: Run) -> str:
         return ""
     except OSError as error:
         return f"it stays: {error.strerror}"
-    return ""
-
-
-def _release(one: dict[str, Any], run: Run) -> str:
-    """All its releases: they hold programs and no data."""
-    import shutil  # only where something is removed: a look starts sooner
-
-    for name in one["units"]:
-        if units.show([name]).get(name, {}).get("ActiveState") == "active":
-            raise Failed(f"{name} still runs from it")
-    current = os.path.join(one["root"], "current")
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(current)
-    shutil.rmtree(os.path.join(one["root"], "releases"), ignore_errors=True)
-    with contextlib.suppress(OSError):
-        os.rmdir(one["root"])
-    releases.forget(one["id"])
     return ""
 
 

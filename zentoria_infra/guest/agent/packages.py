@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import common, unsynced
@@ -146,6 +147,17 @@ def _forbid_starts() -> bool:
             return MARK in stream.read()
     common.write_atomically(POLICY, ("#!/bin/sh\n" + MARK + "exit 101\n").encode(), 0o755)
     return True
+
+
+@contextlib.contextmanager
+def without_starts() -> Iterator[None]:
+    """Nothing that packages bring starts or stops meanwhile (``deb-systemd-invoke`` asks policy-rc.d for both)."""
+    forbid = _forbid_starts()
+    try:
+        yield
+    finally:
+        if forbid:
+            os.unlink(POLICY)
 
 
 def allow_starts() -> None:

@@ -166,7 +166,8 @@ def _unpacked_node(place: Path, cache: BlobCache, pin: NodePin, target: Target) 
 
 
 def _npm(node: Node, tree: Path, cache: BlobCache, folder: Path, *arguments: str) -> None:
-    environment = os.environ | {
+    # What others wrote runs here: it is not told our tokens.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ZENTORIA_")} | {
         "PATH": f"{node.program.parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "npm_config_cache": str(cache.root / "npm"),
         "npm_config_audit": "false",

@@ -28,7 +28,7 @@ from zentoria_infra.plan.model.document import (
     Unknown,
 )
 from zentoria_infra.plan.show.listing import NOTHING_ELSE, Basis, changes_of, totals, unknown_of
-from zentoria_infra.plan.stages.types import AnyStage
+from zentoria_infra.plan.stages.types import AnyStage, Destroy
 
 __all__ = [
     "FORMAT",
@@ -61,7 +61,7 @@ def document(plan: Plan, stages: Sequence[AnyStage], basis: Basis = NOTHING_ELSE
     for stage in stages:
         steps.setdefault(stage.vmid, []).append(stage.says())
     return PlanDocument(
-        changes=not plan.empty,
+        changes=not plan.empty or any(isinstance(one, Destroy) and one.orphan is not None for one in stages),
         totals=totals(listing),
         listing=listing,
         unknown=unknown_of(plan, basis),

@@ -74,7 +74,8 @@ def lines(
         yield f"? drift cannot be told from intent, for what was last applied is unknown: {basis.unread}"
     if plan.no_inside:
         yield f"Not run inside the containers: {plan.no_inside}."
-    yield summary(plan, len(drifted))
+    gone = sum(isinstance(one, Destroy) and one.orphan is not None for one in stages)
+    yield summary(plan, len(drifted), gone)
 
 
 def told_orphan(orphan: Orphan, pruned: Collection[int] = ()) -> str:
@@ -86,12 +87,13 @@ def told_orphan(orphan: Orphan, pruned: Collection[int] = ()) -> str:
     return f"{orphan.says}: not in the inventory; `zentoria down {orphan.vmid}` destroys it"
 
 
-def summary(plan: Plan, drifted: int = 0) -> str:
-    """The totals in one line; ``drifted`` is the number of changes that somebody made outside."""
-    if plan.empty and not plan.problems:
+def summary(plan: Plan, drifted: int = 0, pruned: int = 0) -> str:
+    """The totals in one line; ``drifted`` counts changes that somebody made outside, ``pruned`` orphans that go."""
+    orphans = [f"{pruned} orphan{'s' if pruned != 1 else ''} destroyed"] if pruned else []
+    if plan.empty and not plan.problems and not orphans:
         count = len(plan.containers)
         return f"No changes: {count} container{'s are' if count != 1 else ' is'} as the inventory says."
-    parts = [f"{number} {action}" for action, number in plan.counts().items()]
+    parts = [*orphans, *(f"{number} {action}" for action, number in plan.counts().items())]
     gained = len(plan.datacenter.gained) + sum(len(c.firewall.gained) for c in plan)
     lost = len(plan.datacenter.lost) + sum(len(c.firewall.lost) for c in plan)
     if gained or lost:
