@@ -104,16 +104,19 @@ class Guest:
         mode: protocol.Mode = "apply",
         heard: protocol.Heard = lambda e: None,
         key: bytes = b"",
+        whole: bool | None = None,
     ) -> GuestReport:
+        """Have the agent look or apply; a state with a way back in it is not whole."""
+        whole = all(one.kind != "rollback" for one in resources) if whole is None else whole
         pipe = self.pipe()
         try:
-            return protocol.converge(pipe, state(*resources), self, mode, heard, key)
+            return protocol.converge(pipe, state(*resources, whole=whole), self, mode, heard, key)
         finally:
             pipe.end()
 
 
-def state(*resources: Resource) -> GuestState:
-    return GuestState(vmid=404, hostname="zentoria-db", resources=resources)
+def state(*resources: Resource, whole: bool = True) -> GuestState:
+    return GuestState(vmid=404, hostname="zentoria-db", resources=resources, whole=whole)
 
 
 def outcomes(report: GuestReport) -> dict[str, str]:

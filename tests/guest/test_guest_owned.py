@@ -2,14 +2,27 @@
 
 import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from tests.guest.guest_world import ME, Guest, outcomes
 from zentoria_infra.guest.artifact import Wheels
-from zentoria_infra.guest.state import Directory, File, Packages, Release, Resource, Rollback, Step, Symlink, Unit
+from zentoria_infra.guest.state import (
+    Directory,
+    File,
+    Health,
+    Packages,
+    Release,
+    Resource,
+    Rollback,
+    Step,
+    Symlink,
+    Unit,
+)
 
 Made = Callable[[Guest], Resource]
 
@@ -170,7 +183,9 @@ def test_a_unit_that_cannot_be_stopped_holds_the_rest_back(guest: Guest) -> None
     assert not Path(file_of(guest).path).exists()
 
 
-def test_going_back_to_a_release_removes_nothing(guest: Guest) -> None:
+@pytest.mark.parametrize("what", ["a way back", "checks alone", "nothing"])
+def test_what_is_not_whole_removes_nothing(guest: Guest, what: str) -> None:
+    """A release that is gone back to, and the gate after a snapshot: both are asked for by themselves."""
     guest.run(base(guest), file_of(guest))
     release = Release(
         id="release:x",
@@ -179,9 +194,19 @@ def test_going_back_to_a_release_removes_nothing(guest: Guest) -> None:
         content=Wheels(wheels=(), requirements=""),
         units=(),
     )
-    guest.run(Rollback(id="rollback release:x", release=release), mode="check")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        health = Health(id="health:x", tcp=server.getsockname())
+        parts: dict[str, tuple[Resource, ...]] = {
+            "a way back": (Rollback(id="rollback release:x", release=release),),
+            "checks alone": (health,),
+            "nothing": (),
+        }
+        mode: Literal["check", "apply"] = "check" if what == "a way back" else "apply"
+        report = guest.run(*parts[what], mode=mode, whole=False)
+    assert gone(outcomes(report)) == {}
     assert Path(file_of(guest).path).exists()
     assert gone(outcomes(guest.run(base(guest), file_of(guest), mode="check"))) == {}
+    assert gone(outcomes(guest.run(base(guest), mode="check"))) == {"orphan:file:a": "would-change"}, "it is remembered"
 
 
 def test_releases_go_when_no_unit_runs_from_them(guest: Guest) -> None:

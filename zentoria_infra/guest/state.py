@@ -207,6 +207,9 @@ class GuestState(BaseModel):
     vmid: int
     hostname: str
     resources: tuple[Resource, ...]
+    whole: bool = False
+    """All that the guest shall be: what an earlier whole state made and this one does not have is removed. Checks
+    alone, or the way back to a release, are not whole."""
 
     def blobs(self) -> frozenset[str]:
         """SHA-256 of every blob that the state may need."""

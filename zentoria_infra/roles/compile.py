@@ -71,7 +71,7 @@ def compile_with_places(
     for service, fragment in zip(chosen, fragments[1:], strict=True):
         where = inventory.where(container, f"services.{service.name}")
         places |= {one.id: where for one in (*fragment.before, *fragment.users, *fragment.main)}
-    state = GuestState(vmid=container.vmid, hostname=container.hostname, resources=resources)
+    state = GuestState(vmid=container.vmid, hostname=container.hostname, resources=resources, whole=True)
     return state, {one.id: places.get(one.id, inventory.where(container)) for one in resources}
 
 

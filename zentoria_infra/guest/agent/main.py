@@ -80,7 +80,7 @@ def converge(request: dict[str, Any], tell: Tell, hold: Sequence[int] = ()) -> d
     names = [name.partition("=")[0] for one in resources if one["kind"] == "packages" for name in one["names"]]
     run = Run(request, tell, hold, packages.installed(names), Starts(resources), units.show)
     receive(needed(run), tell)
-    kept = owned.Owned(resources, whole=all(one["kind"] != "rollback" for one in resources))
+    kept = owned.Owned(resources, whole=bool(request["state"].get("whole")))
     if run.apply:
         kept.begin()
     reports: list[dict[str, Any]] = []
