@@ -1,0 +1,3 @@
+"""Zentoria's sign-in and authorization server."""
+
+__version__ = "0.1.0"
