@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from tests.faults.faults_exercisers import Case, Exerciser, Lost, Step
+from tests.faults.faults_exercisers import Act, Case, Exerciser, Lost
 from tests.faults.faults_worlds import POOL
 from zentoria_infra.proxmox.access import Access, Grant
 from zentoria_infra.proxmox.connection import Password
@@ -105,9 +105,9 @@ def _pools() -> Iterator[Exerciser]:
     def gone(case: Case) -> None:
         count(case, "/pools", "poolid", pool(case), 0)
 
-    make: Step = lambda case: access(case).create_pool(pool(case), "ours")  # noqa: E731 - a Step
-    drop: Step = lambda case: access(case).delete_pool(pool(case))  # noqa: E731 - a Step
-    join: Step = lambda case: case.client.write.add_to_pool(POOL, [case.number])  # noqa: E731 - a Step
+    make: Act = lambda case: access(case).create_pool(pool(case), "ours")  # noqa: E731 - a Act
+    drop: Act = lambda case: access(case).delete_pool(pool(case))  # noqa: E731 - a Act
+    join: Act = lambda case: case.client.write.add_to_pool(POOL, [case.number])  # noqa: E731 - a Act
     yield Exerciser("POST", "/pools", make, check=there, names=pool)
     yield Exerciser("DELETE", "/pools", drop, has_pool, check=gone, names=pool)
     yield Exerciser(
@@ -128,9 +128,9 @@ def _roles() -> Iterator[Exerciser]:
             (found,) = lines(case, "/access/roles", "roleid", role(case))
             assert found["privs"] == "VM.PowerMgmt"
 
-    make: Step = lambda case: access(case).create_role(role(case), ["VM.Audit"])  # noqa: E731 - a Step
-    change: Step = lambda case: access(case).set_role(role(case), ["VM.PowerMgmt"])  # noqa: E731 - a Step
-    drop: Step = lambda case: access(case).delete_role(role(case))  # noqa: E731 - a Step
+    make: Act = lambda case: access(case).create_role(role(case), ["VM.Audit"])  # noqa: E731 - a Act
+    change: Act = lambda case: access(case).set_role(role(case), ["VM.PowerMgmt"])  # noqa: E731 - a Act
+    drop: Act = lambda case: access(case).delete_role(role(case))  # noqa: E731 - a Act
     yield Exerciser("GET", "/access/roles", lambda case: access(case).roles())
     yield Exerciser("POST", "/access/roles", make, check=there, names=role)
     yield Exerciser("PUT", "/access/roles/{roleid}", change, has_role, check=is_set, names=role)
@@ -152,8 +152,8 @@ def _users() -> Iterator[Exerciser]:
             (found,) = case.world.root("GET", tokens.format(userid=user(case)))
             assert int(found["privsep"]) == 1
 
-    make: Step = lambda case: access(case).create_user(user(case), "ours")  # noqa: E731 - a Step
-    drop: Step = lambda case: access(case).delete_user(user(case))  # noqa: E731 - a Step
+    make: Act = lambda case: access(case).create_user(user(case), "ours")  # noqa: E731 - a Act
+    drop: Act = lambda case: access(case).delete_user(user(case))  # noqa: E731 - a Act
     yield Exerciser("GET", "/access/users", lambda case: access(case).user("root@pam"))
     yield Exerciser("POST", "/access/users", make, check=lambda case: count_user(case, 1), names=user)
     yield Exerciser(
@@ -161,9 +161,9 @@ def _users() -> Iterator[Exerciser]:
     )
     yield Exerciser("GET", tokens, lambda case: access(case).user("root@pam"))
     each = tokens + "/{tokenid}"
-    new: Step = lambda case: access(case).create_token(user(case), TOKEN, "")  # noqa: E731 - a Step
-    separate: Step = lambda case: access(case).separate_token(user(case), TOKEN)  # noqa: E731 - a Step
-    remove: Step = lambda case: access(case).delete_token(user(case), TOKEN)  # noqa: E731 - a Step
+    new: Act = lambda case: access(case).create_token(user(case), TOKEN, "")  # noqa: E731 - a Act
+    separate: Act = lambda case: access(case).separate_token(user(case), TOKEN)  # noqa: E731 - a Act
+    remove: Act = lambda case: access(case).delete_token(user(case), TOKEN)  # noqa: E731 - a Act
     yield Exerciser(
         "POST", each, new, has_user, new_token_again, lambda case: count_token(case, 1), lost=Lost.FOUND, names=user
     )
@@ -175,8 +175,8 @@ def _grants() -> Iterator[Exerciser]:
     def count_grants(case: Case, wanted: int) -> None:
         count(case, "/access/acl", "ugid", user(case), wanted)
 
-    give: Step = lambda case: access(case).grant(granted(case))  # noqa: E731 - a Step
-    take: Step = lambda case: access(case).revoke(granted(case))  # noqa: E731 - a Step
+    give: Act = lambda case: access(case).grant(granted(case))  # noqa: E731 - a Act
+    take: Act = lambda case: access(case).revoke(granted(case))  # noqa: E731 - a Act
     yield Exerciser("GET", "/access/acl", lambda case: access(case).grants())
     acl = Exerciser("PUT", "/access/acl", give, has_user, check=lambda case: count_grants(case, 1), names=user)
     yield acl

@@ -48,7 +48,7 @@ class Case:
         self.world.root("POST", f"/nodes/{NODE}/lxc/{self.number}/status/start")
 
 
-Step = Callable[[Case], Any]
+Act = Callable[[Case], Any]
 
 
 def nothing(case: Case) -> None:
@@ -75,10 +75,10 @@ class Exerciser:
 
     verb: str
     template: str
-    act: Step
-    prepare: Step = nothing
-    again: Step | None = None
-    check: Step = nothing
+    act: Act
+    prepare: Act = nothing
+    again: Act | None = None
+    check: Act = nothing
     lost: Lost = Lost.REPEATED
     variant: str = ""
     names: Callable[[Case], str] = lambda case: ""
@@ -119,7 +119,7 @@ def ended_task(case: Case) -> None:
 def reading() -> Iterator[Exerciser]:
     """All that a plan reads, and some more."""
 
-    def get(template: str, act: Step, prepare: Step = nothing) -> Exerciser:
+    def get(template: str, act: Act, prepare: Act = nothing) -> Exerciser:
         return Exerciser("GET", template, act, prepare)
 
     yield get("/version", lambda case: case.client.observe.version())
@@ -324,10 +324,10 @@ def ways_back() -> Iterator[Exerciser]:
         "POST", GUEST + "/snapshot", take, snapshottable_container, take_again, has_a_snapshot, lost=Lost.LOOKED,
         names=number,
     )  # fmt: skip
-    back: Step = lambda case: case.client.snapshots.roll_back(case.number, FIRST)  # noqa: E731 - a Step
+    back: Act = lambda case: case.client.snapshots.roll_back(case.number, FIRST)  # noqa: E731 - a Act
     path = one + "/rollback"
     yield Exerciser("POST", path, back, snapshotted_container, check=has_gone_back, lost=Lost.FOUND, names=number)
-    gone: Step = lambda case: case.client.snapshots.remove(case.number, FIRST)  # noqa: E731 - a Step
+    gone: Act = lambda case: case.client.snapshots.remove(case.number, FIRST)  # noqa: E731 - a Act
     yield Exerciser("DELETE", one, gone, snapshotted_container, check=has_no_snapshot, lost=Lost.LOOKED, names=number)
 
 
@@ -339,7 +339,7 @@ def guests() -> Iterator[Exerciser]:
         again=create_again, check=is_made, lost=Lost.LOOKED, names=number,
     )  # fmt: skip
     config = GUEST + "/config"
-    plain: Step = lambda case: case.client.write.set_config(case.number, {"memory": 300})  # noqa: E731 - a Step
+    plain: Act = lambda case: case.client.write.set_config(case.number, {"memory": 300})  # noqa: E731 - a Act
     yield Exerciser("PUT", config, plain, own_container, check=has_memory, names=number)
     yield Exerciser(
         "PUT", config, change_with_digest, own_container, check=has_memory, lost=Lost.LOOKED, names=number,
@@ -349,7 +349,7 @@ def guests() -> Iterator[Exerciser]:
         "PUT", config, add_volume, own_container, add_volume_again, has_one_volume_more, lost=Lost.TOLD, names=number,
         variant="volume",
     )  # fmt: skip
-    grow: Step = lambda case: case.client.write.resize(case.number, "rootfs", "2G")  # noqa: E731 - a Step
+    grow: Act = lambda case: case.client.write.resize(case.number, "rootfs", "2G")  # noqa: E731 - a Act
     resize = GUEST + "/resize"
     yield Exerciser("PUT", resize, grow, sized_container, check=is_grown, lost=Lost.LOOKED, names=number)
     yield Exerciser(
@@ -362,14 +362,14 @@ def guests() -> Iterator[Exerciser]:
         ("shutdown", running_container, is_stopped, Lost.LOOKED),
         ("reboot", running_container, is_running, Lost.TOLD),
     ):
-        act: Step = lambda case, action=action: getattr(case.client.write, action)(case.number)  # noqa: E731 - a Step
+        act: Act = lambda case, action=action: getattr(case.client.write, action)(case.number)  # noqa: E731 - a Act
         yield Exerciser("POST", f"{GUEST}/status/{action}", act, before, check=after, lost=lost, names=number)
     yield Exerciser(
         "POST", GUEST + "/move_volume", hand_over, two_containers, check=is_handed_over, lost=Lost.LOOKED, names=number,
         needs=lambda world: world.backend.moves_volumes,
     )  # fmt: skip
-    gone: Step = lambda case: case.client.write.destroy(case.number)  # noqa: E731 - a Step
+    gone: Act = lambda case: case.client.write.destroy(case.number)  # noqa: E731 - a Act
     yield Exerciser("DELETE", GUEST, gone, own_container, destroy_again, is_gone, lost=Lost.LOOKED, names=number)
 
 
-__all__ = ["Case", "Exerciser", "Lost", "Step", "guests", "nothing", "reading"]
+__all__ = ["Act", "Case", "Exerciser", "Lost", "guests", "nothing", "reading"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 
-from tests.faults.faults_exercisers import Case, Exerciser, Lost, Step
+from tests.faults.faults_exercisers import Act, Case, Exerciser, Lost
 from tests.faults.faults_worlds import NODE, SHARED
 from zentoria_infra.firewall.config import Alias, Entry, Rule
 from zentoria_infra.proxmox.firewall import records as fw
@@ -240,7 +240,7 @@ class Objects:
         def is_empty(case: Case) -> None:
             assert self.members(case) == []
 
-        def write(name: str, *arguments: object) -> Step:
+        def write(name: str, *arguments: object) -> Act:
             return lambda case: getattr(case.client.write_firewall, name)(scope, f"s{case.number}", *arguments)
 
         def members_digest(case: Case) -> str:
@@ -296,7 +296,7 @@ def groups() -> Iterator[Exerciser]:
     ruled = Rules(lambda case: fw.group(f"g{case.number}"))
     for one in ruled.exercisers(base + "/{group}"):
 
-        def prepare(case: Case, before: Step = one.prepare) -> None:
+        def prepare(case: Case, before: Act = one.prepare) -> None:
             has_group(case)
             before(case)
 

@@ -16,7 +16,8 @@ from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.firewall.probe.planning import probe_plan
 from zentoria_infra.firewall.probe.probes import GuestPlan, Place, Probe, ProbeKind, ProbePlan
 from zentoria_infra.firewall.probe.verdicts import Judged, Seen, Verdict, judge
-from zentoria_infra.firewall.proof.semantics import guest_filter
+from zentoria_infra.firewall.proof.semantics import nic_filter
+from zentoria_infra.firewall.sets.addresses import Objects
 from zentoria_infra.firewall.sets.protocols import PROTOCOLS
 from zentoria_infra.firewall.sets.services import span
 from zentoria_infra.inventory.flows import expand_flows, ports_of
@@ -99,7 +100,7 @@ def test_what_is_expected_is_what_the_compiled_rules_do() -> None:
     """A second road: the rules of both ends decide about every probe, one packet at a time."""
     one, compiled, parties = shipped()
     filters = {
-        guest.name: guest_filter(compiled.configuration, guest, guest.nics[0])
+        guest.name: nic_filter(Objects(compiled.configuration.datacenter), guest, guest.nics[0])
         for guest in compiled.configuration.guests
     }
     count = 0

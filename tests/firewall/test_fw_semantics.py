@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.firewall.fw_naive import Packet, Skipped, address_matches, in_set, passes
 from tests.firewall.fw_random import ADDRESSES, CIDRS, NIC, configurations, far_ends, packets
 from zentoria_infra.firewall.config import Alias, Configuration, Datacenter, Entry, Group, Guest, IpSet, Nic, Rule
-from zentoria_infra.firewall.proof.semantics import Filter, guest_filter
+from zentoria_infra.firewall.proof.semantics import Filter, nic_filter
 from zentoria_infra.firewall.sets.addresses import Objects
 from zentoria_infra.firewall.sets.services import InvalidRuleError, span, text
 from zentoria_infra.firewall.sets.table import Table
@@ -49,7 +49,7 @@ def spoofs(made: Filter, direction: str, packet: Packet) -> bool:
 def test_the_set_evaluator_agrees_with_the_naive_one(configuration: Configuration, direction: str) -> None:
     guest = configuration.guests[0]
     for nic in guest.nics:
-        made = guest_filter(configuration, guest, nic)
+        made = nic_filter(Objects(configuration.datacenter), guest, nic)
         for packet in packets(direction, ["10.0.0.5", "10.0.0.6"] if direction == "out" else ["10.0.0.5"]):
             got = passes(configuration, guest, nic, direction, packet)
             may, must = verdicts(made, direction, packet)
@@ -68,7 +68,7 @@ def test_rules_that_ask_for_more_are_enclosed(configuration: Configuration, dire
     """Nothing gets through that is not in ``may``; what is in ``must`` does, to or from the guest's own address."""
     guest = configuration.guests[0]
     for nic in guest.nics:
-        made = guest_filter(configuration, guest, nic)
+        made = nic_filter(Objects(configuration.datacenter), guest, nic)
         for packet in packets(direction, ["10.0.0.5", "10.0.0.6", "255.255.255.255"]):
             got = passes(configuration, guest, nic, direction, packet)
             may, must = verdicts(made, direction, packet)
@@ -84,7 +84,7 @@ def test_what_decides_is_what_the_table_says(configuration: Configuration, direc
     guest = configuration.guests[0]
     groups = {one.name: one.rules for one in configuration.datacenter.groups}
     for nic in guest.nics:
-        made = guest_filter(configuration, guest, nic)
+        made = nic_filter(Objects(configuration.datacenter), guest, nic)
         side = made.out if direction == "out" else made.in_
         for packet in packets(direction, ["10.0.0.5"]):
             address = packet.dest if direction == "out" else packet.source
@@ -130,7 +130,7 @@ def filter_of(*rules: Rule, nic: Nic = NIC, **more: Any) -> Filter:
     options = {"enable": "1", "policy_out": "DROP", "dhcp": "0", "ndp": "0", "ipfilter": "1", **more.pop("options", {})}
     datacenter = Datacenter({"enable": "1"}, **more.pop("datacenter", {}))
     guest = Guest(100, "one", "pve", (nic,), options, rules=rules, **more)
-    return guest_filter(Configuration(datacenter, (), (guest,)), guest, nic)
+    return nic_filter(Objects(datacenter), guest, nic)
 
 
 def six(made: Filter, direction: str) -> list[str]:
@@ -247,10 +247,10 @@ def test_switches_in_the_order_they_are_told() -> None:
     off = dataclasses.replace(guest, options={})
     bare = dataclasses.replace(NIC, firewall=False)
     on, none = Configuration(Datacenter({"enable": "1"})), Configuration()
-    assert guest_filter(none, off, bare).off == "datacenter"
-    assert guest_filter(on, off, bare).off == "guest"
-    assert guest_filter(on, guest, bare).off == "nic"
-    assert guest_filter(on, guest, NIC).off == ""
+    assert nic_filter(Objects(none.datacenter), off, bare).off == "datacenter"
+    assert nic_filter(Objects(on.datacenter), off, bare).off == "guest"
+    assert nic_filter(Objects(on.datacenter), guest, bare).off == "nic"
+    assert nic_filter(Objects(on.datacenter), guest, NIC).off == ""
 
 
 SSH = Rule("in", "ACCEPT", proto="tcp", dport="22")

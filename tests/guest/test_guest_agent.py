@@ -22,12 +22,12 @@ from zentoria_infra.errors import GuestError
 from zentoria_infra.guest import bundle, protocol
 from zentoria_infra.guest.state import (
     Absent,
+    Command,
     Directory,
     File,
     Health,
     Packages,
     Resource,
-    Step,
     Symlink,
     Unit,
     Volume,
@@ -61,7 +61,7 @@ def test_files_are_written_with_mode_and_found_unchanged(guest: Guest) -> None:
 def test_a_secret_is_in_no_report(guest: Guest) -> None:
     secret = "canary-Xk29-canary"
     file = File(id="f", path=str(guest.root / "s"), text=f"password={secret}\n", mode="0600", secret=True, **ME)
-    step = Step(
+    step = Command(
         id="s", check=("false",), apply=("sh", "-c", "cat; exit 3"), apply_stdin=f"set {secret};\n", secret=True
     )
     reports = [guest.run(file, step, mode="check"), guest.run(file, step)]
@@ -85,7 +85,7 @@ def test_blobs_are_sent_once(guest: Guest) -> None:
 
 def test_a_failure_stops_the_rest_and_says_what_happened(guest: Guest) -> None:
     report = guest.run(
-        Step(id="a", check=("false",), apply=("sh", "-c", "echo no such thing >&2; exit 7")),
+        Command(id="a", check=("false",), apply=("sh", "-c", "echo no such thing >&2; exit 7")),
         File(id="b", path=str(guest.root / "b"), text="", **ME),
     )
     assert report.failed == "a"
@@ -97,10 +97,10 @@ def test_a_failure_stops_the_rest_and_says_what_happened(guest: Guest) -> None:
 
 def test_a_step_is_done_once_and_must_pass_its_check_afterwards(guest: Guest) -> None:
     mark = guest.root / "mark"
-    step = Step(id="s", check=("cat", str(mark)), expect="done", apply=("sh", "-c", f"echo done > {mark}"))
+    step = Command(id="s", check=("cat", str(mark)), expect="done", apply=("sh", "-c", f"echo done > {mark}"))
     assert outcomes(guest.run(step)) == {"s": "changed"}
     assert outcomes(guest.run(step)) == {"s": "unchanged"}
-    lame = Step(id="s", check=("false",), apply=("true",))
+    lame = Command(id="s", check=("false",), apply=("true",))
     assert guest.run(lame).resources[0].detail == "it was done, and its check still does not pass"
 
 
@@ -108,7 +108,7 @@ def test_a_check_does_not_fail_on_what_is_not_there_yet(guest: Guest) -> None:
     report = guest.run(
         Packages(id="p", names=("postgresql",)),
         File(id="f", path=str(guest.root / "f"), text="", owner="nobody-yet", group="nobody-yet"),
-        Step(id="s", check=("no-such-command",), apply=("true",), user="nobody-yet"),
+        Command(id="s", check=("no-such-command",), apply=("true",), user="nobody-yet"),
         mode="check",
     )
     assert set(outcomes(report).values()) == {"would-change"}
@@ -186,7 +186,7 @@ def test_a_run_killed_before_a_reload_is_made_good_with_a_reload(guest: Guest) -
     unit = Unit(id="u", name="app.service", reads=("s",), reloads=("s",))
     guest.run(soft, unit)
     changed = soft.model_copy(update={"text": "2"})
-    failing = Step(id="stop", check=("false",), apply=("false",))
+    failing = Command(id="stop", check=("false",), apply=("false",))
     assert guest.run(changed, failing, unit).failed == "stop"
     report = guest.run(changed, unit)
     assert (report.restarted, report.reloaded) == ((), ("app.service",))
@@ -198,7 +198,7 @@ def test_a_run_killed_before_the_restart_is_made_good(guest: Guest) -> None:
     unit = Unit(id="u", name="app.service", reads=("f",))
     guest.run(file, unit)
     changed = file.model_copy(update={"text": "2"})
-    stuck = Step(id="s", check=("false",), apply=("sleep", "60"))
+    stuck = Command(id="s", check=("false",), apply=("sleep", "60"))
     pipe = guest.pipe()
     begun: list[str] = []
 

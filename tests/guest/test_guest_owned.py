@@ -12,6 +12,7 @@ import pytest
 from tests.guest.guest_world import ME, Guest, outcomes
 from zentoria_infra.guest.artifact import Wheels
 from zentoria_infra.guest.state import (
+    Command,
     Directory,
     File,
     Health,
@@ -19,7 +20,6 @@ from zentoria_infra.guest.state import (
     Release,
     Resource,
     Rollback,
-    Step,
     Symlink,
     Unit,
 )
@@ -275,7 +275,7 @@ def test_a_removal_that_was_cut_off_is_ended_by_the_next_run(guest: Guest) -> No
     """All the while the record holds both what is there and what shall be: whatever a kill leaves is known."""
     guest.run(base(guest), file_of(guest), link_of(guest))
     seen = guest.root / "state/owned.json"
-    watch = Step(id="step", check=("false",), apply=("cp", str(seen), str(guest.root / "seen.json")))
+    watch = Command(id="step", check=("false",), apply=("cp", str(seen), str(guest.root / "seen.json")))
     new = File(id="file:new", path=str(guest.root / "etc/new"), text="", **ME)
     report = guest.run(base(guest), new, watch)
     assert report.failed == "step", "stands for a kill: nothing was removed yet"

@@ -16,7 +16,7 @@ import pytest
 from tests.guest.guest_world import Pipe, state
 from zentoria_infra.guest import bundle, protocol
 from zentoria_infra.guest.agent import network
-from zentoria_infra.guest.state import Directory, File, GuestReport, Health, Resource, Step, Unit
+from zentoria_infra.guest.state import Command, Directory, File, GuestReport, Health, Resource, Unit
 from zentoria_infra.inventory.load import load
 from zentoria_infra.lab.layout import LabLayout
 from zentoria_infra.lab.lxc import requirements
@@ -107,7 +107,7 @@ def resources(page: str) -> list[Resource]:
         Directory(id="etc", path="/etc/tester"),
         File(id="page", path="/etc/tester/page", text=page, mode="0640", owner="root", group="daemon"),
         File(id="service", path="/etc/systemd/system/tester.service", text=SERVICE),
-        Step(
+        Command(
             id="step",
             user="daemon",
             check=("cat", "/srv/tester/done"),

@@ -17,7 +17,7 @@ from tests.guest.guest_world import ME, Guest, outcomes, state
 from zentoria_infra.errors import GuestError
 from zentoria_infra.guest import bundle, protocol
 from zentoria_infra.guest.agent.masking import GRAM, Mask
-from zentoria_infra.guest.state import Directory, File, Health, Packages, Resource, Step, Symlink
+from zentoria_infra.guest.state import Command, Directory, File, Health, Packages, Resource, Symlink
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a link that is somebody else's")
 STRANGER = 65534
@@ -83,7 +83,9 @@ def test_a_blob_whose_mode_differs_is_not_sent_again(guest: Guest) -> None:
 
 def test_a_daemon_left_behind_does_not_hold_up_the_run(guest: Guest) -> None:
     mark = guest.root / "pid"
-    step = Step(id="s", check=("test", "-e", str(mark)), apply=("sh", "-c", f"sleep 50 & echo $! > {mark}"), timeout=40)
+    step = Command(
+        id="s", check=("test", "-e", str(mark)), apply=("sh", "-c", f"sleep 50 & echo $! > {mark}"), timeout=40
+    )
     report = guest.run(step)
     os.kill(int(mark.read_text()), signal.SIGKILL)
     assert report.failed == ""
@@ -93,7 +95,7 @@ def test_a_daemon_left_behind_does_not_hold_up_the_run(guest: Guest) -> None:
 def test_a_command_that_takes_too_long_is_ended_with_its_children(guest: Guest) -> None:
     mark = guest.root / "pid"
     apply = ("sh", "-c", f"sleep 50 & echo $! > {mark}; echo begun; wait")
-    report = guest.run(Step(id="s", check=("false",), apply=apply, timeout=1))
+    report = guest.run(Command(id="s", check=("false",), apply=apply, timeout=1))
     assert "ran longer than 1 seconds" in report.resources[0].output
     assert "begun" in report.resources[0].output
     child = Path(f"/proc/{mark.read_text().strip()}/stat")
@@ -105,7 +107,7 @@ def test_a_command_that_takes_too_long_is_ended_with_its_children(guest: Guest) 
 
 def test_what_a_step_expects_is_looked_for_in_its_standard_output_alone(guest: Guest) -> None:
     check = ("sh", "-c", "echo NOTICE: hello >&2; echo 1")
-    assert outcomes(guest.run(Step(id="s", check=check, expect="1", apply=("false",)))) == {"s": "unchanged"}
+    assert outcomes(guest.run(Command(id="s", check=check, expect="1", apply=("false",)))) == {"s": "unchanged"}
 
 
 @needs_root
@@ -113,7 +115,7 @@ def test_what_a_step_expects_is_looked_for_in_its_standard_output_alone(guest: G
 def test_a_step_runs_as_its_user_who_can_read_its_input(guest: Guest) -> None:
     guest.root.chmod(0o755)
     check = ("sh", "-c", "id -un; id -Gn; cat /dev/stdin")
-    step = Step(
+    step = Command(
         id="s", check=check, check_stdin="said", expect="nobody\nnogroup\nsaid", apply=("false",), user="nobody"
     )
     assert outcomes(guest.run(step)) == {"s": "unchanged"}
@@ -178,7 +180,7 @@ def test_an_agent_killed_anywhere_is_made_good(guest: Guest, moment: int) -> Non
         Directory(id="0", path=str(guest.root / "w/d"), mode="0700", **ME),
         File(id="1", path=str(guest.root / "w/d/f"), blob=guest.add_blob(b"b" * 3_000_000), mode="0600", **ME),
         Symlink(id="2", path=str(guest.root / "w/l"), target="d"),
-        Step(id="3", check=("test", "-e", str(log)), apply=("sh", "-c", f"sleep 0.05; echo done > {log}")),
+        Command(id="3", check=("test", "-e", str(log)), apply=("sh", "-c", f"sleep 0.05; echo done > {log}")),
         File(id="4", path=str(guest.root / "w/e"), text="e", **ME),
         File(id="5", path=str(guest.root / "w/g"), text="g", **ME),
     ]
@@ -265,7 +267,7 @@ secrets = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=G
 def test_no_piece_of_a_secret_is_reported(secret: str, before: str, after: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(secret) - GRAM))
     end = data.draw(st.integers(start + GRAM, len(secret)))
-    step = {"kind": "step", "secret": True, "check_stdin": None, "expect": None}
+    step = {"kind": "command", "secret": True, "check_stdin": None, "expect": None}
     mask = Mask([{**step, "apply_stdin": f"ALTER ROLE x PASSWORD {secret};"}])
     said = mask(before + secret[start:end] + after)
     pieces = (secret[at : at + GRAM] for at in range(len(secret) - GRAM + 1))
@@ -273,5 +275,11 @@ def test_no_piece_of_a_secret_is_reported(secret: str, before: str, after: str, 
 
 
 def test_what_is_no_secret_is_reported_as_it_is() -> None:
-    open_step = {"kind": "step", "secret": False, "check_stdin": None, "expect": None, "apply_stdin": "CREATE ROLE x"}
+    open_step = {
+        "kind": "command",
+        "secret": False,
+        "check_stdin": None,
+        "expect": None,
+        "apply_stdin": "CREATE ROLE x",
+    }
     assert Mask([open_step])("CREATE ROLE x") == "CREATE ROLE x"

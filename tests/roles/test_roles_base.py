@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from tests.roles.roles_support import FixedMaterials, files, inventory, settings, state, text, units
-from zentoria_infra.guest.state import Absent, Packages, Step, Symlink
+from zentoria_infra.guest.state import Absent, Command, Packages, Symlink
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0 admin@home"
 
@@ -122,7 +122,7 @@ def test_a_certificate_has_the_whole_name_and_the_short_one() -> None:
 def test_a_running_guest_takes_its_name() -> None:
     """Proxmox writes a new one into its configuration alone."""
     (step,) = (one for one in state("redis", overrides=FQDN).resources if one.id == "hostname")
-    assert isinstance(step, Step)
+    assert isinstance(step, Command)
     assert (step.check, step.expect, step.apply) == (("hostname",), "cache", ("hostname", "cache"))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.roles.roles_support import CANARY, FixedMaterials, context, files, inventory, state, text, units
 from zentoria_infra.errors import InventoryError
-from zentoria_infra.guest.state import File, GuestState, Health, Packages, Release, Step, Unit, User, Volume
+from zentoria_infra.guest.state import Command, File, GuestState, Health, Packages, Release, Unit, User, Volume
 from zentoria_infra.roles.catalog import is_built, unbuilt
 from zentoria_infra.roles.compile import compile_guest
 from zentoria_infra.roles.kit.fragment import Fragment, directory, file
@@ -75,7 +75,7 @@ def test_volumes_of_the_inventory_are_in_the_state(guest: GuestState) -> None:
 def test_no_secret_outside_of_what_is_flagged(guest: GuestState) -> None:
     for one in guest.resources:
         if CANARY in one.model_dump_json():
-            assert isinstance(one, (File, Step))
+            assert isinstance(one, (File, Command))
             assert one.secret
             if isinstance(one, File):
                 assert one.mode == "0600"

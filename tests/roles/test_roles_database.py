@@ -15,7 +15,7 @@ import pytest
 from tests.roles.roles_support import FixedMaterials, context, files, inventory, settings, state, text, units
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest import secrets
-from zentoria_infra.guest.state import GuestState, Packages, Step
+from zentoria_infra.guest.state import Command, GuestState, Packages
 from zentoria_infra.inventory.flows import expand_needs
 from zentoria_infra.roles import databases, postgres_sql
 from zentoria_infra.roles.kit.clients import database_password
@@ -83,7 +83,7 @@ def test_every_role_has_its_own_password_that_its_service_declares() -> None:
 def test_the_pool_has_the_verifiers_of_the_server(guest: GuestState) -> None:
     users = dict(re.findall(r'"([^"]+)" "([^"]+)"', text(guest, "/etc/pgbouncer/userlist.txt")))
     assert set(users) == {"auth", "backend"}
-    steps = {one.id: one for one in guest.resources if isinstance(one, Step)}
+    steps = {one.id: one for one in guest.resources if isinstance(one, Command)}
     for role, verifier in users.items():
         step = steps[f"postgresql:login:{role}"]
         assert step.secret
@@ -164,7 +164,7 @@ def test_a_version_that_is_no_major_version_is_refused() -> None:
 def test_sql_is_quoted() -> None:
     render = Templates(inventory().root)
     bad = "a\"b'c"
-    step = postgres_sql.database_step(render, databases.Database(bad, "o", ("t",)))
+    step = postgres_sql.database_command(render, databases.Database(bad, "o", ("t",)))
     assert "'a\"b''c'" in (step.check_stdin or "")
     assert '"a""b\'c"' in (step.apply_stdin or "")
 
@@ -195,11 +195,11 @@ class Server:
             cwd=self.folder,
         )  # fmt: skip
 
-    def passes(self, step: Step) -> bool:
+    def passes(self, step: Command) -> bool:
         done = self.run(*step.check, stdin=step.check_stdin)
         return done.returncode == 0 and done.stdout.strip() == step.expect
 
-    def apply(self, step: Step) -> None:
+    def apply(self, step: Command) -> None:
         done = self.run(*step.apply, stdin=step.apply_stdin)
         assert done.returncode == 0, done.stderr
         assert "WARNING" not in done.stderr
@@ -239,13 +239,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             shutil.rmtree(folder)
 
 
-def _steps() -> list[Step]:
+def _steps() -> list[Command]:
     """The steps of the role, but for the extension: it is a package of its own."""
     made = context("db")
     found = databases.databases(databases.accesses(made.inventory, made.container))
-    steps = [one for one in state("db").resources if isinstance(one, Step) and "psql" in one.check]
+    steps = [one for one in state("db").resources if isinstance(one, Command) and "psql" in one.check]
     bare = {
-        f"postgresql:inside:{one.name}": postgres_sql.inside_step(
+        f"postgresql:inside:{one.name}": postgres_sql.inside_command(
             made.render, databases.Database(one.name, one.owner, one.tenants, one.readers)
         )
         for one in found

@@ -8,7 +8,7 @@ import pytest
 
 from tests.roles.roles_support import FixedMaterials, context, files, inventory, state, text, units
 from zentoria_infra.errors import InventoryError
-from zentoria_infra.guest.state import Packages, Step
+from zentoria_infra.guest.state import Command, Packages
 from zentoria_infra.roles.nginx import server_names
 from zentoria_infra.roles.routes import locations, upstreams
 
@@ -143,7 +143,7 @@ ACME = {
 
 def test_acme_asks_for_public_names_only_and_starts_without_them() -> None:
     guest = state("proxy", overrides=ACME)
-    steps = {one.id: one for one in guest.resources if isinstance(one, Step)}
+    steps = {one.id: one for one in guest.resources if isinstance(one, Command)}
     request = steps["nginx:certificate by ACME"].apply
     domains = [request[at + 1] for at, part in enumerate(request) if part == "--domain"]
     assert domains == ["ai.example.org", "www.example.org"]

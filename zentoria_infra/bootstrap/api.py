@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from zentoria_infra.bootstrap.files import SiteFiles, Step
+from zentoria_infra.bootstrap.files import Action, SiteFiles
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.privileges import PRIVILEGED, ZONE
@@ -148,7 +148,7 @@ def look(access: Access, what: Wanted) -> Seen:
     )
 
 
-def steps(what: Wanted, seen: Seen, *, new_secret: bool = False) -> tuple[Step, ...]:
+def steps(what: Wanted, seen: Seen, *, new_secret: bool = False) -> tuple[Action, ...]:
     """What is to be done; none when all is there. Pure.
 
     Args:
@@ -156,40 +156,40 @@ def steps(what: Wanted, seen: Seen, *, new_secret: bool = False) -> tuple[Step, 
         seen: what is there.
         new_secret: make the token anew, since its secret is lost.
     """
-    found: list[Step] = []
+    found: list[Action] = []
     missing = [name for name in lineage(what.pool) if name not in seen.pools]
-    found.extend(Step("pool", "make", name, f"make pool {name}") for name in missing)
+    found.extend(Action("pool", "make", name, f"make pool {name}") for name in missing)
     for name, privileges in what.roles:
         listed = " ".join(sorted(privileges))
         if name not in seen.roles:
-            found.append(Step("role", "make", name, f"make role {name}: {listed}", privileges))
+            found.append(Action("role", "make", name, f"make role {name}: {listed}", privileges))
         elif seen.roles[name] != privileges:
             more = _differs(seen.roles[name], privileges)
-            found.append(Step("role", "change", name, f"change role {name}: {more}", privileges))
+            found.append(Action("role", "change", name, f"change role {name}: {more}", privileges))
     if seen.user is None:
-        found.append(Step("user", "make", what.user, f"make user {what.user}, without a password"))
+        found.append(Action("user", "make", what.user, f"make user {what.user}, without a password"))
     there = {one.name: one for one in seen.user.tokens} if seen.user else {}
     token = there.get(what.token)
     kept = seen.grants
     if token is not None and new_secret:
         whose = f"; its comment is {token.comment!r}" if token.comment not in ("", what.comment) else ""
         says = f"remove token {what.full_token}, whose secret is lost{whose}"
-        found.append(Step("token", "remove", what.full_token, says))
+        found.append(Action("token", "remove", what.full_token, says))
         kept = frozenset(one for one in kept if one.who != what.full_token)
     if token is None or new_secret:
         says = f"make token {what.full_token}, with privilege separation"
-        found.append(Step("token", "make", what.full_token, says))
+        found.append(Action("token", "make", what.full_token, says))
     for grant in what.grants:
         if grant not in kept:
             # One that reaches less far or farther was somebody else's; it is put right, and stays when ours go.
             other = dataclasses.replace(grant, propagate=not grant.propagate) in kept
             whole = "" if grant.propagate else " (of itself, not below)"
             says = f"give {grant.kind} {grant.who} the role {grant.role} on {grant.path}{whole}"
-            found.append(Step("grant", "change" if other else "give", grant.path, says, grant=grant))
+            found.append(Action("grant", "change" if other else "give", grant.path, says, grant=grant))
     if token is not None and not token.privsep and not new_secret:
         # Last: until its own rights are there, it would have none.
         says = f"give token {what.full_token} privilege separation"
-        found.append(Step("separation", "give", what.full_token, says))
+        found.append(Action("separation", "give", what.full_token, says))
     return tuple(found)
 
 
@@ -210,7 +210,7 @@ def _differs(before: frozenset[str], after: frozenset[str]) -> str:
     )
 
 
-def carry_out(access: Access, what: Wanted, todo: Iterable[Step], files: SiteFiles) -> None:
+def carry_out(access: Access, what: Wanted, todo: Iterable[Action], files: SiteFiles) -> None:
     """Carry out steps, and remember what was made. Ended in the middle, the next run goes on.
 
     Where an answer was lost for good, a look tells whether the step was carried out.
@@ -229,7 +229,7 @@ def carry_out(access: Access, what: Wanted, todo: Iterable[Step], files: SiteFil
         files.remember(step)
 
 
-def _is_done(access: Access, what: Wanted, step: Step) -> bool:
+def _is_done(access: Access, what: Wanted, step: Action) -> bool:
     """Whether a step is none any more. A token whose secret was not told is not what was wanted."""
     if (step.kind, step.verb) == ("token", "make"):
         return False
@@ -238,7 +238,7 @@ def _is_done(access: Access, what: Wanted, step: Step) -> bool:
     return all((one.kind, one.name, one.grant) != (step.kind, step.name, step.grant) for one in open_)
 
 
-def _one(access: Access, what: Wanted, step: Step, files: SiteFiles) -> None:
+def _one(access: Access, what: Wanted, step: Action, files: SiteFiles) -> None:
     match step.kind, step.verb:
         case "pool", "make":
             access.create_pool(step.name, what.comment)
@@ -268,7 +268,7 @@ def _one(access: Access, what: Wanted, step: Step, files: SiteFiles) -> None:
             access.revoke(step.grant)
 
 
-def removal(what: Wanted, seen: Seen, made: Sequence[Step]) -> tuple[Step, ...]:
+def removal(what: Wanted, seen: Seen, made: Sequence[Action]) -> tuple[Action, ...]:
     """Steps that undo what was made, as far as it is still there; what was there before stays. Pure.
 
     A role that others were given meanwhile stays as well. So does the user while it has tokens of others, with what
@@ -279,7 +279,7 @@ def removal(what: Wanted, seen: Seen, made: Sequence[Step]) -> tuple[Step, ...]:
         seen: what is there.
         made: steps that were carried out here, from :meth:`SiteFiles.made`.
     """
-    found: list[Step] = []
+    found: list[Action] = []
     keys = {(one.kind, one.name) for one in made}
     tokens = {one.name: one for one in seen.user.tokens} if seen.user else {}
     token = tokens.get(what.token)
@@ -297,28 +297,28 @@ def removal(what: Wanted, seen: Seen, made: Sequence[Step]) -> tuple[Step, ...]:
     users = {what.user, what.full_token} - others
     for grant in sorted(grants & seen.grants):
         says = f"take the role {grant.role} on {grant.path} from {grant.kind} {grant.who}"
-        found.append(Step("grant", "take", grant.path, says, grant=grant))
+        found.append(Action("grant", "take", grant.path, says, grant=grant))
     if ("separation", what.full_token) in keys and token is not None and token.privsep:
         says = f"take privilege separation from token {what.full_token} again"
-        found.append(Step("separation", "take", what.full_token, says))
+        found.append(Action("separation", "take", what.full_token, says))
     if ("token", what.full_token) in keys and token is not None:
-        found.append(Step("token", "remove", what.full_token, f"remove token {what.full_token}"))
+        found.append(Action("token", "remove", what.full_token, f"remove token {what.full_token}"))
     if ("user", what.user) in keys and seen.user is not None and not others:
-        found.append(Step("user", "remove", what.user, f"remove user {what.user}"))
+        found.append(Action("user", "remove", what.user, f"remove user {what.user}"))
     kept = bool(others) or ("user", what.user) not in keys
     left = {one.role for one in seen.grants - grants if one.who not in users or kept}
     ours = sorted(name for kind, name in keys if kind == "role" and name in seen.roles and name not in left)
-    found.extend(Step("role", "remove", name, f"remove role {name}") for name in ours)
+    found.extend(Action("role", "remove", name, f"remove role {name}") for name in ours)
     pools = set(seen.pools)
     for name in reversed(lineage(what.pool)):
         # One that others have put pools into meanwhile stays as well.
         if ("pool", name) in keys and name in pools and not any(one.startswith(f"{name}/") for one in pools):
-            found.append(Step("pool", "remove", name, f"remove pool {name}"))
+            found.append(Action("pool", "remove", name, f"remove pool {name}"))
             pools.remove(name)
     return tuple(found)
 
 
-def kept(seen: Seen, made: Sequence[Step], todo: Sequence[Step]) -> tuple[str, ...]:
+def kept(seen: Seen, made: Sequence[Action], todo: Sequence[Action]) -> tuple[str, ...]:
     """Of what was made, in words, what a removal leaves there because others need it. Pure.
 
     Args:

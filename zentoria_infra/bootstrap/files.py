@@ -13,7 +13,7 @@ from zentoria_infra.proxmox.access import Grant
 
 
 @dataclass(frozen=True)
-class Step:
+class Action:
     """One thing to be done.
 
     Args:
@@ -61,7 +61,7 @@ class SiteFiles:
                 self.token.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             private_file.write(self.token, f"{secret}\n".encode())
 
-    def made(self) -> tuple[Step, ...]:
+    def made(self) -> tuple[Action, ...]:
         """What was made by runs from here and not removed since.
 
         Raises:
@@ -81,7 +81,7 @@ class SiteFiles:
         """Note that a token is about to be made."""
         self._write(self.made(), token)
 
-    def _read(self) -> tuple[tuple[Step, ...], str]:
+    def _read(self) -> tuple[tuple[Action, ...], str]:
         content = private_file.read(self.record) if self.record.exists() else None
         if content is None:
             return (), ""
@@ -96,7 +96,7 @@ class SiteFiles:
                 todo="remove by hand what is named Zentoria under Datacenter > Permissions, then that file",
             ) from None
 
-    def _write(self, made: Sequence[Step], begun: str) -> None:
+    def _write(self, made: Sequence[Action], begun: str) -> None:
         with private_file.locked(self.folder):
             if made or begun:
                 record = {"made": [_to_json(one) for one in made], **({"begun": begun} if begun else {})}
@@ -104,7 +104,7 @@ class SiteFiles:
             else:
                 self.record.unlink(missing_ok=True)
 
-    def remember(self, step: Step) -> None:
+    def remember(self, step: Action) -> None:
         """Note a step that was carried out."""
         before, begun = self._read()
         key = (step.kind, step.name, step.grant)
@@ -118,16 +118,16 @@ class SiteFiles:
         self.token.unlink(missing_ok=True)
 
 
-def _to_json(step: Step) -> dict[str, object]:
+def _to_json(step: Action) -> dict[str, object]:
     grant = step.grant
     values = [grant.path, grant.role, grant.kind, grant.who, grant.propagate] if grant else None
     return {"kind": step.kind, "verb": step.verb, "name": step.name, "says": step.says, "grant": values}
 
 
-def _from_json(raw: dict[str, object]) -> Step:
+def _from_json(raw: dict[str, object]) -> Action:
     values = raw["grant"]
     grant = None
     if isinstance(values, list):
         path, role, kind, who, propagate = values
         grant = Grant(str(path), str(role), str(kind), str(who), bool(propagate))
-    return Step(str(raw["kind"]), str(raw["verb"]), str(raw["name"]), str(raw["says"]), grant=grant)
+    return Action(str(raw["kind"]), str(raw["verb"]), str(raw["name"]), str(raw["says"]), grant=grant)

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from zentoria_infra.errors import GuestError
 from zentoria_infra.guest.bundle import NO_PYTHON, agent
-from zentoria_infra.guest.state import GuestReport, GuestState, Step
+from zentoria_infra.guest.state import Command, GuestReport, GuestState
 
 VERSION = 1
 """Of the protocol; the agent refuses another one. It is sent along each time, so the two never differ in practice."""
@@ -174,7 +174,7 @@ def _tried(state: GuestState) -> str:
 
 
 def _message(channel: Channel, state: GuestState) -> dict[str, Any]:
-    longest = max((one.timeout for one in state.resources if isinstance(one, Step)), default=0)
+    longest = max((one.timeout for one in state.resources if isinstance(one, Command)), default=0)
     line = channel.read_line(max(SILENCE, longest + 60.0))
     if line.strip() == NO_PYTHON.encode():
         raise NoPythonError(

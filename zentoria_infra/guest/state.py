@@ -97,16 +97,16 @@ class Volume(_Resource):
     group: str = "root"
 
 
-class Step(_Resource):
+class Command(_Resource):
     """Something that is not a file: done when ``check`` fails, right when it passes afterwards.
 
     ``check`` and ``apply`` are argument lists, run as ``user`` without a shell. ``check`` passes on exit 0 and,
     where ``expect`` is given, standard output that equals it after stripping white space. ``check_stdin`` and
     ``apply_stdin`` (SQL, secrets) go to standard input and never into reports when ``secret``.
-    There is no step without a check: it could not be idempotent.
+    There is no command without a check: it could not be idempotent.
     """
 
-    kind: Literal["step"] = "step"
+    kind: Literal["command"] = "command"
     id: str
     check: tuple[str, ...]
     apply: tuple[str, ...]
@@ -194,7 +194,7 @@ class Health(_Resource):
 
 
 Resource = Annotated[
-    Packages | File | Directory | Symlink | Absent | User | Volume | Step | Release | Rollback | Unit | Health,
+    Packages | File | Directory | Symlink | Absent | User | Volume | Command | Release | Rollback | Unit | Health,
     Field(discriminator="kind"),
 ]
 

@@ -12,7 +12,7 @@ from zentoria_infra.errors import ZentoriaError
 from zentoria_infra.firewall.compiled.compile import compile_firewall
 from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.firewall.show.render import Form, render
-from zentoria_infra.guest.state import File, GuestState, Step
+from zentoria_infra.guest.state import Command, File, GuestState
 from zentoria_infra.inventory.model import DebSource, Inventory
 from zentoria_infra.render.stand_ins import StandInMaterials
 from zentoria_infra.roles.compile import compile_guest
@@ -139,7 +139,7 @@ class _Renderer:
                 yield RenderedFile(name, one.path, one.text, made.get(one.text, ""), one.mode)
             elif isinstance(one, File):
                 self._downloads.append((name, one.path))
-            elif isinstance(one, Step):
+            elif isinstance(one, Command):
                 for kind, text in (("check", one.check_stdin), ("apply", one.apply_stdin)):
                     if text is not None:
                         yield RenderedFile(name, f"{one.id}.{kind}.sql", text, made.get(text, ""), "0600")

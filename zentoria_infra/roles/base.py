@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zentoria_infra.guest.state import Resource, Step, Symlink, Unit
+from zentoria_infra.guest.state import Command, Resource, Symlink, Unit
 from zentoria_infra.inventory.model import Container, Inventory
 from zentoria_infra.roles.kit.fragment import Context, Fragment, absent, directory, drop_in, file
 
@@ -78,7 +78,7 @@ def _names(context: Context) -> tuple[Resource, ...]:
         file("/etc/hosts", context.render("base/hosts", hosts=hosts)),
         file("/etc/hostname", f"{name}\n"),
         # Proxmox writes a new name into its configuration, and into the container at its next start.
-        Step(id="hostname", check=("hostname",), expect=name, apply=("hostname", name)),
+        Command(id="hostname", check=("hostname",), expect=name, apply=("hostname", name)),
     )
 
 

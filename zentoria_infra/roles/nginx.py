@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from zentoria_infra.errors import InventoryError
-from zentoria_infra.guest.state import Resource, Step, Unit
+from zentoria_infra.guest.state import Command, Resource, Unit
 from zentoria_infra.inventory.model import Service
 from zentoria_infra.roles.base import names_of
 from zentoria_infra.roles.kit.debian_server import exporter
@@ -85,7 +85,7 @@ def _certificate(context: Context) -> tuple[Resource, ...]:
         *files,
         file(f"{TLS}/certificate-came", hook, mode="0755"),
         # a link of its own, which certbot's hook turns: a run of ours leaves it where it points
-        Step(
+        Command(
             id="nginx:some certificate",
             check=("test", "-s", f"{TLS}/active/fullchain.pem"),
             apply=("ln", "-sfn", folder, f"{TLS}/active"),
@@ -112,7 +112,7 @@ def _acme(context: Context) -> tuple[Resource, ...]:
         "--deploy-hook", f"{TLS}/certificate-came", *server, "--expand", *domains,
     )  # fmt: skip
     return (
-        Step(
+        Command(
             id="nginx:certificate by ACME",
             check=("openssl", "x509", "-noout", "-in", f"/etc/letsencrypt/live/{LINEAGE}/fullchain.pem",
                    *(part for name in names[:1] for part in ("-checkhost", name))),

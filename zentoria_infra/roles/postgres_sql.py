@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zentoria_infra.guest.state import Step
+from zentoria_infra.guest.state import Command
 from zentoria_infra.roles.databases import Database
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def psql(database: str = "postgres") -> tuple[str, ...]:
     return ("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database)
 
 
-def login_step(render: Templates, role: str, verifier: str, *, reads_all: bool) -> Step:
+def login_command(render: Templates, role: str, verifier: str, *, reads_all: bool) -> Command:
     """A role that logs in with a password of which the server gets the SCRAM verifier only.
 
     ``reads_all`` lets it read every database and write none.
@@ -28,31 +28,31 @@ def login_step(render: Templates, role: str, verifier: str, *, reads_all: bool) 
     return _step(render, "login", role, secret=True, role=role, verifier=verifier, reads_all=reads_all)
 
 
-def monitor_step(render: Templates, role: str) -> Step:
+def monitor_command(render: Templates, role: str) -> Command:
     """A role for the exporter: logs in through the socket as the system user of its name, and reads statistics."""
     return _step(render, "monitor", role, role=role)
 
 
-def closed_step(render: Templates) -> Step:
+def closed_command(render: Templates) -> Command:
     """Databases that every cluster has are for the superuser and the exporter: PUBLIC may not connect to them."""
     return _step(render, "closed", "postgres and template1")
 
 
-def database_step(render: Templates, database: Database) -> Step:
+def database_command(render: Templates, database: Database) -> Command:
     """A database with its owner. Exactly its users may connect, and nobody through PUBLIC."""
     return _step(render, "database", database.name, database=database)
 
 
-def inside_step(render: Templates, database: Database) -> Step:
+def inside_command(render: Templates, database: Database) -> Command:
     """What is in a database: a schema for each tenant, extensions, and nothing that PUBLIC may create."""
     return _step(render, "inside", database.name, connect=database.name, database=database)
 
 
 def _step(
     render: Templates, what: str, which: str, *, connect: str = "postgres", secret: bool = False, **values: object
-) -> Step:
+) -> Command:
     command = psql(connect)
-    return Step(
+    return Command(
         id=f"postgresql:{what}:{which}",
         check=command,
         check_stdin=render(f"postgresql/{what}.check.sql", **values),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest import secrets
-from zentoria_infra.guest.state import File, Health, Resource, Step, Unit
+from zentoria_infra.guest.state import Command, File, Health, Resource, Unit
 from zentoria_infra.inventory.component_model import AptRepository
 from zentoria_infra.inventory.model import Service
 from zentoria_infra.roles import databases, postgres_sql
@@ -77,10 +77,10 @@ def _content(context: Context, ways: tuple[databases.Access, ...]) -> tuple[Reso
     readers = databases.readers(ways)
     for role in databases.roles(ways):
         verifier = secrets.role_verifier(context.secret(clients.database_password(role)), role)
-        found.append(postgres_sql.login_step(render, role, verifier, reads_all=role in readers))
-    found += [postgres_sql.monitor_step(render, MONITOR), postgres_sql.closed_step(render)]
+        found.append(postgres_sql.login_command(render, role, verifier, reads_all=role in readers))
+    found += [postgres_sql.monitor_command(render, MONITOR), postgres_sql.closed_command(render)]
     for database in databases.databases(ways):
-        found += [postgres_sql.database_step(render, database), postgres_sql.inside_step(render, database)]
+        found += [postgres_sql.database_command(render, database), postgres_sql.inside_command(render, database)]
     return tuple(found)
 
 
@@ -90,7 +90,7 @@ def _cluster(context: Context, version: str, port: int) -> tuple[Resource, ...]:
     return (
         directory(TOOLS),
         file(f"{TOOLS}/create-cluster", text, mode="0755"),
-        Step(
+        Command(
             id="postgresql:cluster",
             check=(f"{TOOLS}/create-cluster", "check"),
             apply=(f"{TOOLS}/create-cluster", "make"),

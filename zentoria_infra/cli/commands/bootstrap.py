@@ -18,7 +18,7 @@ from zentoria_infra.bootstrap import look
 from zentoria_infra.bootstrap import nat as bootstrap_nat
 from zentoria_infra.bootstrap import ssh as bootstrap_ssh
 from zentoria_infra.bootstrap.api import Wanted
-from zentoria_infra.bootstrap.files import SiteFiles, Step
+from zentoria_infra.bootstrap.files import Action, SiteFiles
 from zentoria_infra.bootstrap.look import Door
 from zentoria_infra.bootstrap.nat import Do
 from zentoria_infra.cli import output
@@ -196,7 +196,7 @@ def _administrator(inventory: Inventory, name: str, from_stdin: bool) -> Credent
     return ApiToken(user, token, Secret(text)) if bang else Password(user, Secret(text))
 
 
-def _require_empty(connection: Connection, inventory: Inventory, todo: Sequence[Step]) -> None:
+def _require_empty(connection: Connection, inventory: Inventory, todo: Sequence[Action]) -> None:
     """A pool with containers cannot be removed: told before anything is taken away."""
     pve = inventory.site.proxmox
     if not any(step.kind == "pool" for step in todo):
@@ -276,20 +276,20 @@ def _install(
     if not remove and not key.exists():
         changed.append(f"a key pair in {key}")
         if not dry and bootstrap_ssh.ensure_key(key, bootstrap_ssh.mark(site.id)):
-            files.remember(Step("key", "make", str(key), f"make an SSH key in {key}"))
+            files.remember(Action("key", "make", str(key), f"make an SSH key in {key}"))
     public = bootstrap_ssh.public_line(key) if key.exists() else bootstrap_ssh.NO_KEY
     done = bootstrap_ssh.install(login, inventory, public, dry=dry, remove=remove)
     changed += [f"{path} on {own.host}" for path in done.changed]
     if not dry and remove:
-        files.remember(Step("node", "remove", site.ssh_host, ""))
+        files.remember(Action("node", "remove", site.ssh_host, ""))
         if ("key", str(key)) in made:
             key.unlink(missing_ok=True)
             key.with_name(f"{key.name}.pub").unlink(missing_ok=True)
-            files.remember(Step("key", "remove", str(key), ""))
+            files.remember(Action("key", "remove", str(key), ""))
             changed.append(f"a key pair in {key}")
     elif not dry:
         if done.changed:
-            files.remember(Step("node", "make", site.ssh_host, f"put the SSH key on {own.host}"))
+            files.remember(Action("node", "make", site.ssh_host, f"put the SSH key on {own.host}"))
         bootstrap_ssh.prove(SshTarget(own.host, own.host_key, port=own.port, user=own.user, key_file=key))
     return {"key": str(key), "changed": changed, "same": [f"{path} on {own.host}" for path in done.same]}
 
@@ -306,7 +306,7 @@ def _nat(login: SshConnection, inventory: Inventory, files: SiteFiles, *, dry: b
             return {"nat": {"says": [f"NAT for guests was not looked at: {error}"]}}
         return {"error": str(error), "code": int(error.exit_code)}
     if not dry and (do == "remove" or (do == "install" and found.changed)):
-        files.remember(Step("nat", "remove" if do == "remove" else "make", where, f"NAT on {where}"))
+        files.remember(Action("nat", "remove" if do == "remove" else "make", where, f"NAT on {where}"))
     answer: dict[str, Any] = {"nat": {**dataclasses.asdict(found), "good": found.good, "says": found.text()}}
     if do == "install" and not dry and not found.good:
         answer |= {"error": f"Guests do not get out yet by NAT on {where}: see above.", "code": int(ExitCode.FAILED)}
@@ -317,7 +317,7 @@ def _report(
     inventory: Inventory,
     what: Wanted,
     files: SiteFiles,
-    todo: Sequence[Step],
+    todo: Sequence[Action],
     ssh: dict[str, Any],
     *,
     as_json: bool,

@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Literal
 
-from zentoria_infra.firewall.config import Configuration, Guest, Nic, Rule
+from zentoria_infra.firewall.config import Guest, Nic, Rule
 from zentoria_infra.firewall.sets.addresses import EVERYWHERE, Objects, network
 from zentoria_infra.firewall.sets.protocols import ICMP, ICMPV6, UDP
 from zentoria_infra.firewall.sets.services import ANY, EVERY, InvalidRuleError, Services, icmp_span, rule_services, span
@@ -158,13 +158,8 @@ class Filter:
         return self.out if direction == "out" else self.in_
 
 
-def guest_filter(configuration: Configuration, guest: Guest, nic: Nic) -> Filter:
-    """What passes at a NIC; pure."""
-    return nic_filter(Objects(configuration.datacenter), guest, nic)
-
-
 def nic_filter(objects: Objects, guest: Guest, nic: Nic) -> Filter:
-    """The same, with the datacenter's objects at hand."""
+    """What passes at a NIC, with the datacenter's objects; pure."""
     if off := switch_off(objects, guest, nic):
         blame = Blame(option=off)
         table = constant(ANY, blame)

@@ -27,7 +27,7 @@ HANDLERS: dict[str, Callable[[Resource, Run], Outcome]] = {
     "absent": files.absent,
     "user": files.user,
     "volume": files.volume,
-    "step": packages.step,
+    "command": packages.command,
     "release": releases.release,
     "rollback": rollback.rollback,
     "unit": units.unit,

@@ -61,7 +61,7 @@ class Mask:
     def _texts(self) -> Iterator[str]:
         for resource in self._resources:
             kind = resource["kind"]
-            if kind == "step" and resource["secret"]:
+            if kind == "command" and resource["secret"]:
                 for key in ("check_stdin", "apply_stdin", "expect"):
                     yield resource[key] or ""
             elif kind == "file" and resource["secret"]:

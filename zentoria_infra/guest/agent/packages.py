@@ -166,7 +166,7 @@ def allow_starts() -> None:
         os.unlink(POLICY)
 
 
-def step(resource: Resource, run: Run) -> Outcome:
+def command(resource: Resource, run: Run) -> Outcome:
     """Something with a check of its own."""
     options = {"user": resource["user"], "cwd": resource["cwd"], "timeout": resource["timeout"]}
     if not run.apply and run.pending:

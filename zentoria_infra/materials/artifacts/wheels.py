@@ -43,12 +43,12 @@ PIP_SECONDS = 900
 _IGNORED = frozenset({"tests", "build", "dist", "__pycache__", "requirements.lock"})
 _OUTPUT_LINES = 15
 
-Step = Callable[[str], None]
+Progress = Callable[[str], None]
 """Told what is being done, as "download 31 wheels"."""
 
 
 def build_release(
-    service: Path, cache: BlobCache, target: Target | None = None, *, step: Step | None = None
+    service: Path, cache: BlobCache, target: Target | None = None, *, step: Progress | None = None
 ) -> Artifact:
     """Build the service in the folder ``service`` (``pyproject.toml`` and ``requirements.lock``) for ``target``.
 
@@ -131,7 +131,7 @@ def _sources(folder: Path) -> Iterator[Path]:
             yield entry
 
 
-def _own_wheel(service: Path, cache: BlobCache, step: Step) -> Wheel:
+def _own_wheel(service: Path, cache: BlobCache, step: Progress) -> Wheel:
     project = _project(service)
     name = canonicalize_name(project["project"]["name"])
     try:
@@ -201,7 +201,7 @@ def _unreadable(service: Path, error: OSError) -> ArtifactError:
     )
 
 
-def locked_wheels(pins: tuple[Pin, ...], cache: BlobCache, target: Target, step: Step) -> tuple[Wheel, ...]:
+def locked_wheels(pins: tuple[Pin, ...], cache: BlobCache, target: Target, step: Progress) -> tuple[Wheel, ...]:
     """Have one wheel of each pin in the cache, with a hash of the pin's.
 
     Raises:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from zentoria_infra.guest.state import Step
+from zentoria_infra.guest.state import Command
 
 
-def data_owner(name: str, home: str, user: str) -> Step:
+def data_owner(name: str, home: str, user: str) -> Command:
     """A step that gives everything below ``home`` to ``user`` and its group.
 
     The volume outlives the container: in a new one the user may be another number.
@@ -19,4 +19,4 @@ def data_owner(name: str, home: str, user: str) -> Step:
             user, "-print", "-quit")  # fmt: skip
     change = ("find", home, "-mindepth", "1", "-name", "lost+found", "-prune", "-o", "-exec", "chown", "-h",
               f"{user}:{user}", "{}", "+")  # fmt: skip
-    return Step(id=f"{name}:owner of the data", check=look, expect="", apply=change, timeout=600)
+    return Command(id=f"{name}:owner of the data", check=look, expect="", apply=change, timeout=600)

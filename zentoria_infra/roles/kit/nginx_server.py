@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zentoria_infra.guest.state import Resource, Step, Unit
+from zentoria_infra.guest.state import Command, Resource, Unit
 from zentoria_infra.inventory.model import Service
 from zentoria_infra.roles.kit.fragment import Context, Fragment, drop_in, file, ids
 
@@ -57,7 +57,7 @@ def nginx_server(
             *files,
             late,
             # without this, a reload would be asked for that NGINX refuses
-            Step(id="nginx:configuration is valid", check=("nginx", "-t", "-q"), apply=("nginx", "-t")),
+            Command(id="nginx:configuration is valid", check=("nginx", "-t", "-q"), apply=("nginx", "-t")),
             Unit(id=f"unit:{UNIT}", name=UNIT, reads=(late.id, *ids(files), *reads), reloads=(*ids(files), *reads)),
             *context.health(service),
             *last,
