@@ -38,7 +38,7 @@ class Node:
 
 
 def told(name: str, units: dict[str, tuple[str, str]], system: str = "running") -> tuple[str, bool]:
-    return status._services(INVENTORY.by_name(name), Node(units, system))  # type: ignore[arg-type]
+    return status._services(INVENTORY.by_name(name), Node(units, system))  # type: ignore[arg-type] # stands in for the connection
 
 
 def running(name: str) -> dict[str, tuple[str, str]]:
@@ -90,5 +90,5 @@ def test_a_container_that_gives_no_answer_is_unknown() -> None:
 
     node = Node({})
     node.pct.exec = silent
-    said = status._services(INVENTORY.by_name("redis"), node)  # type: ignore[arg-type]
+    said = status._services(INVENTORY.by_name("redis"), node)  # type: ignore[arg-type] # stands in for the connection
     assert said == ("unknown: the node has not begun it after 180 s", False)

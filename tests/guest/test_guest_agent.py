@@ -249,6 +249,21 @@ def test_a_volume_that_is_not_mounted_is_an_error(guest: Guest) -> None:
     assert "is not a mount point" in report.resources[0].detail
 
 
+@pytest.mark.parametrize(
+    ("files", "beneath"),
+    [({}, 0), ({"a": "xyz"}, 3), ({"deep/er/a": "xyz", "b": ""}, 4), (None, 0)],
+)
+def test_a_look_says_how_much_a_volume_would_hide(guest: Guest, files, beneath) -> None:
+    folder = guest.root / "data"
+    for name, text in (files or {}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    if files == {}:
+        folder.mkdir()
+    report = guest.run(Volume(id="v", path=str(folder), **ME), mode="check")
+    assert (report.resources[0].outcome, report.resources[0].beneath) == ("would-change", beneath)
+
+
 def test_health_waits_and_then_says_what_is_wrong(guest: Guest) -> None:
     report = guest.run(Health(id="h", tcp=("127.0.0.1", 1), timeout=1))
     assert report.failed == "h"

@@ -17,6 +17,7 @@ from zentoria_infra.lab.firewall.host import Facts
 from zentoria_infra.lab.firewall.reading import Reader
 from zentoria_infra.lab.lxc import config
 from zentoria_infra.lab.lxc.network import OUTSIDE, Network
+from zentoria_infra.lab.lxc.outside import FAR, Outside
 from zentoria_infra.lab.network import netns
 
 T = TypeVar("T")
@@ -209,3 +210,20 @@ def filtered(rules: Mapping[str, str] | str = "", options: str = "", more: str =
     listed = rules if isinstance(rules, str) else "\n".join(rules.values())
     closed = "enable: 1\npolicy_in: DROP\npolicy_out: DROP\ndhcp: 0\nipfilter: 1\nmacfilter: 1\nndp: 0\nradv: 0"
     return f"[OPTIONS]\n{closed}\n{options}\n{more}\n[RULES]\n{listed}\n"
+
+
+@contextlib.contextmanager
+def world_with_an_outside(folder: Path, guest: int) -> Iterator[World]:
+    """A node with its firewall, a guest, and beyond its public bridge somebody who answers on port 80."""
+    world = World(folder)
+    world.up()
+    outside = Outside(world.name)
+    try:
+        outside.up()
+        assert world.enforcer.start() == ""
+        world.guest(guest)
+        with netns.listen_in(outside.namespace, FAR, 80):
+            yield world
+    finally:
+        outside.down()
+        world.down()

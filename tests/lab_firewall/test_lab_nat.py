@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab_firewall.lab_fw_world import World, filtered, why_not
+from tests.lab_firewall.lab_fw_world import World, filtered, why_not, world_with_an_outside
 from tests.lab_firewall.lab_fw_world import ip as guest_ip
 from zentoria_infra.lab.lxc.outside import FAR, Outside
 from zentoria_infra.lab.network import netns
@@ -31,18 +31,8 @@ ZONE = "-t raw -I PREROUTING -i fwbr+ -j CT --zone 1"
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = World(tmp_path_factory.mktemp("pve"))
-    world.up()
-    outside = Outside(world.name)
-    try:
-        outside.up()
-        assert world.enforcer.start() == ""
-        world.guest(GUEST)
-        with netns.listen_in(outside.namespace, FAR, 80):
-            yield world
-    finally:
-        outside.down()
-        world.down()
+    with world_with_an_outside(tmp_path_factory.mktemp("pve"), GUEST) as world:
+        yield world
 
 
 @pytest.fixture

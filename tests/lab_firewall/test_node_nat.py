@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.lab_firewall.lab_fw_world import GATEWAY, World, filtered, why_not
-from zentoria_infra.lab.lxc.outside import FAR, Outside
+from tests.lab_firewall.lab_fw_world import GATEWAY, World, filtered, why_not, world_with_an_outside
+from zentoria_infra.lab.lxc.outside import FAR
 from zentoria_infra.lab.network import netns
 from zentoria_infra.node import nat as program
 
@@ -101,19 +101,9 @@ class Node:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = World(tmp_path_factory.mktemp("pve"))
-    world.up()
-    outside = Outside(world.name)
-    try:
-        outside.up()
-        assert world.enforcer.start() == ""
-        world.guest(GUEST)
+    with world_with_an_outside(tmp_path_factory.mktemp("pve"), GUEST) as world:
         world.write(ON, vm405=filtered(OUT))
-        with netns.listen_in(outside.namespace, FAR, 80):
-            yield world
-    finally:
-        outside.down()
-        world.down()
+        yield world
 
 
 @pytest.fixture

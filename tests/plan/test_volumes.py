@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from zentoria_infra.errors import RefusedError
-from zentoria_infra.guest.state import GuestReport
+from zentoria_infra.guest.state import GuestReport, ResourceReport
 from zentoria_infra.plan.diff import make_plan
 from zentoria_infra.plan.limits import Allow, lost, require_possible
 from zentoria_infra.plan.model import ownership
@@ -155,6 +155,20 @@ def test_a_number_between_is_found_and_else_it_is_refused_with_what_to_do() -> N
     with pytest.raises(RefusedError, match=r"'outer', mp1 \(/srv\) would hide volume 'inner', mp0 \(/srv/a\)") as told:
         require_possible(plan, list(Allow))
     assert "pct set 410 --delete mp0" in str(told.value)
+
+
+@pytest.mark.parametrize(("beneath", "asks"), [(0, False), (1, True), (5000, True)])
+def test_a_volume_that_comes_over_files_of_the_containers_own_disk_must_be_allowed(beneath, asks) -> None:
+    told = ResourceReport(id="volume:/srv/inner", outcome="would-change", detail="not mounted", beneath=beneath)
+    look = {VMID: GuestCheck(GuestReport(vmid=VMID, mode="check", resources=(told,)))}
+    plan = make_plan((wanted(TWO),), World({VMID: there(DATA)}, guests=look))
+    require_possible(plan, [Allow.DATA])
+    if not asks:
+        require_possible(plan, [])
+        return
+    with pytest.raises(RefusedError, match=r"mp1 hides the files at /srv/inner .* \([15] KiB\)"):
+        require_possible(plan, [])
+    assert "mp1 hides the files" in "\n".join(lines(plan, build_stages(plan, [wanted(TWO)])))
 
 
 @pytest.mark.parametrize(

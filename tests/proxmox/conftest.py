@@ -8,12 +8,16 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from fakepve import FakePve, settle
 
 from tests.proxmox.proxmox_faulty_lab import FaultyLab
 from tests.proxmox.proxmox_pki import FAST, Pki, make_pki
 from tests.proxmox.proxmox_scripted_server import Answer, ScriptedServer
+from tests.proxmox.proxmox_ssh_server import FakeNode
 from zentoria_infra.proxmox.connection import ApiToken, Connection, Credentials, Endpoint
 from zentoria_infra.proxmox.secret import Secret
 
@@ -124,3 +128,28 @@ def faulty(tmp_path: Path, pki: Pki, scripted: Callable[..., ScriptedServer]) ->
     made = FaultyLab(tmp_path / "lab", pki, scripted)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """SSH keys of a node, of who may sign in, and of who may not."""
+    folder = tmp_path_factory.mktemp("keys")
+    made = {}
+    for name in ("host", "user", "stranger"):
+        made[name] = folder / name
+        made[name].write_bytes(
+            ed25519.Ed25519PrivateKey.generate().private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+            )
+        )
+        made[name].chmod(0o600)
+    return made
+
+
+@pytest.fixture
+def node(keys: dict[str, Path]) -> Iterator[FakeNode]:
+    """A node that speaks SSH, and lets ``user`` in."""
+    made = FakeNode(paramiko.Ed25519Key(filename=str(keys["host"])))
+    made.authorized.append(paramiko.Ed25519Key(filename=str(keys["user"])))
+    yield made
+    made.stop()

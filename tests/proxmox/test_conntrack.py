@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import paramiko
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from tests.proxmox.proxmox_ssh_server import FakeNode
 from zentoria_infra.errors import AuthError, UnreachableError
@@ -23,29 +20,6 @@ CUT = b"conntrack v1.4.7 (conntrack-tools): %d flow entries have been deleted.\n
 LISTED = b"tcp 6 431999 ESTABLISHED src=10.10.40.1 dst=10.10.40.4 sport=40000 dport=5432 src=10.10.40.4 ...\n"
 RACED = b"conntrack v1.4.7 (conntrack-tools): Operation failed: such conntrack doesn't exist\n"
 COMMAND = "conntrack -D -s 10.10.40.1 -d 10.10.40.4 -p tcp --dport 5432"
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("keys")
-    made = {}
-    for name in ("host", "user", "stranger"):
-        made[name] = folder / name
-        made[name].write_bytes(
-            ed25519.Ed25519PrivateKey.generate().private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-            )
-        )
-        made[name].chmod(0o600)
-    return made
-
-
-@pytest.fixture
-def node(keys: dict[str, Path]) -> Iterator[FakeNode]:
-    made = FakeNode(paramiko.Ed25519Key(filename=str(keys["host"])))
-    made.authorized.append(paramiko.Ed25519Key(filename=str(keys["user"])))
-    yield made
-    made.stop()
 
 
 @pytest.fixture

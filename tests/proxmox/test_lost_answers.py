@@ -165,9 +165,8 @@ def world(faulty: FaultyLab) -> World:
     return World(faulty)
 
 
-@pytest.mark.parametrize("carried_out", [True, False], ids=["carried out", "not carried out"])
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_what_somebody_else_made_meanwhile_is_not_touched(world: World, row: Row, carried_out: bool) -> None:
+def prepare(world: World, row: Row) -> None:
+    """What a row needs to be there before its call."""
     if row.firewall:
         for vmid in {404, row.taken}:
             world.firewall(vmid)
@@ -175,6 +174,12 @@ def test_what_somebody_else_made_meanwhile_is_not_touched(world: World, row: Row
         world.snapshot(404)
     if row.before == "running":
         assert world.root.task(world.root.post(f"{NODE}/404/status/start")) == "OK"
+
+
+@pytest.mark.parametrize("carried_out", [True, False], ids=["carried out", "not carried out"])
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_what_somebody_else_made_meanwhile_is_not_touched(world: World, row: Row, carried_out: bool) -> None:
+    prepare(world, row)
     theirs: list[dict[str, Any]] = []
 
     def lose(seen: Seen) -> Reply | None:
@@ -201,13 +206,7 @@ def test_who_held_the_lock_may_have_made_something_else(world: World, row: Row, 
     """It is refused for a lock that is held, and is to be sent again: somebody was at work there for ten seconds."""
     if in_task and (row.firewall or row.verb == "PUT"):
         return  # no task, or none that waits for a lock
-    if row.firewall:
-        for vmid in {404, row.taken}:
-            world.firewall(vmid)
-    if row.name in ("go back", "remove a snapshot"):
-        world.snapshot(404)
-    if row.before == "running":
-        assert world.root.task(world.root.post(f"{NODE}/404/status/start")) == "OK"
+    prepare(world, row)
     theirs: list[dict[str, Any]] = []
 
     def busy(seen: Seen) -> Reply | None:

@@ -7,10 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import paramiko
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from tests.proxmox.proxmox_ssh_server import FakeNode
 from zentoria_infra.errors import AuthError, UnreachableError
@@ -29,29 +26,6 @@ HELD = {
 
 def answer(**values: object) -> bytes:
     return json.dumps({"zentoria-state": 1, **values}).encode()
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("keys")
-    made = {}
-    for name in ("host", "user", "stranger"):
-        made[name] = folder / name
-        made[name].write_bytes(
-            ed25519.Ed25519PrivateKey.generate().private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-            )
-        )
-        made[name].chmod(0o600)
-    return made
-
-
-@pytest.fixture
-def node(keys: dict[str, Path]) -> Iterator[FakeNode]:
-    made = FakeNode(paramiko.Ed25519Key(filename=str(keys["host"])))
-    made.authorized.append(paramiko.Ed25519Key(filename=str(keys["user"])))
-    yield made
-    made.stop()
 
 
 def connection(node: FakeNode, key: Path) -> SshConnection:

@@ -253,6 +253,8 @@ class ResourceReport(BaseModel):
     before: str = ""
     """What was there, in a few words; of a secret, a keyed fingerprint."""
     after: str = ""
+    beneath: int = 0
+    """Of a volume that is not mounted: bytes of files in the container's own disk, which it would hide."""
     restarts: tuple[str, ...] = ()
     """Units that restart for it."""
     reloads: tuple[str, ...] = ()

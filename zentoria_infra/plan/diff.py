@@ -14,6 +14,7 @@ from zentoria_infra.plan.model.desired import DesiredContainer
 from zentoria_infra.plan.model.observed import GuestCheck, ObservedContainer, World
 from zentoria_infra.plan.model.values import format_properties, format_tags, parse_properties, parse_tags, truth, untrue
 from zentoria_infra.plan.volumes import binding
+from zentoria_infra.plan.volumes.beneath import over_files
 from zentoria_infra.plan.volumes.changes import volume_changes
 from zentoria_infra.plan.volumes.held import without_held
 from zentoria_infra.plan.volumes.stuck import ROOT_ONLY, in_the_way
@@ -84,7 +85,8 @@ def plan_container(
 def _existing(desired: DesiredContainer, observed: ObservedContainer, world: World, *, replace: bool) -> ContainerPlan:
     check = world.guests.get(desired.vmid, GuestCheck(unknown=world.no_inside or "it does not run"))
     parked = _parked(desired, world)
-    attributes = tuple(attribute_changes(desired, _with_parked(observed, world)))
+    changes = attribute_changes(desired, _with_parked(observed, world))
+    attributes = tuple(over_files(changes, desired, check.report))
     worst = max((a.effect for a in attributes), default=Effect.NONE)
     if worst is Effect.REPLACE or replace:
         return _replacement(desired, observed, world, attributes)

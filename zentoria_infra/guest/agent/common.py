@@ -30,15 +30,19 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Outcome:
     """What a handler found or did: ``changed`` with a line of detail and perhaps a diff.
 
-    ``before`` and ``after`` are what was there and what shall be, in a few words and without secrets.
+    ``before`` and ``after`` are what was there and what shall be, in a few words and without secrets. ``beneath`` is
+    how much lies where a volume is going to be mounted, in bytes.
     """
 
-    def __init__(self, changed: bool, detail: str = "", diff: str = "", before: str = "", after: str = "") -> None:
+    def __init__(
+        self, changed: bool, detail: str = "", diff: str = "", before: str = "", after: str = "", beneath: int = 0
+    ) -> None:
         self.changed = changed
         self.detail = detail
         self.diff = diff
         self.before = before
         self.after = after
+        self.beneath = beneath
 
 
 SAME = Outcome(False)

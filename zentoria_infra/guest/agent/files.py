@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .run import Run
 
 DIFF_LINES = 60
+COUNTED = 10_000
+"""Entries of a folder that are looked at to say how much is in it: enough to know that it is not empty."""
 
 
 def file(resource: Resource, run: Run) -> Outcome:
@@ -231,7 +233,7 @@ def volume(resource: Resource, run: Run) -> Outcome:
     path = resource["path"]
     if not os.path.ismount(path):
         if not run.apply:
-            return Outcome(True, f"{path} is not mounted")
+            return Outcome(True, f"{path} is not mounted", beneath=_beneath(path))
         raise Failed(f"{path} is not a mount point: the container lacks its data volume")
     detail = _meta(path, resource, run.apply)
     if detail is None:
@@ -239,3 +241,23 @@ def volume(resource: Resource, run: Run) -> Outcome:
     if run.apply:
         _own(resource, run)
     return Outcome(True, detail)
+
+
+def _beneath(path: str) -> int:
+    """Bytes of the files below a folder, at least 1 a file; no links, no mounts, and no more than COUNTED of them."""
+    found, folders, left = 0, [path], COUNTED
+    while folders and left:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    left -= 1
+                    if entry.is_dir(follow_symlinks=False):
+                        if not os.path.ismount(entry.path):
+                            folders.append(entry.path)
+                    else:
+                        found += max(1, entry.stat(follow_symlinks=False).st_size)
+                    if not left:
+                        break
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # nothing there, or it went meanwhile
+    return found

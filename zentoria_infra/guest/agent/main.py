@@ -64,7 +64,7 @@ def handle(run: Run, one: Resource) -> dict[str, Any]:
             run.changed.add(one["id"])
             done = "changed" if run.apply else "would-change"
             report.update(outcome=done, detail=outcome.detail, diff=outcome.diff)
-            report.update(before=outcome.before, after=outcome.after)
+            report.update(before=outcome.before, after=outcome.after, beneath=outcome.beneath)
         elif outcome.detail:
             report["detail"] = outcome.detail
     return report
