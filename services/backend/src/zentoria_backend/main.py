@@ -5,7 +5,7 @@ from __future__ import annotations
 from zentoria_common.program import Program
 
 from zentoria_backend import __version__
-from zentoria_backend.app import create_app, make_probes
+from zentoria_backend.app import make_probes, open_app
 from zentoria_backend.settings import Secrets, Settings
 
 PROGRAM = Program(
@@ -15,7 +15,7 @@ PROGRAM = Program(
     settings=Settings,
     secrets=Secrets,
     probes=make_probes,
-    app=create_app,
+    app=open_app,
     ports=lambda settings: {"http": settings.http_port, "ws": settings.websocket_port},
 )
 

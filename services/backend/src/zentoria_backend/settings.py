@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
 from zentoria_common import settings as common
-from zentoria_common.settings import CommonSettings, Host, Name, Port
+from zentoria_common.settings import DatabaseSettings, Port, RedisSettings
 
 
-class Settings(CommonSettings):
+class Settings(DatabaseSettings, RedisSettings):
     """What the service is told by its unit. Times are in seconds, sizes in bytes."""
 
     http_port: Port = 4000
     websocket_port: Port = 4001
-
-    database_host: Host
-    database_port: Port = 6432
-    database_name: Name = "zentoria_core"
-    database_user: Name
-    database_password_file: Path | None = None
-
-    redis_host: Host
-    redis_port: Port = 6379
-    redis_user: Name
-    redis_password_file: Path | None = None
 
     max_websocket_clients: Annotated[int, Field(ge=1)] = 1000
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from zentoria_common import problems
+from zentoria_common import problems, telemetry
 from zentoria_common.health.model import HealthReport
 from zentoria_common.health.probe import Probe
 from zentoria_common.health.service import HealthService
+from zentoria_common.identity import CallerAuth, Callers
 from zentoria_common.lifecycle import Lifecycle
 from zentoria_common.metrics import Metrics
 from zentoria_common.middleware import BodyLimit, RequestContext
@@ -29,6 +30,11 @@ def make_app(
     prefix: str = "",
     metrics: Metrics | None = None,
     lifecycle: Lifecycle | None = None,
+    lifespan: Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]] | None = None,
+    callers: Callers | None = None,
+    public: Collection[str] = (),
+    files: Collection[str] = (),
+    outages: Mapping[type[Exception], str] | None = None,
 ) -> FastAPI:
     """Make the application of a service; its own routes are added to it.
 
@@ -45,15 +51,23 @@ def make_app(
         prefix: of the paths of health and OpenAPI document, as ``/api/v1``.
         metrics: its own, where it has more than the common ones.
         lifecycle: for tests, which end it by hand.
+        lifespan: what else is open while the application runs; it ends before the probes are closed.
+        callers: containers that may call; without it, whoever reaches the service may.
+        public: paths that answer everybody all the same, beside health, metrics and the OpenAPI document; with ``/`` at
+            its end, all that begin so.
+        files: beginnings of paths of routes that take bodies of up to ``max_body_bytes``; all others take no more than
+            ``max_json_bytes``.
+        outages: exceptions that mean "it does not answer", and of which dependency; they become 503.
     """
     counted = metrics or Metrics()
     service = HealthService(probes, name=name, version=version, timeout=settings.dependency_timeout, metrics=counted)
 
     @contextlib.asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
+    async def whole(app: FastAPI) -> AsyncGenerator[None]:
         watcher = asyncio.create_task(service.watch(settings.health_interval), name="health-watch")
         try:
-            yield
+            async with lifespan(app) if lifespan else contextlib.nullcontext():
+                yield
         finally:
             watcher.cancel()
             await asyncio.wait({watcher})
@@ -62,7 +76,7 @@ def make_app(
     app = FastAPI(
         title=title,
         version=version,
-        lifespan=lifespan,
+        lifespan=whole,
         openapi_url=f"{prefix}/openapi.json",
         docs_url=None,  # its page loads scripts from a public CDN
         redoc_url=None,
@@ -71,13 +85,18 @@ def make_app(
     app.state.metrics = counted
     app.state.health = service
     app.state.lifecycle = lifecycle or Lifecycle()
-    problems.install(app)
+    problems.install(app, outages=outages, always=() if callers is None else (401,))
     # no routers with a prefix: metrics and logs name the template of the route, which is then whole
     app.get(f"{prefix}/health", responses={503: {"model": HealthReport}})(health)
     app.get(f"{prefix}/health/live")(live)
     if settings.metrics:
         app.get("/metrics", include_in_schema=False)(rendered)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    small = min(settings.max_json_bytes, settings.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=small, larger=dict.fromkeys(files, settings.max_body_bytes))
+    if callers is not None:
+        everybodys = {f"{prefix}/health", f"{prefix}/health/live", f"{prefix}/openapi.json", "/metrics", *public}
+        app.add_middleware(CallerAuth, callers=callers, public=everybodys)
+    telemetry.install(app, settings, name=name, version=version)
     # the last one added is the outermost
     app.add_middleware(RequestContext, metrics=counted, lifecycle=app.state.lifecycle)
     return app

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from zentoria_common.health.probe import Probe
+from zentoria_common.health.probe import Probe, ProbeError
 from zentoria_common.health.service import HealthService
 
 RETRY_SECONDS = 0.5
@@ -38,3 +38,20 @@ async def check(probes: Sequence[Probe], *, name: str, version: str, timeout: fl
     json.dump(answer, sys.stdout, indent=2)
     sys.stdout.write("\n")
     return 0 if report.status == "ok" else 1
+
+
+async def refused(probes: Sequence[Probe], timeout: float) -> str:
+    """Ask each once, ``timeout`` seconds long, and say what failed for good; empty when nothing did."""
+    try:
+        for probe in probes:
+            try:
+                await asyncio.wait_for(probe.ask(), timeout)
+            except ProbeError as error:
+                if error.fatal:
+                    return error.detail or error.reason
+            except TimeoutError:
+                continue
+    finally:
+        for probe in probes:
+            await probe.close()
+    return ""

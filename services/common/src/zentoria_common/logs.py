@@ -17,9 +17,11 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 FIELDS = frozenset(
     {
-        "address", "bytes_out", "client", "dependency", "dropped", "duration_ms", "error", "error_type", "event",
-        "frames", "latency_ms", "level", "logger", "method", "names", "request_id", "route", "saw", "sockets", "status",
-        "timestamp", "version",
+        "action", "address", "attempt", "bucket", "bytes_out", "caller", "client", "client_id", "container", "count",
+        "credential_id", "dependency", "dropped", "duration_ms", "error", "error_type", "event", "frames", "job_id",
+        "kind", "latency_ms", "level", "limit", "logger", "method", "names", "provider", "reason", "request_id",
+        "role", "route", "saw", "size", "sockets", "sqlstate", "state", "status", "task", "timestamp", "tool", "topic",
+        "user_id", "version",
     }
 )  # fmt: skip
 MAX_FRAMES = 8

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Mapping
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -115,20 +116,28 @@ class BodyLimit:
     """Refuses a body of more than ``max_bytes`` with 413: by its declared length before the route runs, else by count.
 
     FastAPI's own ``max_body_size`` looks only when a route reads the body, and answers in plain text.
+
+    Args:
+        app: the application.
+        max_bytes: of most routes.
+        larger: limits of others, by the beginnings of their paths; the first that fits counts.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int, larger: Mapping[str, int] | None = None) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._larger = dict(larger or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        path = scope["path"]
+        limit = next((most for start, most in self._larger.items() if path.startswith(start)), self._max_bytes)
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._max_bytes:
-            refusal = problem(413, self._complaint(), headers={"connection": "close"})
+        if declared.isdecimal() and int(declared[:20]) > limit:
+            refusal = problem(413, _complaint(limit), headers={"connection": "close"})
             await refusal(scope, receive, send)
             return
         received = 0
@@ -138,11 +147,12 @@ class BodyLimit:
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > self._max_bytes:
-                    raise HTTPException(413, self._complaint(), headers={"connection": "close"})
+                if received > limit:
+                    raise HTTPException(413, _complaint(limit), headers={"connection": "close"})
             return message
 
         await self._app(scope, counted, send)
 
-    def _complaint(self) -> str:
-        return f"the body is larger than {self._max_bytes} bytes"
+
+def _complaint(limit: int) -> str:
+    return f"the body is larger than {limit} bytes"

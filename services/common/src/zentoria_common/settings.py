@@ -39,14 +39,62 @@ class CommonSettings(BaseSettings):
     health_interval: Seconds = 10.0
     """How often the dependencies are asked when nobody asks us."""
     max_body_bytes: Annotated[int, Field(ge=0)] = 1024 * 1024
+    """The largest body of a route that takes files; the proxy has the same limit."""
+    max_json_bytes: Annotated[int, Field(ge=0)] = 1024 * 1024
+    """The largest body of any other route."""
     keep_alive_timeout: Annotated[int, Field(ge=1, le=3600)] = 75
     """Longer than the proxy keeps an idle connection (nginx: 60 s), so that it is the proxy that closes it."""
     drain_timeout: Annotated[float, Field(ge=0, le=30)] = 1.0
     """How long a stopping server still answers on connections that are open and quiet."""
     shutdown_timeout: Annotated[int, Field(ge=1, le=300)] = 20
     """How long a request in flight may take to finish after that."""
+    container_name: Name = "localhost"
+    """The container that it runs in: its name where services call each other, its user at database and Redis."""
+    otlp_endpoint: str = ""
+    """Where traces go (OTLP over HTTP, as ``http://10.10.40.6:4318``). Empty: none are made."""
     metrics: bool = True
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class DatabaseSettings(CommonSettings):
+    """Where the service's database is: PgBouncer's address, or a folder with PostgreSQL's own socket."""
+
+    database_host: Annotated[
+        str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:_-]+$|^/[A-Za-z0-9._/-]+$")
+    ]
+    database_port: Port = 6432
+    database_name: Name = "zentoria_core"
+    database_user: Name
+    database_password_file: Path | None = None
+
+
+class RedisSettings(CommonSettings):
+    """Where Redis is, and as whom the service uses it."""
+
+    redis_host: Host
+    redis_port: Port = 6379
+    redis_user: Name
+    redis_password_file: Path | None = None
+
+
+class S3Settings(CommonSettings):
+    """Where objects are kept. Which buckets a service uses is its own."""
+
+    s3_endpoint: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:_-]+$")]
+    s3_region: Name = "us-east-1"
+    s3_access_key: Name
+    s3_secret_key_file: Path | None = None
+    s3_ca_file: Path | None = None
+    """Certificates that are trusted beside the system's; only with https."""
+
+
+class IdentitySettings(CommonSettings):
+    """Who the service is to other containers, and which of them it answers."""
+
+    identity_key_file: Path | None = None
+    """Its own private key, Ed25519 in PEM form; only what calls others has one."""
+    callers_file: Path | None = None
+    """JWK set of those that may call: ``kid`` is the container's name."""
 
 
 _Settings = TypeVar("_Settings", bound=CommonSettings)

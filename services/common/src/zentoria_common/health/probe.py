@@ -11,12 +11,14 @@ class ProbeError(Exception):
     Args:
         reason: short and public: no addresses, no names, no secrets.
         detail: what the other side or the driver said; for the log and for ``check``, with passwords removed.
+        fatal: waiting does not mend it: a service that meets it at its start refuses to serve.
     """
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: str, detail: str = "", *, fatal: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.detail = detail
+        self.fatal = fatal
 
 
 class Probe(Protocol):
@@ -35,3 +37,9 @@ class Probe(Protocol):
 
     async def close(self) -> None:
         """Give its connections back."""
+
+
+def one_line(text: str, password: str = "") -> str:
+    """What a driver said, as one line and without the password."""
+    line = " ".join(text.split())
+    return line.replace(password, "***") if password else line

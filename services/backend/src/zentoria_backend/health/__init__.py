@@ -1,1 +1,0 @@
-"""What the service depends on, and whether it answers."""

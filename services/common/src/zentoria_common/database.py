@@ -1,0 +1,229 @@
+"""PostgreSQL behind PgBouncer in transaction mode: engine, one transaction a session with its user, probes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import psycopg
+import sqlalchemy
+import sqlalchemy.exc
+import structlog
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from zentoria_common.health.probe import ProbeError, one_line
+from zentoria_common.problems import Unavailable
+from zentoria_common.settings import DatabaseSettings
+
+OUTAGES: Mapping[type[Exception], str] = {
+    sqlalchemy.exc.OperationalError: "database",
+    sqlalchemy.exc.InterfaceError: "database",
+    sqlalchemy.exc.TimeoutError: "database",
+}
+"""Exceptions that mean "it does not answer": no connection, none free, cut off, cancelled by a timeout, deadlock."""
+
+_log = structlog.stdlib.get_logger("zentoria_common.database")
+
+
+def make_engine(
+    settings: DatabaseSettings,
+    password: SecretStr,
+    *,
+    application: str,
+    pooled: bool = True,
+    port: int | None = None,
+    pool_size: int = 5,
+    max_overflow: int = 10,
+) -> AsyncEngine:
+    """An engine. Nothing connects before it is used.
+
+    ``prepare_threshold=None``: the next transaction may run on another server connection, which does not know our
+    prepared statements. No ``options`` either: PgBouncer refuses startup parameters that it does not track.
+
+    Args:
+        settings: where the database is.
+        password: of ``settings.database_user``.
+        application: what ``pg_stat_activity`` shows, as ``zentoria-backend``.
+        pooled: keep connections. False for what is rare and long (LISTEN): a connection of its own each time.
+        port: in place of the settings' one: PostgreSQL's own, for what PgBouncer cannot pass on.
+        pool_size: connections that stay open.
+        max_overflow: further ones while many requests come at once.
+    """
+    kept = (
+        {
+            "pool_size": pool_size,
+            "max_overflow": max_overflow,
+            "pool_timeout": settings.dependency_timeout,
+            "pool_recycle": 1800,
+            "pool_pre_ping": True,
+        }
+        if pooled
+        else {"poolclass": NullPool}
+    )
+    return create_async_engine(
+        sqlalchemy.URL.create(
+            "postgresql+psycopg",
+            username=settings.database_user,
+            password=password.get_secret_value(),
+            host=settings.database_host,
+            port=port or settings.database_port,
+            database=settings.database_name,
+        ),
+        hide_parameters=True,
+        connect_args={
+            "prepare_threshold": None,
+            "connect_timeout": max(2, round(settings.dependency_timeout)),
+            "application_name": application,
+        },
+        **kept,
+    )
+
+
+class Database:
+    """Transactions, each for one user or for none.
+
+    Args:
+        engine: made by :func:`make_engine`; :meth:`close` closes it.
+        statement_timeout: seconds that one statement may take.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, statement_timeout: float = 10.0) -> None:
+        self.engine = engine
+        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+        self._timeout = f"{round(statement_timeout * 1000)}ms"
+
+    @contextlib.asynccontextmanager
+    async def session(self, user_id: int | None = None) -> AsyncGenerator[AsyncSession]:
+        """One transaction: committed at the end of the block, rolled back on any exception.
+
+        Row-level security sees ``zentoria.user_id``, which holds for this transaction alone: behind PgBouncer the next
+        one on the same connection is somebody else's. Without a user it is empty, and rows with an owner are not seen.
+
+        Args:
+            user_id: whose rows are seen.
+
+        Raises:
+            Unavailable: the database does not answer, or not in time.
+        """
+        try:
+            async with self._sessions() as session, session.begin():
+                await session.execute(_BEGIN, {"user": "" if user_id is None else str(user_id), "time": self._timeout})
+                yield session
+        except tuple(OUTAGES) as error:
+            original = getattr(error, "orig", None)
+            state = getattr(original, "sqlstate", None)
+            _log.warning("database fails", error_type=type(original or error).__qualname__, sqlstate=state)
+            raise Unavailable("database") from error
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self.engine.dispose()
+
+
+_BEGIN = sqlalchemy.text(
+    "SELECT set_config('zentoria.user_id', :user, true), set_config('statement_timeout', :time, true)"
+)
+
+
+class DatabaseProbe:
+    """Asks PostgreSQL, through PgBouncer, for its version and the database it serves."""
+
+    name = "database"
+
+    def __init__(self, engine: AsyncEngine, password: str = "") -> None:
+        self._engine = engine
+        self._password = password
+
+    async def ask(self) -> dict[str, str]:
+        """Run one statement that the server itself has to answer (PgBouncer alone cannot)."""
+        statement = "SELECT 1, current_setting('server_version'), current_database()"
+        one, version, database = await _row(self._engine, statement, self._password)
+        if one != 1:
+            raise ProbeError("wrong answer", f"SELECT 1 gave {one!r}")
+        return {"server": f"PostgreSQL {str(version).split()[0]}", "database": str(database)}
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self._engine.dispose()
+
+
+class SchemaProbe:
+    """Asks at which migration the database is. Another one than ours is an error that waiting does not mend.
+
+    Args:
+        engine: of the database.
+        expected: the migration that this release was made for.
+        password: which no text may show.
+        closes: whether the pool is closed with it; not where :class:`DatabaseProbe` does so.
+    """
+
+    name = "schema"
+
+    def __init__(self, engine: AsyncEngine, expected: str, password: str = "", *, closes: bool = False) -> None:
+        self._engine, self._expected, self._password, self._closes = engine, expected, password, closes
+
+    async def ask(self) -> dict[str, str]:
+        """Read Alembic's table."""
+        statement = "SELECT coalesce(string_agg(version_num, ','), 'none') FROM alembic_version"
+        try:
+            (found,) = await _row(self._engine, statement, self._password)
+        except ProbeError as error:
+            if "alembic_version" not in error.detail:
+                raise
+            found = "none"
+        if found != self._expected:
+            detail = f"the database is at migration {found}, this release needs {self._expected}: run zentoria up"
+            raise ProbeError("schema is of another release", detail, fatal=True)
+        return {"migration": str(found)}
+
+    async def close(self) -> None:
+        """Close the pool, where it is its own."""
+        if self._closes:
+            await self._engine.dispose()
+
+
+async def _row(engine: AsyncEngine, statement: str, password: str) -> tuple[Any, ...]:
+    try:
+        async with engine.connect() as connection:
+            return tuple((await connection.execute(sqlalchemy.text(statement))).one())
+    except sqlalchemy.exc.TimeoutError:
+        raise ProbeError("no free connection in the pool") from None
+    except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        raise _database_error(error, password) from None
+
+
+# libpq does not tell the SQLSTATE of a failed connection, only its text (in English: our guests have no other).
+_REASONS = (
+    ("password authentication failed", "login refused"),
+    ("no password supplied", "login refused"),
+    ("sasl authentication failed", "login refused"),
+    ("no such user", "login refused"),
+    ("no such database", "database does not exist"),
+    ("does not exist", "database does not exist"),
+    ("the database system is starting up", "starting up"),
+    ("the database system is shutting down", "shutting down"),
+    ("terminating connection", "shutting down"),
+    ("no more connections allowed", "too many connections"),
+    ("too many clients", "too many connections"),
+    ("remaining connection slots", "too many connections"),
+    ("connection refused", "connection refused"),
+    ("timeout expired", "connection timed out"),
+    ("query_wait_timeout", "pooler has no server connection"),
+    ("server login has been failing", "pooler cannot log in to the server"),
+    ("server_login_retry", "pooler cannot log in to the server"),
+)
+
+
+def _database_error(error: Exception, password: str) -> ProbeError:
+    original = getattr(error, "orig", None) or error
+    detail = one_line(str(original), password)
+    lowered = detail.lower()
+    for text, reason in _REASONS:
+        if text in lowered:
+            return ProbeError(reason, detail)
+    if isinstance(original, psycopg.OperationalError | OSError):
+        return ProbeError("cannot connect", detail)
+    return ProbeError("query failed", detail)
