@@ -1,0 +1,82 @@
+"""What all models of zentoria_core share: names of constraints, and columns that come again and again."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Annotated, Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    LargeBinary,
+    MetaData,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+__all__ = [
+    "Base",
+    "Created",
+    "Json",
+    "JsonList",
+    "Moment",
+    "Octets",
+    "Owner",
+    "Texts",
+    "Updated",
+    "UuidKey",
+    "one_of",
+]
+
+NAMES = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+}
+
+Json = dict[str, Any]
+JsonList = list[Any]
+Texts = list[str]
+Moment = datetime
+Octets = bytes
+
+
+class Base(DeclarativeBase):
+    """Of every table in zentoria_core."""
+
+    metadata = MetaData(naming_convention=NAMES)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class, and its own declaration is no ClassVar
+        datetime: DateTime(timezone=True),
+        str: Text,
+        bytes: LargeBinary,
+        uuid.UUID: Uuid,
+        Json: JSONB,
+        JsonList: JSONB,
+        Texts: ARRAY(Text),
+    }
+
+
+UuidKey = Annotated[
+    uuid.UUID, mapped_column(Uuid, primary_key=True, default=uuid.uuid4, server_default=text("gen_random_uuid()"))
+]
+"""A random key that may be shown to people."""
+Owner = Annotated[int, mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"))]
+"""The user whose row it is: row-level security goes by this column."""
+Created = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
+Updated = Annotated[
+    datetime, mapped_column(DateTime(timezone=True), server_default=func.now(), onupdate=func.clock_timestamp())
+]
+
+
+def one_of(column: str, *values: str) -> CheckConstraint:
+    """Only these ``values`` in ``column``."""
+    return CheckConstraint(f"{column} in ({', '.join(repr(value) for value in values)})", name=column)
