@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+from real_servers import RedisServer, S3Server
 from zentoria_schema import embedded
 from zentoria_schema.embedded import PostgresServer
 
@@ -31,3 +32,21 @@ def core_database(postgres_server: PostgresServer, core_template: str) -> Iterat
     name = postgres_server.clone(f"core_{next(_numbers)}", core_template)
     yield name
     postgres_server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Redis with ACL users ``auth`` and ``backend``; ``redis_server.password("auth")``, ``.flush()``, ``.stop()``."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """S3 with the three buckets; ``s3_server.secret_key("backend")``, ``.store("uploads")`` for the administrator."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server.start()
+    yield server
+    server.stop()

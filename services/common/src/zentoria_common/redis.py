@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 
 import redis.asyncio
@@ -90,5 +91,6 @@ def _redis_error(error: Exception, password: str) -> ProbeError:
     if isinstance(error, redis.exceptions.TimeoutError):
         return ProbeError("connection timed out", detail)
     if isinstance(error, redis.exceptions.ConnectionError | OSError):
-        return ProbeError("connection refused" if "refused" in detail.lower() else "cannot connect", detail)
+        refused = "refused" in detail.lower() or f"Error {errno.ECONNREFUSED} " in detail
+        return ProbeError("connection refused" if refused else "cannot connect", detail)
     return ProbeError("command failed", detail)
