@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 import psycopg
@@ -155,27 +155,34 @@ class SchemaProbe:
 
     Args:
         engine: of the database.
-        expected: the migration that this release was made for.
+        trouble: says why the service must not work with a database at that migration (None: never migrated), or None;
+            ``functools.partial(zentoria_schema.head.trouble, "zentoria_core")``.
         password: which no text may show.
         closes: whether the pool is closed with it; not where :class:`DatabaseProbe` does so.
     """
 
     name = "schema"
 
-    def __init__(self, engine: AsyncEngine, expected: str, password: str = "", *, closes: bool = False) -> None:
-        self._engine, self._expected, self._password, self._closes = engine, expected, password, closes
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        trouble: Callable[[str | None], str | None],
+        password: str = "",
+        *,
+        closes: bool = False,
+    ) -> None:
+        self._engine, self._trouble, self._password, self._closes = engine, trouble, password, closes
 
     async def ask(self) -> dict[str, str]:
         """Read Alembic's table."""
-        statement = "SELECT coalesce(string_agg(version_num, ','), 'none') FROM alembic_version"
+        statement = "SELECT string_agg(version_num, ',') FROM alembic_version"
+        found: str | None = None
         try:
             (found,) = await _row(self._engine, statement, self._password)
         except ProbeError as error:
-            if "alembic_version" not in error.detail:
+            if 'relation "alembic_version" does not exist' not in error.detail:
                 raise
-            found = "none"
-        if found != self._expected:
-            detail = f"the database is at migration {found}, this release needs {self._expected}: run zentoria up"
+        if detail := self._trouble(found):
             raise ProbeError("schema is of another release", detail, fatal=True)
         return {"migration": str(found)}
 

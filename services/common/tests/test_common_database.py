@@ -1,0 +1,169 @@
+"""Transactions against a real PostgreSQL: whose they are, how they end, and what is said when it is away."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from zentoria_common.database import Database, DatabaseProbe, SchemaProbe, make_engine
+from zentoria_common.health.probe import ProbeError
+from zentoria_common.problems import Unavailable
+from zentoria_common.settings import DatabaseSettings
+from zentoria_schema import head
+from zentoria_schema.embedded import PostgresServer
+
+
+def settings(server: PostgresServer, name: str, **changes: Any) -> DatabaseSettings:
+    values: dict[str, Any] = {
+        "database_host": server.host, "database_port": server.port, "database_name": name, "database_user": "backend",
+    }  # fmt: skip
+    return DatabaseSettings(**(values | changes))
+
+
+@pytest_asyncio.fixture
+async def database(postgres_server: PostgresServer, core_database: str) -> AsyncGenerator[Database]:
+    engine = make_engine(
+        settings(postgres_server, core_database), SecretStr("x"), application="zentoria-test", pool_size=1,
+        max_overflow=0,
+    )  # fmt: skip
+    database = Database(engine, statement_timeout=0.2)
+    yield database
+    await database.close()
+
+
+WHO = text("SELECT current_setting('zentoria.user_id', true)")
+
+
+@pytest.mark.asyncio
+async def test_the_user_of_a_transaction_is_gone_with_it(database: Database) -> None:
+    async with database.session(12) as session:
+        assert (await session.execute(WHO)).scalar_one() == "12"
+    # The pool has one connection, so this is the same.
+    async with database.session() as session:
+        assert (await session.execute(WHO)).scalar_one() == ""
+
+
+@pytest.mark.asyncio
+async def test_an_exception_takes_everything_back(postgres_server: PostgresServer, database: Database) -> None:
+    async with database.session() as session:
+        name = (await session.execute(text("SELECT current_database()"))).scalar_one()
+    with postgres_server.connect(name) as administrator:
+        administrator.execute("CREATE TABLE kept (id int PRIMARY KEY)")
+        administrator.execute("GRANT SELECT, INSERT ON kept TO backend")
+    async with database.session() as session:
+        await session.execute(text("INSERT INTO kept VALUES (1)"))
+    with pytest.raises(RuntimeError):
+        async with database.session() as session:
+            await session.execute(text("INSERT INTO kept VALUES (2)"))
+            raise RuntimeError
+    with pytest.raises(IntegrityError):  # a mistake of ours is no outage
+        async with database.session() as session:
+            await session.execute(text("INSERT INTO kept VALUES (1)"))
+    async with database.session() as session:
+        assert (await session.execute(text("SELECT array_agg(id) FROM kept"))).scalar_one() == [1]
+
+
+@pytest.mark.asyncio
+async def test_a_statement_has_its_time_and_no_more(database: Database) -> None:
+    with pytest.raises(Unavailable) as caught:
+        async with database.session() as session:
+            await session.execute(text("SELECT pg_sleep(60)"))
+    assert caught.value.status == 503
+    async with database.session() as session:
+        assert (await session.execute(text("SELECT 1"))).scalar_one() == 1
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_is_cut_is_made_anew(postgres_server: PostgresServer, database: Database) -> None:
+    async with database.session() as session:
+        process = (await session.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+    with postgres_server.connect() as administrator:
+        administrator.execute("SELECT pg_terminate_backend(%s, 10000)", [process])
+    async with database.session() as session:
+        assert (await session.execute(text("SELECT pg_backend_pid()"))).scalar_one() != process
+
+
+@pytest.mark.asyncio
+async def test_without_a_free_connection_it_is_away(postgres_server: PostgresServer, core_database: str) -> None:
+    engine = make_engine(
+        settings(postgres_server, core_database, dependency_timeout=0.1), SecretStr("x"), application="x", pool_size=1,
+        max_overflow=0,
+    )  # fmt: skip
+    database = Database(engine)
+    async with database.session():
+        with pytest.raises(Unavailable):
+            async with database.session():
+                pass
+        with pytest.raises(ProbeError, match="no free connection"):
+            await DatabaseProbe(engine).ask()
+    await database.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"database_port": 1}, "connection refused"),
+        ({"database_name": "nothing"}, "database does not exist"),
+        ({"database_user": "nobody"}, "database does not exist"),
+    ],
+)
+async def test_a_probe_says_why(
+    postgres_server: PostgresServer, core_database: str, changes: dict[str, Any], reason: str
+) -> None:
+    engine = make_engine(settings(postgres_server, core_database, **changes), SecretStr("hunter2"), application="x")
+    probe = DatabaseProbe(engine, "hunter2")
+    with pytest.raises(ProbeError) as caught:
+        await probe.ask()
+    assert caught.value.reason == reason
+    assert "hunter2" not in caught.value.detail
+    with pytest.raises(Unavailable):
+        async with Database(engine).session():
+            pass
+    await probe.close()
+
+
+@pytest.mark.asyncio
+async def test_another_migration_is_an_error_for_good(postgres_server: PostgresServer, core_database: str) -> None:
+    engine = make_engine(settings(postgres_server, core_database), SecretStr("x"), application="x", pooled=False)
+    trouble = functools.partial(head.trouble, "zentoria_core")
+    right = head.expected("zentoria_core")
+    assert await SchemaProbe(engine, trouble).ask() == {"migration": right}
+    for name, judge, said in (
+        (core_database, lambda found: f"not {found}", f"not {right}"),
+        ("postgres", trouble, "zentoria_core was never migrated"),
+    ):
+        other = make_engine(
+            settings(postgres_server, name, database_user="postgres"), SecretStr("x"), application="x", pooled=False
+        )
+        probe = SchemaProbe(other, judge, closes=True)
+        with pytest.raises(ProbeError) as caught:
+            await probe.ask()
+        assert caught.value.fatal
+        assert caught.value.detail.startswith(said)
+        await probe.close()
+
+
+@pytest.mark.asyncio
+async def test_a_session_that_is_cancelled_gives_its_connection_back(database: Database) -> None:
+    started = asyncio.Event()
+
+    async def slow() -> None:
+        async with database.session(1) as session:
+            started.set()
+            await session.execute(text("SELECT pg_sleep(0.15)"))
+
+    task = asyncio.create_task(slow())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with database.session() as session:
+        assert (await session.execute(WHO)).scalar_one() == ""
