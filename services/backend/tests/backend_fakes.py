@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from zentoria_backend.settings import Settings
+from fastapi import FastAPI
+from pydantic import SecretStr
+from zentoria_backend.app import create_app
+from zentoria_backend.services import make_services
+from zentoria_backend.settings import Secrets, Settings
 from zentoria_common.health.probe import ProbeError
 
 
@@ -21,6 +25,12 @@ def settings(**changes: Any) -> Settings:
         "max_body_bytes": 1000,
     }
     return Settings(**(values | changes))
+
+
+def app_with(probes: Sequence[FakeProbe], **changes: Any) -> FastAPI:
+    """An application whose database and Redis are not there, and which says of them what the probes say."""
+    made = settings(**changes)
+    return create_app(made, make_services(made, Secrets(SecretStr("x"), SecretStr("x"))), probes)
 
 
 class FakeProbe:

@@ -10,10 +10,9 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from backend_fakes import FakeProbe, settings
+from backend_fakes import FakeProbe, app_with
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
-from zentoria_backend.app import create_app
 from zentoria_common import logs
 
 CANARY = "canary-5d1f0c"
@@ -35,7 +34,7 @@ def redis() -> FakeProbe:
 
 @pytest.fixture
 def app(database: FakeProbe, redis: FakeProbe) -> FastAPI:
-    app = create_app(settings(), (database, redis))
+    app = app_with((database, redis))
 
     @app.get("/boom/{name}")
     async def boom(name: str) -> None:
@@ -234,7 +233,7 @@ async def test_metrics_have_route_templates_and_dependencies(client: httpx.Async
 
 @pytest.mark.asyncio
 async def test_metrics_can_be_off() -> None:
-    app = create_app(settings(metrics=False), ())
+    app = app_with((), metrics=False)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://backend.test") as client:
         assert (await client.get("/metrics")).status_code == 404
 

@@ -17,9 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 import websockets
-from backend_fakes import FakeProbe, settings
+from backend_fakes import FakeProbe, app_with, settings
 from websockets.asyncio.client import connect
-from zentoria_backend.app import create_app
 from zentoria_common import systemd
 from zentoria_common.server import make_server
 
@@ -175,7 +174,7 @@ class Running:
 
     def __init__(self, **changes: float) -> None:
         self.redis = FakeProbe("redis")
-        self.app = create_app(settings(**changes), (FakeProbe("database"), self.redis))
+        self.app = app_with((FakeProbe("database"), self.redis), **changes)
         self.server = make_server(settings(**changes), self.app)
         self.sock = listener()
         self.port = port_of(self.sock)

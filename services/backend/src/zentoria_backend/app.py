@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
-from fastapi import FastAPI
+import sqlalchemy.exc
+from fastapi import FastAPI, Request
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from zentoria_common import database, redis
 from zentoria_common.application import make_app
-from zentoria_common.database import DatabaseProbe, make_engine
+from zentoria_common.database import DatabaseProbe
 from zentoria_common.health.probe import Probe
 from zentoria_common.lifecycle import Lifecycle
-from zentoria_common.redis import RedisProbe, make_redis
+from zentoria_common.problems import ProblemResponse, problem
+from zentoria_common.redis import RedisProbe
 
-from zentoria_backend import __version__
+from zentoria_backend import __version__, routes
+from zentoria_backend.access.context import ClientContext
 from zentoria_backend.api import stream
+from zentoria_backend.limits.edge import AnswerHeaders
 from zentoria_backend.metrics import BackendMetrics
-from zentoria_backend.settings import Secrets, Settings
+from zentoria_backend.services import NAME, Services, make_services
+from zentoria_backend.settings import Secrets, Settings, load_identity
 
-NAME = "zentoria-backend"
+OUTAGES: Mapping[type[Exception], str] = {**database.OUTAGES, **redis.OUTAGES}
 
 
-def make_probes(settings: Settings, secrets: Secrets) -> tuple[Probe, ...]:
-    """The real dependencies. Nothing connects before it is asked."""
+def make_probes(settings: Settings, secrets: Secrets, services: Services | None = None) -> tuple[Probe, ...]:
+    """The real dependencies, over the connections that the service works with. Nothing connects before it is asked."""
+    made = services or make_services(settings, secrets)
     return (
-        DatabaseProbe(
-            make_engine(settings, secrets.database_password, application=NAME),
-            secrets.database_password.get_secret_value(),
-        ),
-        RedisProbe(make_redis(settings, secrets.redis_password), secrets.redis_password.get_secret_value()),
+        DatabaseProbe(made.database.engine, secrets.database_password.get_secret_value()),
+        RedisProbe(made.redis, secrets.redis_password.get_secret_value()),
     )
 
 
-def create_app(settings: Settings, probes: Sequence[Probe], lifecycle: Lifecycle | None = None) -> FastAPI:
-    """Make the application. It owns ``probes`` from its startup on, and closes them when it stops."""
+def create_app(
+    settings: Settings, services: Services, probes: Sequence[Probe], lifecycle: Lifecycle | None = None
+) -> FastAPI:
+    """Make the application. It owns ``services`` and ``probes`` from its startup on, and closes them when it stops."""
+
+    @contextlib.asynccontextmanager
+    async def open_services(_app: FastAPI) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await services.close()
+
     app = make_app(
         settings,
         probes,
@@ -41,12 +58,41 @@ def create_app(settings: Settings, probes: Sequence[Probe], lifecycle: Lifecycle
         prefix="/api/v1",
         metrics=BackendMetrics(),
         lifecycle=lifecycle,
+        lifespan=open_services,
+        outages=OUTAGES,
     )
+    app.state.services = services
     app.state.websocket_clients = stream.Clients()
+    app.add_exception_handler(sqlalchemy.exc.DataError, _data_error)
+    # Behind the common ones, the outermost first: what these raise or answer has an id, and is logged and counted.
+    inner = [Middleware(AnswerHeaders), Middleware(ClientContext)]
+    if settings.cors_origins:
+        inner.insert(0, cors(settings))
+    app.user_middleware.extend(inner)
     app.include_router(stream.router)
+    routes.install(app)
     return app
+
+
+def cors(settings: Settings) -> Middleware:
+    """Leave for pages of other origins to read answers. Without cookies: credentials are headers that a page sets."""
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_credentials=False,
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "x-api-key"],
+        expose_headers=["etag", "location", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"],
+        max_age=600,
+    )
+
+
+async def _data_error(_request: Request, _error: Exception) -> ProblemResponse:
+    """A value that PostgreSQL cannot keep (NUL in a text, a number too large) is the client's mistake."""
+    return problem(422, "the request has a value that cannot be stored")
 
 
 def open_app(settings: Settings, secrets: Secrets) -> FastAPI:
     """Make the application with its real dependencies."""
-    return create_app(settings, make_probes(settings, secrets))
+    services = make_services(settings, secrets, identity=load_identity(settings))
+    return create_app(settings, services, make_probes(settings, secrets, services))

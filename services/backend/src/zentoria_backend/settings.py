@@ -3,21 +3,64 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
 from zentoria_common import settings as common
-from zentoria_common.settings import DatabaseSettings, Port, RedisSettings
+from zentoria_common.identity import Identity
+from zentoria_common.settings import DatabaseSettings, IdentitySettings, Port, RedisSettings, Seconds
+
+Origin = Annotated[str, Field(max_length=300, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$")]
+"""Scheme, host and port, without a slash at the end (RFC 6454)."""
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
-class Settings(DatabaseSettings, RedisSettings):
+@dataclasses.dataclass(frozen=True)
+class Quotas:
+    """Requests a minute."""
+
+    address: int
+    user: int
+    key: int
+    failures: int
+    sign_in: int
+
+
+class Settings(DatabaseSettings, RedisSettings, IdentitySettings):
     """What the service is told by its unit. Times are in seconds, sizes in bytes."""
 
     http_port: Port = 4000
     websocket_port: Port = 4001
 
+    public_url: Origin = "http://localhost:4000"
+    """Where people and programs reach the site: issuer and audience of their tokens."""
+    auth_url: Origin = "http://127.0.0.1:9000"
+    ai_url: Origin | None = None
+    n8n_url: Origin | None = None
+    """Other containers; without a value their routes answer 503."""
+    call_timeout: Seconds = 15.0
+    """How long one of them may take to answer."""
+    cors_origins: tuple[Origin, ...] = ()
+    """Whose pages may read answers, as JSON list. None: no page of another origin."""
+
+    limit_address: Count = 600
+    """Requests a minute without a credential, from one address."""
+    limit_user: Count = 3000
+    limit_key: Count = 3000
+    limit_failures: Count = 30
+    """Credentials a minute that were not good, from one address; more are refused unaudited."""
+    limit_sign_in: Count = 10
+    """Attempts a minute to sign in, from one address and for one account."""
+
     max_websocket_clients: Annotated[int, Field(ge=1)] = 1000
+
+    @property
+    def quotas(self) -> Quotas:
+        """The rate limits together."""
+        return Quotas(self.limit_address, self.limit_user, self.limit_key, self.limit_failures, self.limit_sign_in)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +69,26 @@ class Secrets:
 
     database_password: SecretStr
     redis_password: SecretStr
+
+
+@dataclasses.dataclass(frozen=True)
+class IdentitySecrets:
+    """The key with which the service shows other containers who it is."""
+
+    identity_key: SecretStr
+
+
+def load_identity(settings: Settings, environ: Mapping[str, str] | None = None) -> Identity | None:
+    """Read the service's own key; None where it has none, as on a developer's machine.
+
+    Raises:
+        SettingsError: the file is missing or unreadable, or holds something else.
+    """
+    folder = (os.environ if environ is None else environ).get("CREDENTIALS_DIRECTORY")
+    if settings.identity_key_file is None and not (folder and (Path(folder) / "identity_key").exists()):
+        return None
+    key = common.read_secrets(IdentitySecrets, settings, environ).identity_key
+    return Identity(settings.container_name, key)
 
 
 def load_settings() -> Settings:

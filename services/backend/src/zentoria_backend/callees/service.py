@@ -1,0 +1,165 @@
+"""Other containers that the gateway asks: who they are told we are, and what happens while they are away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+import structlog
+from purgatory import AsyncCircuitBreakerFactory
+from purgatory.domain.model import OpenedState
+from zentoria_common.identity import Identity, OnBehalf
+from zentoria_common.problems import Problem
+
+from zentoria_backend.access.principal import Principal
+
+RETRY_SECONDS = 5
+"""For how long a container that failed is not asked again; then one request finds out."""
+FAILURES = 3
+"""In a row, after which it is not asked."""
+
+_AWAY = frozenset({502, 503, 504})
+_log = structlog.stdlib.get_logger("zentoria_backend.callees")
+
+
+class _NotServing(Exception):
+    """It answered that it, or something behind it, does not serve now."""
+
+    def __init__(self, answer: httpx2.Response) -> None:
+        super().__init__(str(answer.status_code))
+        self.answer = answer
+
+
+def missing(service: str, detail: str = "", retry_after: int = RETRY_SECONDS) -> Problem:
+    """A 503 that names the service that is not there (yet)."""
+    return Problem(
+        503,
+        detail or f"{service} does not answer: it is not installed yet, or it is down",
+        kind="service-missing",
+        headers={"retry-after": str(retry_after)},
+        service=service,
+    )
+
+
+class Callees:
+    """Containers by name.
+
+    Args:
+        identity: whose calls they are; None where the service has no key, which no container of ours answers.
+        urls: base URL by container; one without is missing.
+        timeout: seconds that an answer may take.
+        transport: for tests.
+    """
+
+    def __init__(
+        self,
+        identity: Identity | None,
+        urls: Mapping[str, str | None],
+        *,
+        timeout: float,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._identity = identity
+        self._urls = dict(urls)
+        self._client = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(timeout, connect=min(timeout, 2.0)),
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+        )
+        self._breakers = AsyncCircuitBreakerFactory(FAILURES, RETRY_SECONDS, exclude=[asyncio.CancelledError])
+
+    async def call(
+        self,
+        container: str,
+        method: str,
+        path: str,
+        *,
+        user: Principal | None = None,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Ask a container.
+
+        Args:
+            container: its name.
+            method: of HTTP.
+            path: on it.
+            user: for whom; it is told with a short-lived token.
+            json: the body.
+            params: the query.
+            headers: further ones.
+
+        Returns:
+            Its answer, read whole, whatever the status but 502, 503 and 504.
+
+        Raises:
+            Problem: 503 ``/problems/service-missing``: no such container, no answer, or it does not serve.
+        """
+        base = self._urls.get(container)
+        if not base:
+            raise missing(container)
+        sent = dict(headers or {})
+        if self._identity is not None:
+            sent |= self._identity.headers(container, _on_behalf(user))
+        try:
+            async with await self._breakers.get_breaker(container):
+                answer = await self._client.request(
+                    method, f"{base}{path}", json=json, params=dict(params or {}), headers=sent
+                )
+                if answer.status_code in _AWAY:
+                    raise _NotServing(answer)
+        except OpenedState:
+            raise missing(container) from None
+        except _NotServing as refusal:
+            raise missing(container, retry_after=_seconds(refusal.answer)) from None
+        except (httpx2.HTTPError, OSError) as error:
+            _log.warning("container does not answer", dependency=container, error=type(error).__qualname__)
+            raise missing(container) from None
+        return answer
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _on_behalf(user: Principal | None) -> OnBehalf | None:
+    return None if user is None else OnBehalf(user.user_id, user.scopes, user.sid or "")
+
+
+def _seconds(answer: httpx2.Response) -> int:
+    given = answer.headers.get("retry-after", "")
+    return min(max(int(given), 1), 600) if given.isdecimal() and len(given) < 5 else RETRY_SECONDS
+
+
+def passed_on(answer: httpx2.Response, service: str) -> Any:
+    """The JSON of a good answer; a refusal becomes ours, with its kind and members.
+
+    Raises:
+        Problem: what the container said with 4xx; 502 for an answer that is none.
+    """
+    try:
+        body = answer.json() if answer.content else None
+    except (ValueError, RecursionError):
+        raise Problem(502, f"{service} gave an answer that is no JSON", kind="bad-gateway", service=service) from None
+    if answer.status_code < 400:
+        return body
+    if answer.status_code >= 500 or not isinstance(body, dict):
+        raise Problem(502, f"{service} failed", kind="bad-gateway", service=service)
+    kept = {name: answer.headers[name] for name in ("retry-after",) if name in answer.headers}
+    extra = {
+        name: value
+        for name, value in body.items()
+        if name not in ("type", "title", "status", "detail", "request_id", "kind", "headers")
+    }
+    kind = str(body.get("type", "")).removeprefix("/problems/")
+    raise Problem(
+        answer.status_code,
+        str(body.get("detail", "")),
+        kind="" if kind == "about:blank" else kind,
+        headers=kept,
+        **extra,
+    )

@@ -1,0 +1,164 @@
+"""Rate limits: how often an address, a user and a key may ask; counted in Redis, so that all workers count together."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import math
+import time
+from collections.abc import Sequence
+
+import redis.asyncio
+import redis.exceptions
+import structlog
+from limits import RateLimitItem, RateLimitItemPerSecond
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import RateLimiter, SlidingWindowCounterRateLimiter
+from purgatory import AsyncCircuitBreakerFactory
+from purgatory.domain.model import OpenedState
+from starlette.requests import HTTPConnection
+from zentoria_common.problems import Problem, Unavailable
+
+from zentoria_backend.access.context import current_client
+from zentoria_backend.access.principal import Principal
+from zentoria_backend.settings import Quotas
+
+_log = structlog.stdlib.get_logger("zentoria_backend.limits")
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """So many requests in so many seconds, under a name that clients see."""
+
+    name: str
+    amount: int
+    seconds: int
+
+    @property
+    def item(self) -> RateLimitItem:
+        """The same in the library's words."""
+        return RateLimitItemPerSecond(self.amount, self.seconds, namespace=self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """How a policy stands for one client after a request."""
+
+    policy: Policy
+    admitted: bool
+    remaining: int
+    reset: int
+
+
+class Limiter:
+    """Counts requests.
+
+    While Redis is away, each process counts for itself, and sign-in is closed (:meth:`sign_in`).
+
+    Args:
+        client: of Redis; its pool is shared.
+        prefix: of all keys, which the service's rights at Redis are for.
+        quotas: from the settings.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, prefix: str, quotas: Quotas) -> None:
+        storage = RedisStorage(
+            "redis://",
+            implementation="redispy",
+            key_prefix=f"{prefix}:limits",
+            connection_pool=client.connection_pool,  # type: ignore[arg-type] # documented, and missing in its types
+        )
+        self._shared: RateLimiter = SlidingWindowCounterRateLimiter(storage)
+        self._own: RateLimiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._breakers = AsyncCircuitBreakerFactory(3, 2, exclude=[asyncio.CancelledError])
+        self.address = Policy("address", quotas.address, 60)
+        self.user = Policy("user", quotas.user, 60)
+        self.key = Policy("key", quotas.key, 60)
+        self.failures = Policy("failures", quotas.failures, 60)
+        self.sign_in_address = Policy("sign-in", quotas.sign_in, 60)
+        self.sign_in_account = Policy("account", quotas.sign_in, 60)
+
+    async def admit(self, connection: HTTPConnection, principal: Principal | None) -> None:
+        """Count a request against its address, or against its user and credential.
+
+        Raises:
+            Problem: 429.
+        """
+        if principal is None:
+            counted = [(self.address, current_client().network)]
+        else:
+            counted = [(self.user, str(principal.user_id))]
+            if principal.kind != "session":
+                counted.append((self.key, principal.actor))
+        self._refuse(connection, await self._count(counted))
+
+    async def failed(self, connection: HTTPConnection) -> None:
+        """Count a credential that was not good.
+
+        Raises:
+            Problem: 429, the address tries many.
+        """
+        self._refuse(connection, await self._count([(self.failures, current_client().network)]))
+
+    async def sign_in(self, connection: HTTPConnection, account: str) -> None:
+        """Count an attempt to sign in, against its address and against the account.
+
+        Args:
+            connection: the request.
+            account: its address of e-mail, or another name; only a hash of it is kept.
+
+        Raises:
+            Problem: 429.
+            Unavailable: Redis is away. Guessing without a count is worse than nobody signing in.
+        """
+        named = hashlib.sha256(account.strip().lower().encode()).hexdigest()[:32]
+        counted = [(self.sign_in_address, current_client().network), (self.sign_in_account, named)]
+        self._refuse(connection, await self._count(counted, closed=True))
+
+    async def _count(self, counted: Sequence[tuple[Policy, str]], *, closed: bool = False) -> list[Standing]:
+        try:
+            async with await self._breakers.get_breaker("redis"):
+                return await _hits(self._shared, counted)
+        except (redis.exceptions.RedisError, OSError, OpenedState) as error:
+            if closed:
+                raise Unavailable("redis", "nobody can sign in while attempts cannot be counted") from error
+            if not isinstance(error, OpenedState):
+                _log.warning("rate limits are counted by each process alone", error=type(error).__qualname__)
+            return await _hits(self._own, counted)
+
+    def _refuse(self, connection: HTTPConnection, standings: Sequence[Standing]) -> None:
+        headers = header_fields(standings)
+        connection.state.rate_limit = {**getattr(connection.state, "rate_limit", {}), **headers}
+        over = [each for each in standings if not each.admitted]
+        if over:
+            wait = max(each.reset for each in over)
+            raise Problem(
+                429,
+                f"more than {over[0].policy.amount} requests in {over[0].policy.seconds} s: wait {wait} s",
+                kind="rate-limited",
+                headers={"retry-after": str(wait), **headers},
+                policies=[each.policy.name for each in over],
+            )
+
+
+async def _hits(limiter: RateLimiter, counted: Sequence[tuple[Policy, str]]) -> list[Standing]:
+    return list(await asyncio.gather(*(_hit(limiter, policy, who) for policy, who in counted)))
+
+
+async def _hit(limiter: RateLimiter, policy: Policy, who: str) -> Standing:
+    item = policy.item
+    admitted = await limiter.hit(item, who)
+    stats = await limiter.get_window_stats(item, who)
+    reset = max(1, math.ceil(stats.reset_time - time.time()))
+    return Standing(policy, admitted, stats.remaining if admitted else 0, min(reset, policy.seconds))
+
+
+def header_fields(standings: Sequence[Standing]) -> dict[str, str]:
+    """``RateLimit`` and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4)."""
+    return {
+        "ratelimit-policy": ", ".join(
+            f'"{each.policy.name}";q={each.policy.amount};w={each.policy.seconds}' for each in standings
+        ),
+        "ratelimit": ", ".join(f'"{each.policy.name}";r={each.remaining};t={each.reset}' for each in standings),
+    }

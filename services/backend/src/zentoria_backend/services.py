@@ -1,0 +1,109 @@
+"""What the domains work with: made once for an application, and handed to each request."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Callable
+from typing import Annotated, cast
+
+import httpx2
+import redis.asyncio
+from fastapi import Depends, FastAPI
+from starlette.requests import HTTPConnection
+from zentoria_common.database import Database, make_engine
+from zentoria_common.identity import Identity
+from zentoria_common.redis import make_redis
+
+from zentoria_backend.access.audit import Recorder
+from zentoria_backend.access.service import Access
+from zentoria_backend.access.tokens import KeyCache, TokenVerifier
+from zentoria_backend.auth.client import AuthClient
+from zentoria_backend.callees.service import Callees
+from zentoria_backend.limits.service import Limiter
+from zentoria_backend.settings import Secrets, Settings
+
+NAME = "zentoria-backend"
+
+
+def utc_now() -> datetime.datetime:
+    """The time, in UTC."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+@dataclasses.dataclass(frozen=True)
+class Services:
+    """Everything that a route may use. Nothing in it connects before it is used."""
+
+    settings: Settings
+    database: Database
+    redis: redis.asyncio.Redis
+    access: Access
+    audit: Recorder
+    limiter: Limiter
+    callees: Callees
+    auth: AuthClient
+    clock: Callable[[], datetime.datetime] = utc_now
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of this service at Redis begin with, without the colon."""
+        return self.settings.container_name
+
+    async def close(self) -> None:
+        """Finish what is being written, and give connections back."""
+        await self.access.close()
+        await self.audit.close()
+        await self.callees.close()
+        await self.database.close()
+        await self.redis.aclose()
+
+
+def make_services(
+    settings: Settings,
+    secrets: Secrets,
+    *,
+    identity: Identity | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
+) -> Services:
+    """Make them from the settings.
+
+    Args:
+        settings: the service's.
+        secrets: its passwords.
+        identity: its own, for calls to other containers.
+        transport: for tests, in place of the network between containers.
+    """
+    database = Database(make_engine(settings, secrets.database_password, application=NAME))
+    client = make_redis(settings, secrets.redis_password)
+    callees = Callees(
+        identity,
+        {"auth": settings.auth_url, "ai": settings.ai_url, "n8n": settings.n8n_url},
+        timeout=settings.call_timeout,
+        transport=transport,
+    )
+    auth = AuthClient(callees)
+    tokens = TokenVerifier(KeyCache(auth.jwks), settings.public_url)
+    return Services(
+        settings=settings,
+        database=database,
+        redis=client,
+        access=Access(database, tokens, settings.public_url),
+        audit=Recorder(database),
+        limiter=Limiter(client, settings.container_name, settings.quotas),
+        callees=callees,
+        auth=auth,
+    )
+
+
+def services_of(holder: HTTPConnection | FastAPI) -> Services:
+    """The services of an application, or of the one that a request came to."""
+    app = holder if isinstance(holder, FastAPI) else holder.app
+    return cast(Services, app.state.services)
+
+
+def _of_request(connection: HTTPConnection) -> Services:
+    return services_of(connection)
+
+
+ServicesDep = Annotated[Services, Depends(_of_request)]

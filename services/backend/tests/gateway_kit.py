@@ -1,0 +1,184 @@
+"""What tests of the gateway stand on: a real PostgreSQL and Redis, users, sessions, keys, an auth service's keys."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import secrets
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+from fastapi import FastAPI, Request, Response
+from joserfc import jwt
+from joserfc.jwk import ECKey
+from psycopg import Connection
+from pydantic import SecretStr
+from real_servers import RedisServer
+from starlette.responses import JSONResponse
+from zentoria_backend.app import create_app
+from zentoria_backend.services import Services, make_services
+from zentoria_backend.settings import Secrets, Settings
+from zentoria_common.scopes import ROLES, Role
+from zentoria_schema.embedded import PostgresServer
+
+PUBLIC_URL = "https://zentoria.test"
+
+
+class AuthService:
+    """Stands for container 409: signs tokens, serves its keys, and answers its internal API as it is told."""
+
+    def __init__(self) -> None:
+        self.keys: list[ECKey] = []
+        self.rotate()
+        self.asked: list[tuple[str, str, dict[str, Any], dict[str, str]]] = []
+        self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
+        self.fetched = 0
+        self.away = False
+        self.app = FastAPI()
+        self.app.get("/.well-known/jwks.json")(self._jwks)
+        self.app.api_route("/internal/v1/{path:path}", methods=["GET", "POST", "PATCH", "DELETE"])(self._internal)
+
+    def rotate(self) -> None:
+        self.keys.append(ECKey.generate_key("P-256", {"kid": secrets.token_hex(4), "use": "sig", "alg": "ES256"}))
+
+    def token(self, user_id: int, *, role: Role = "owner", sid: str | None = None, **changes: Any) -> str:
+        now = int(time.time())
+        claims = {
+            "iss": PUBLIC_URL, "sub": str(user_id), "aud": f"{PUBLIC_URL}/api", "exp": now + 900, "iat": now,
+            "jti": uuid.uuid4().hex, "sid": sid, "scope": " ".join(sorted(ROLES.get(role, ()))),
+            "client_id": "zentoria-web", "role": role, "amr": ["pwd"],
+        } | changes  # fmt: skip
+        key = self.keys[-1]
+        header = {"alg": "ES256", "kid": key.kid, "typ": "at+jwt"}
+        return jwt.encode(header, {name: value for name, value in claims.items() if value is not None}, key)
+
+    async def _jwks(self) -> dict[str, Any]:
+        self.fetched += 1
+        return {"keys": [key.as_dict(private=False) for key in self.keys]}
+
+    async def _internal(self, path: str, request: Request) -> Response:
+        body = await request.body()
+        self.asked.append((request.method, path, json.loads(body or b"{}"), dict(request.headers)))
+        status, answer = self.answers.get((request.method, path), (404, {"type": "about:blank", "status": 404}))
+        return JSONResponse(answer, status) if answer is not None else Response(status_code=status)
+
+    def transport(self) -> httpx2.AsyncBaseTransport:
+        inner = httpx2.ASGITransport(app=self.app)
+
+        class Gate(httpx2.AsyncBaseTransport):
+            async def handle_async_request(this, request: httpx2.Request) -> httpx2.Response:
+                if self.away or request.url.host != "auth.test":
+                    raise httpx2.ConnectError("refused", request=request)
+                return await inner.handle_async_request(request)
+
+        return Gate()
+
+
+@dataclasses.dataclass(frozen=True)
+class Person:
+    """A user with a session."""
+
+    id: int
+    role: Role
+    sid: str
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+def make_person(admin: Connection[Any], auth: AuthService, role: Role = "owner") -> Person:
+    row = admin.execute(
+        "insert into users (email, name, role) values (%s, 'Ada', %s) returning id",
+        [f"{secrets.token_hex(6)}@example.org", role],
+    ).fetchone()
+    assert row is not None
+    sid = str(uuid.uuid4())
+    admin.execute(
+        "insert into sessions (id, user_id, expires_at) values (%s, %s, now() + interval '7 days')", [sid, row[0]]
+    )
+    return Person(row[0], role, sid, auth.token(row[0], role=role, sid=sid))
+
+
+def make_key(admin: Connection[Any], user_id: int, *scopes: str, **columns: Any) -> str:
+    prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
+    text = f"zt_{prefix}_{secret}"
+    values = {
+        "user_id": user_id, "name": "test", "prefix": prefix, "key_hash": hashlib.sha256(text.encode()).digest(),
+        "scopes": list(scopes), **columns,
+    }  # fmt: skip
+    admin.execute(
+        f"insert into api_keys ({', '.join(values)}) values ({', '.join(['%s'] * len(values))})",  # noqa: S608
+        list(values.values()),
+    )
+    return text
+
+
+@dataclasses.dataclass
+class World:
+    """One application with what it works on."""
+
+    postgres: PostgresServer
+    database: str
+    redis: RedisServer
+    auth: AuthService
+    admin: Connection[Any]
+
+    @property
+    def secrets(self) -> Secrets:
+        return Secrets(SecretStr("any is right"), SecretStr(self.redis.password("backend")))
+
+    def settings(self, **changes: Any) -> Settings:
+        values: dict[str, Any] = {
+            "database_host": self.postgres.host, "database_port": self.postgres.port, "database_name": self.database,
+            "database_user": "backend", "redis_host": "127.0.0.1", "redis_port": self.redis.port,
+            "redis_user": "backend", "container_name": "backend", "public_url": PUBLIC_URL,
+            "auth_url": "http://auth.test", "health_interval": 3600.0, "dependency_timeout": 2.0,
+            "limit_sign_in": 1000, "limit_failures": 1000, "limit_address": 100_000, "limit_user": 100_000,
+            "limit_key": 100_000,
+        }  # fmt: skip
+        return Settings(**(values | changes))
+
+    def services(self, **changes: Any) -> Services:
+        return make_services(self.settings(**changes), self.secrets, transport=self.auth.transport())
+
+    def person(self, role: Role = "owner") -> Person:
+        return make_person(self.admin, self.auth, role)
+
+    def key(self, user_id: int, *scopes: str, **columns: Any) -> str:
+        return make_key(self.admin, user_id, *scopes, **columns)
+
+    def audit(self, *, after: int = 0) -> list[dict[str, Any]]:
+        cursor = self.admin.execute(
+            "select id, user_id, action, resource_type, resource_id, host(ip_address), user_agent, details, severity,"
+            " actor, request_id from audit_log where id > %s order by id", [after]
+        )  # fmt: skip
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def last_audit(self) -> int:
+        row = self.admin.execute("select coalesce(max(id), 0) from audit_log").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    @contextlib.asynccontextmanager
+    async def client(self, **changes: Any) -> AsyncIterator[httpx2.AsyncClient]:
+        app = self.app(**changes)
+        async with app.router.lifespan_context(app), client_of(app) as client:
+            yield client
+
+    def app(self, **changes: Any) -> FastAPI:
+        settings = self.settings(**changes)
+        services = make_services(settings, self.secrets, transport=self.auth.transport())
+        return create_app(settings, services, ())
+
+
+def client_of(app: FastAPI) -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False, client=("203.0.113.9", 4711))
+    return httpx2.AsyncClient(transport=transport, base_url="http://gateway.test")
