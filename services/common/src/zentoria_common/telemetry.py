@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry, where the settings say where they go. Off by default: nothing of it is loaded then."""
+"""Traces by OpenTelemetry, where the settings say where they go. Off by default: the SDK is not even loaded then."""
 
 from __future__ import annotations
 
