@@ -1,3 +1,7 @@
-"""Zentoria's sign-in and authorization server."""
+"""Zentoria's sign-in and authorization server: the service of container 409."""
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+import importlib.metadata
+
+__version__ = importlib.metadata.version("zentoria-auth")

@@ -1,0 +1,121 @@
+"""What the routes work with: made once, from settings and secrets."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends
+from redis.asyncio import Redis
+from starlette.requests import HTTPConnection
+from zentoria_common.database import Database, make_engine
+from zentoria_common.redis import make_redis
+from zentoria_common.settings import SettingsError
+
+from zentoria_auth.accounts.hashing import PasswordHasher
+from zentoria_auth.clock import Clock, wall_clock
+from zentoria_auth.sealing import Sealer
+from zentoria_auth.sessions.browsers import Browsers
+from zentoria_auth.sessions.service import Sessions
+from zentoria_auth.settings import Secrets, Settings
+from zentoria_auth.signin.throttle import Throttle
+from zentoria_auth.tokens.access import AccessTokens
+from zentoria_auth.tokens.keys import SigningKeys, UnusableKey
+from zentoria_auth.tokens.refresh import RefreshFamilies
+
+
+@dataclasses.dataclass(frozen=True)
+class Services:
+    """Everything that a route may need.
+
+    Args:
+        settings: of the service.
+        database: zentoria_core.
+        redis: of this service's own keys, which begin with :attr:`prefix`.
+        clock: the time.
+        hasher: passwords to hashes.
+        sealer: seals what the database keeps.
+        throttle: who may try.
+        tokens: signs access tokens.
+        sessions: begins, carries on and ends them.
+    """
+
+    settings: Settings
+    database: Database
+    redis: Redis
+    clock: Clock
+    hasher: PasswordHasher
+    sealer: Sealer
+    throttle: Throttle
+    tokens: AccessTokens
+    sessions: Sessions
+
+    @property
+    def prefix(self) -> str:
+        """What our keys in Redis begin with: its rights are for these."""
+        return key_prefix(self.settings)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Open while the application runs; the probes close database and Redis, whose pools they share."""
+        try:
+            yield
+        finally:
+            self.hasher.close()
+
+
+def key_prefix(settings: Settings) -> str:
+    """What our keys in Redis begin with."""
+    return f"{settings.container_name}:"
+
+
+def make_services(settings: Settings, secrets: Secrets, clock: Clock = wall_clock) -> Services:
+    """Make them. Nothing connects yet.
+
+    Raises:
+        SettingsError: a key is none.
+    """
+    engine = make_engine(settings, secrets.database_password, application="zentoria-auth")
+    database, redis = Database(engine), make_redis(settings, secrets.redis_password)
+    prefix = key_prefix(settings)
+    tokens = AccessTokens(_keys(settings, secrets), settings.public_url, clock)
+    sessions = Sessions(database, RefreshFamilies(redis, prefix), Browsers(redis, prefix), tokens, clock)
+    return Services(
+        settings=settings,
+        database=database,
+        redis=redis,
+        clock=clock,
+        hasher=PasswordHasher(),
+        sealer=Sealer(secrets.seal_key),
+        throttle=Throttle(redis, prefix),
+        tokens=tokens,
+        sessions=sessions,
+    )
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """Those of the application that took the request."""
+    services: Services = connection.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]
+
+
+def _keys(settings: Settings, secrets: Secrets) -> SigningKeys:
+    previous = settings.jwt_previous_key_file
+    try:
+        before = () if previous is None else (_text(previous),)
+        return SigningKeys.read(secrets.jwt_key.get_secret_value(), *before)
+    except UnusableKey as error:
+        raise SettingsError(f"ZENTORIA_JWT_KEY_FILE or ZENTORIA_JWT_PREVIOUS_KEY_FILE: {error}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"ZENTORIA_JWT_PREVIOUS_KEY_FILE: {path}: {type(error).__name__}") from None

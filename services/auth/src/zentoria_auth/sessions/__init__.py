@@ -1,0 +1,1 @@
+"""Sessions: one row for each place where somebody is signed in."""

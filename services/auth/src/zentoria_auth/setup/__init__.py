@@ -1,0 +1,1 @@
+"""First run and new passwords: links that work once, for an hour."""

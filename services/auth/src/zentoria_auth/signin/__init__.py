@@ -1,0 +1,1 @@
+"""Sign-in: who may try, what is asked for, what is answered."""

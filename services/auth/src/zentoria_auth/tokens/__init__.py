@@ -1,0 +1,1 @@
+"""Tokens: signed access tokens, and refresh families in Redis."""
