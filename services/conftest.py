@@ -50,3 +50,11 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def vectors_database(postgres_server: PostgresServer) -> Iterator[str]:
+    """Name of a fresh zentoria_vectors for the tests of one module."""
+    name = postgres_server.migrated(f"vectors_{next(_numbers)}", "zentoria_vectors")
+    yield name
+    postgres_server.drop(name)

