@@ -70,6 +70,7 @@ def _renamed(text: str, services: set[tuple[str, str]], number: int) -> str:
     text = re.sub(r"^ *- \{service: all,.*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"needs:\n(?! *- )", "needs: []\n", text)
     text = re.sub(r"\b(zentoria/(?:db|redis)/(?!exporter)[a-z0-9]+)_password\b", rf"\1-{number}_password", text)
+    text = re.sub(r"\b(zentoria/minio/[a-z0-9]+)_secret_key\b", rf"\1-{number}_secret_key", text)
     text = re.sub(r"trusts: \[(\w+), (\w+)\]", rf"trusts: [\1-{number}, \2-{number}]", text)
 
     def own(match: re.Match[str]) -> str:

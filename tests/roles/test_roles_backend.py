@@ -42,7 +42,7 @@ def test_the_service_understands_every_variable(guest: GuestState, monkeypatch: 
 
 
 def test_the_service_and_its_check_may_read_the_passwords_and_nobody_else(guest: GuestState) -> None:
-    for name in ("database_password", "redis_password"):
+    for name in ("database_password", "redis_password", "s3_secret_key"):
         one = files(guest)[f"/etc/zentoria/backend/{name}"]
         assert (one.mode, one.owner, one.group, one.secret) == ("0600", "zentoria", "zentoria", True)
     folder = next(one for one in guest.resources if one.id == "directory:/etc/zentoria/backend")

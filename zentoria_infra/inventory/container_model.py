@@ -28,7 +28,7 @@ from zentoria_infra.inventory.values import (
 from zentoria_infra.inventory.values import (
     Protocol as TransportProtocol,
 )
-from zentoria_infra.inventory.wish_model import DatabaseWish, KeyPattern, Route, UrlPath
+from zentoria_infra.inventory.wish_model import BucketName, DatabaseWish, KeyPattern, Route, UrlPath
 
 AbsolutePath = Annotated[str, matching(r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$", "an absolute path")]
 SecretPath = Annotated[str, matching(r"^zentoria(/[a-z0-9_-]+)+$", "a secret path as zentoria/db/password")]
@@ -147,6 +147,8 @@ class Need(Model):
     """Of a database server: which database."""
     keys: tuple[KeyPattern, ...] = ()
     """Of Redis: keys besides those that begin with the container's name and a colon."""
+    buckets: tuple[BucketName, ...] = ()
+    """Of an object storage: which buckets; it may do everything with what is in them."""
     access: Literal["use", "read"] = "use"
     """``read``: it copies all that is there and changes nothing, as a backup does."""
 
@@ -159,8 +161,9 @@ class Need(Model):
     def _one_of(self) -> Need:
         if self.ports and self.exposes:
             raise PydanticCustomError("rule_need_ports", "a need has 'ports' or 'exposes', and not both")
-        if self.access == "read" and (self.database or self.keys):
-            raise PydanticCustomError("rule_need_read", "'access: read' reads all: leave 'database' and 'keys' out")
+        if self.access == "read" and (self.database or self.keys or self.buckets):
+            text = "'access: read' reads all: leave 'database', 'keys' and 'buckets' out"
+            raise PydanticCustomError("rule_need_read", text)
         return self
 
     @property

@@ -18,6 +18,10 @@ KeyPattern = Annotated[
     str, matching(r"^[A-Za-z0-9][A-Za-z0-9:._-]*\*?$", "a pattern of Redis keys that begins with their name, as bull:*")
 ]
 """A part of Redis' glob patterns: a wildcard at the beginning would reach everybody's keys."""
+BucketName = Annotated[
+    str, matching(r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$", "a bucket's name (a-z, 0-9 and '-', 3 to 63 of them)")
+]
+"""S3's rules for names, without dots: with one in it, no wildcard certificate covers ``bucket.host``."""
 UrlPath = Annotated[str, matching(r"^/[A-Za-z0-9._~/-]*$", "a path of a URL as /api/")]
 Segment = Annotated[str, matching(r"^[A-Za-z0-9][A-Za-z0-9._~-]*$", "a part of a path without '/'")]
 

@@ -177,6 +177,7 @@ PARSERS: Mapping[str, tuple[str, Parse]] = {
     "*/fullchain.pem": ("a certificate", certificate),
     "*/privkey.pem": ("a private key", private_key),
     "*_password": ("one word", one_word),
+    "*_secret_key": ("one word", one_word),
     "/etc/.pve-ignore.*": ("empty", nothing),
     "*/pg_ident.conf": ("comments only", comments),
     "*/createcluster.conf": ("keys", keys),

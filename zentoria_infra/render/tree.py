@@ -22,7 +22,7 @@ FIREWALL = "firewall"
 """In place of a guest's name, for files of the firewall."""
 WORKFLOWS = "ci"
 """Folder of templates that are no templates of Jinja's: workflow files for forges, copied as they are."""
-FOR_LATER = frozenset({"archive_service/unit.service", "nginx/static.conf"})
+FOR_LATER = frozenset({"nginx/static.conf"})
 """Of builders in ``roles/kit`` that no component of today needs; their tests render them."""
 _FORMS: tuple[Form, ...] = ("pve", "iptables", "nft")
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKDpZ5qkOJDZuhI+E7Wx6yyUAtVhCA1Q8fWbPFZ4Yz8i stand-in@example.org"

@@ -8,6 +8,6 @@ ROLE = python_service(
     "backend",
     title="API gateway",
     sockets={"http": "http", "websocket": "ws"},
-    uses=("database", "redis"),
+    uses=("database", "redis", "s3"),
     health="/api/v1/health",
 )

@@ -19,6 +19,7 @@ PLACES: dict[str, str] = {
     "postgresql": "zentoria_infra.roles.postgresql:ROLE",
     "redis": "zentoria_infra.roles.redis:ROLE",
     "redis-exporter": "zentoria_infra.roles.redis:EXPORTER_ROLE",
+    "s3": "zentoria_infra.roles.s3:ROLE",
 }
 """``module:name`` by component. A service whose component is not here is not installed."""
 

@@ -141,7 +141,7 @@ def _metrics(inventory: Inventory, container: Container, service: Service, role:
 def _wishes(inventory: Inventory, container: Container, service: Service) -> Iterator[Problem]:
     """Wishes at needs of something that does not know them."""
     for number, need in enumerate(service.needs):
-        for wish, value in (("database", need.database), ("keys", need.keys)):
+        for wish, value in (("database", need.database), ("keys", need.keys), ("buckets", need.buckets)):
             if value and not any(wish in catalog.role(name).takes for name in _components(inventory, need)):
                 at = inventory.position(container, f"services.{service.name}.needs.{number}.{wish}")
                 yield problem(at, f"'{need.service}' knows no '{wish}'")

@@ -20,6 +20,8 @@ def settings(**changes: Any) -> Settings:
         "database_user": "backend",
         "redis_host": "redis.test",
         "redis_user": "backend",
+        "s3_endpoint": "http://files.test:9000",
+        "s3_access_key": "backend",
         "health_interval": 3600.0,
         "dependency_timeout": 0.2,
         "max_body_bytes": 1000,
@@ -30,7 +32,7 @@ def settings(**changes: Any) -> Settings:
 def app_with(probes: Sequence[FakeProbe], **changes: Any) -> FastAPI:
     """An application whose database and Redis are not there, and which says of them what the probes say."""
     made = settings(**changes)
-    return create_app(made, make_services(made, Secrets(SecretStr("x"), SecretStr("x"))), probes)
+    return create_app(made, make_services(made, Secrets(SecretStr("x"), SecretStr("x"), SecretStr("x"))), probes)
 
 
 class FakeProbe:

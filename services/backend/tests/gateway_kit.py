@@ -132,13 +132,14 @@ class World:
 
     @property
     def secrets(self) -> Secrets:
-        return Secrets(SecretStr("any is right"), SecretStr(self.redis.password("backend")))
+        return Secrets(SecretStr("any is right"), SecretStr(self.redis.password("backend")), SecretStr("any"))
 
     def settings(self, **changes: Any) -> Settings:
         values: dict[str, Any] = {
             "database_host": self.postgres.host, "database_port": self.postgres.port, "database_name": self.database,
             "database_user": "backend", "redis_host": "127.0.0.1", "redis_port": self.redis.port,
-            "redis_user": "backend", "container_name": "backend", "public_url": PUBLIC_URL,
+            "redis_user": "backend", "s3_endpoint": "http://127.0.0.1:1", "s3_access_key": "backend",
+            "container_name": "backend", "public_url": PUBLIC_URL,
             "auth_url": "http://auth.test", "health_interval": 3600.0, "dependency_timeout": 2.0,
             "limit_sign_in": 1000, "limit_failures": 1000, "limit_address": 100_000, "limit_user": 100_000,
             "limit_key": 100_000,

@@ -49,7 +49,7 @@ class Service:
     """The service as systemd runs it, with dependencies that refuse connections."""
 
     def __init__(self, folder: Path) -> None:
-        for name in ("database_password", "redis_password"):
+        for name in ("database_password", "redis_password", "s3_secret_key"):
             (folder / name).write_text("hunter2")
             (folder / name).chmod(0o600)
         self.sockets = (listener(), listener())
@@ -67,6 +67,8 @@ class Service:
             "ZENTORIA_REDIS_HOST": "127.0.0.1",
             "ZENTORIA_REDIS_PORT": "1",
             "ZENTORIA_REDIS_USER": "backend",
+            "ZENTORIA_S3_ENDPOINT": "http://127.0.0.1:1",
+            "ZENTORIA_S3_ACCESS_KEY": "backend",
         }
         self.process: subprocess.Popen[bytes] | None = None
 

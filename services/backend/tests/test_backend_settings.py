@@ -13,6 +13,8 @@ GOOD = {
     "ZENTORIA_DATABASE_USER": "backend",
     "ZENTORIA_REDIS_HOST": "10.10.41.0",
     "ZENTORIA_REDIS_USER": "backend",
+    "ZENTORIA_S3_ENDPOINT": "http://10.10.40.7:9000",
+    "ZENTORIA_S3_ACCESS_KEY": "backend",
 }
 
 
@@ -60,6 +62,7 @@ def test_passwords_come_from_files_else_from_credentials(good: pytest.MonkeyPatc
     good.setenv("ZENTORIA_DATABASE_PASSWORD_FILE", str(secret(tmp_path / "elsewhere", "from-file\n")))
     secret(tmp_path / "database_password", "not this one")
     secret(tmp_path / "redis_password", "from credential")
+    secret(tmp_path / "s3_secret_key", "from credential")
     secrets = load_secrets(load_settings(), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert secrets.database_password.get_secret_value() == "from-file"
     assert secrets.redis_password.get_secret_value() == "from credential"

@@ -6,15 +6,18 @@ before, turns ``current`` to it, and goes back when it is not healthy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.state import Release, Resource, Unit, User
 from zentoria_infra.inventory.component_model import NpmComponent, PypiComponent, UrlComponent
-from zentoria_infra.inventory.model import Service
+from zentoria_infra.inventory.model import Container, Inventory, Service
+from zentoria_infra.inventory.problems import Problem
+from zentoria_infra.roles.kit.clients import Consumer
+from zentoria_infra.roles.kit.data_owner import data_owner
 from zentoria_infra.roles.kit.fragment import Context, Fragment, directory, file, ids
-from zentoria_infra.roles.kit.role import Role
+from zentoria_infra.roles.kit.role import Role, Wish, no_grants, no_problems, no_secrets
 
 KINDS: frozenset[Literal["url", "pypi", "npm"]] = frozenset({"url", "pypi", "npm"})
 """Where an archive may come from."""
@@ -86,6 +89,7 @@ def archive_service(
     title: str,
     command: Callable[[Context, Service], Sequence[str]],
     files: Callable[[Context, Service], Sequence[Resource]] = lambda context, service: (),
+    last: Callable[[Context, Service], Sequence[Resource]] = lambda context, service: (),
     environment: Callable[[Context, Service], Mapping[str, object]] = lambda context, service: {},
     ports: tuple[str, ...] = ("http",),
     volumes: tuple[str, ...] = (),
@@ -93,6 +97,11 @@ def archive_service(
     preflight: tuple[str, ...] = (),
     metrics_path: str | None = "/metrics",
     strip: int = 0,
+    secrets: Callable[[Inventory, Container, Service], Iterable[str]] = no_secrets,
+    grants: Callable[[Inventory, Container, Service], Iterable[tuple[Consumer, str]]] = no_grants,
+    takes: frozenset[Wish] = frozenset(),
+    checks: Callable[[Inventory, Container, Service], Iterable[Problem]] = no_problems,
+    stop_seconds: int = 20,
 ) -> Role:
     """The role of a program that is released as an archive, run by a unit ``<component>.service`` of ours.
 
@@ -101,6 +110,7 @@ def archive_service(
         title: what it is, for the unit's description.
         command: what the unit runs, its first part below the archive's folder.
         files: what it reads.
+        last: what is done once it answers, as what is in it.
         environment: variables of the unit and the preflight.
         ports: names of its ports.
         volumes: folders that it writes to; they must be on a volume.
@@ -108,6 +118,11 @@ def archive_service(
         preflight: what must succeed before a new release runs, its first part below the archive's folder.
         metrics_path: where its metrics are.
         strip: leading folders in the archive that are left out.
+        secrets: paths of those that ``files``, ``last`` and ``environment`` ask for.
+        grants: paths that it shares with its consumers.
+        takes: wishes of its consumers that it knows how to fulfil.
+        checks: what else must hold between it and the inventory.
+        stop_seconds: how long it has to stop by itself.
     """
     unit, settings = f"{component}.service", f"/etc/zentoria/{component}"
 
@@ -122,6 +137,7 @@ def archive_service(
             user=component,
             writes=volumes,
             environment_file=environment_file,
+            stop_seconds=stop_seconds,
         )
         own: tuple[Resource, ...] = (file(f"/etc/systemd/system/{unit}", text),)
         if environment_file:
@@ -143,11 +159,25 @@ def archive_service(
             main=(
                 directory("/opt/zentoria"),
                 *((directory("/etc/zentoria"), directory(settings, mode="0750", group=component)) if variables else ()),
+                *(data_owner(component, path, component) for path in volumes),
                 *reads,
                 release,
                 Unit(id=f"unit:{unit}", name=unit, reads=ids(reads)),
                 *context.health(service),
+                *last(context, service),
             ),
         )
 
-    return Role(component, build, sources=KINDS, unit=unit, ports=ports, volumes=volumes, metrics_path=metrics_path)
+    return Role(
+        component,
+        build,
+        sources=KINDS,
+        unit=unit,
+        ports=ports,
+        volumes=volumes,
+        metrics_path=metrics_path,
+        secrets=secrets,
+        grants=grants,
+        takes=takes,
+        checks=checks,
+    )

@@ -10,6 +10,9 @@ from zentoria_infra.inventory.flows import need_intervals
 from zentoria_infra.inventory.model import ALL, Container, Inventory, Need, Service
 from zentoria_infra.inventory.problems import Position
 
+S3_REGION = "us-east-1"
+"""What requests to the object storage are signed for: servers of one's own take any, most call theirs so."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Consumer:
@@ -126,6 +129,16 @@ def database_of(inventory: Inventory, service: Service, component: str) -> str |
     return wished[0] if wished else None
 
 
+def buckets_of(inventory: Inventory, service: Service, component: str) -> tuple[str, ...]:
+    """Buckets that a service wishes for of a service of that component, sorted; none where it says none."""
+    found = callee(inventory, service, component)
+    if found is None:
+        return ()
+    there, one = found
+    needs = (need for need in service.needs if need.container == there.name and need.service_name in ("", one.name))
+    return tuple(sorted({name for need in needs for name in need.buckets}))
+
+
 def database_password(role: str) -> str:
     """Where the password of a database role is; a role is named as its container."""
     return f"zentoria/db/{role}_password"
@@ -134,6 +147,11 @@ def database_password(role: str) -> str:
 def redis_password(user: str) -> str:
     """Where the password of a user of Redis is; a user is named as its container."""
     return f"zentoria/redis/{user}_password"
+
+
+def s3_secret_key(user: str) -> str:
+    """Where the secret key of a user of the object storage is; the access key is its name, its container's."""
+    return f"zentoria/minio/{user}_secret_key"
 
 
 def _consumers(inventory: Inventory) -> Mapping[str, tuple[Consumer, ...]]:

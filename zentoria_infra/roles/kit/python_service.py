@@ -23,13 +23,19 @@ from zentoria_infra.roles.kit.role import Call, Role
 CHECK_SECONDS = 20
 GATE_SECONDS = 45
 
-Client = Literal["database", "redis"]
-"""What a service may use: a database through the pool, and Redis."""
-_CALLS: Mapping[Client, Call] = {"database": Call("pgbouncer", "pool"), "redis": Call("redis", "redis")}
-_PASSWORDS: Mapping[Client, Callable[[str], str]] = {
-    "database": clients.database_password,
-    "redis": clients.redis_password,
+Client = Literal["database", "redis", "s3"]
+"""What a service may use: a database through the pool, Redis, and buckets of the object storage."""
+_CALLS: Mapping[Client, Call] = {
+    "database": Call("pgbouncer", "pool"),
+    "redis": Call("redis", "redis"),
+    "s3": Call("s3", "s3"),
 }
+_PASSWORDS: Mapping[Client, tuple[str, Callable[[str], str]]] = {
+    "database": ("database_password", clients.database_password),
+    "redis": ("redis_password", clients.redis_password),
+    "s3": ("s3_secret_key", clients.s3_secret_key),
+}
+"""Names of the files of their passwords, and where the passwords are."""
 Variables = Callable[[Context, Service], Mapping[str, object]]
 
 
@@ -120,7 +126,7 @@ class _Maker:
 
     def paths(self, container: Container) -> dict[str, str]:
         """Paths of secrets by the names of their files."""
-        own = {f"{one}_password": _PASSWORDS[one](container.name) for one in self.uses}
+        own = {name: path(container.name) for name, path in (_PASSWORDS[one] for one in self.uses)}
         return {**own, **self.secrets}
 
     def environment(self, context: Context, service: Service) -> str:
@@ -142,6 +148,15 @@ class _Maker:
     def connection(self, context: Context, service: Service, client: Client) -> dict[str, object]:
         call, prefix = _CALLS[client], f"ZENTORIA_{client.upper()}"
         found = context.target(service, call.component, call.port)
+        if client == "s3":
+            buckets = clients.buckets_of(context.inventory, service, call.component)
+            return {
+                f"{prefix}_ENDPOINT": f"http://{found.host}:{found.port}",
+                f"{prefix}_REGION": clients.S3_REGION,
+                **{f"{prefix}_BUCKET_{name.upper().replace('-', '_')}": name for name in buckets},
+                f"{prefix}_ACCESS_KEY": context.container.name,
+                f"{prefix}_SECRET_KEY_FILE": f"{self.settings}/s3_secret_key",
+            }
         variables: dict[str, object] = {f"{prefix}_HOST": found.host, f"{prefix}_PORT": found.port}
         if client == "database":
             name = clients.database_of(context.inventory, service, call.component)

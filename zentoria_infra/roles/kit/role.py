@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Source = Literal["apt", "npm", "pypi", "url", "workspace"]
 """``kind`` of a component's source."""
-Wish = Literal["database", "keys"]
+Wish = Literal["buckets", "database", "keys"]
 """What a need may wish for besides ports: the name of its key in the inventory."""
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from zentoria_common import settings as common
 from zentoria_common.identity import Identity
-from zentoria_common.settings import DatabaseSettings, IdentitySettings, Port, RedisSettings, Seconds
+from zentoria_common.settings import DatabaseSettings, IdentitySettings, Name, Port, RedisSettings, S3Settings, Seconds
 
 Origin = Annotated[str, Field(max_length=300, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$")]
 """Scheme, host and port, without a slash at the end (RFC 6454)."""
@@ -29,7 +29,7 @@ class Quotas:
     sign_in: int
 
 
-class Settings(DatabaseSettings, RedisSettings, IdentitySettings):
+class Settings(DatabaseSettings, RedisSettings, S3Settings, IdentitySettings):
     """What the service is told by its unit. Times are in seconds, sizes in bytes."""
 
     http_port: Port = 4000
@@ -55,6 +55,11 @@ class Settings(DatabaseSettings, RedisSettings, IdentitySettings):
     limit_sign_in: Count = 10
     """Attempts a minute to sign in, from one address and for one account."""
 
+    s3_bucket_uploads: Name = "uploads"
+    """Where what users upload is kept."""
+    s3_bucket_documents: Name = "documents"
+    """Where documents are that were read into the index."""
+
     max_websocket_clients: Annotated[int, Field(ge=1)] = 1000
 
     @property
@@ -69,6 +74,7 @@ class Secrets:
 
     database_password: SecretStr
     redis_password: SecretStr
+    s3_secret_key: SecretStr
 
 
 @dataclasses.dataclass(frozen=True)
