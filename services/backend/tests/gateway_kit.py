@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI, Request, Response
 from joserfc import jwt
-from joserfc.jwk import ECKey
+from joserfc.jwk import ECKey, OKPKey
 from psycopg import Connection
 from pydantic import SecretStr
 from real_servers import RedisServer
@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse
 from zentoria_backend.app import create_app
 from zentoria_backend.services import Services, make_services
 from zentoria_backend.settings import Secrets, Settings
+from zentoria_common.identity import Callers, Identity
 from zentoria_common.scopes import ROLES, Role
 from zentoria_schema.embedded import PostgresServer
 
@@ -37,8 +38,13 @@ class AuthService:
         self.rotate()
         self.asked: list[tuple[str, str, dict[str, Any], dict[str, str]]] = []
         self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
+        self.sessions: dict[str, int] = {}
+        """Sessions that it may end, by id; whose they are."""
         self.fetched = 0
         self.away = False
+        pem = OKPKey.generate_key("Ed25519").as_pem(private=True).decode()
+        self.gateway = Identity("backend", SecretStr(pem))
+        self.callers = Callers("auth", [OKPKey.import_key(self.gateway.public_jwk())])
         self.app = FastAPI()
         self.app.get("/.well-known/jwks.json")(self._jwks)
         self.app.api_route("/internal/v1/{path:path}", methods=["GET", "POST", "PATCH", "DELETE"])(self._internal)
@@ -64,8 +70,17 @@ class AuthService:
     async def _internal(self, path: str, request: Request) -> Response:
         body = await request.body()
         self.asked.append((request.method, path, json.loads(body or b"{}"), dict(request.headers)))
+        kind, _, identifier = path.partition("/")
+        if (request.method, kind) == ("DELETE", "sessions") and identifier in self.sessions:
+            mine = self.user_of(request) == self.sessions[identifier]
+            return Response(status_code=204) if mine else JSONResponse({"detail": "there is no such session"}, 404)
         status, answer = self.answers.get((request.method, path), (404, {"type": "about:blank", "status": 404}))
         return JSONResponse(answer, status) if answer is not None else Response(status_code=status)
+
+    def user_of(self, request: Request) -> int | None:
+        """For whom the gateway says that it asks."""
+        shown = request.headers.get("zentoria-user", "")
+        return self.callers.on_behalf(shown).user_id if shown else None
 
     def transport(self) -> httpx2.AsyncBaseTransport:
         inner = httpx2.ASGITransport(app=self.app)
@@ -147,7 +162,9 @@ class World:
         return Settings(**(values | changes))
 
     def services(self, **changes: Any) -> Services:
-        return make_services(self.settings(**changes), self.secrets, transport=self.auth.transport())
+        return make_services(
+            self.settings(**changes), self.secrets, identity=self.auth.gateway, transport=self.auth.transport()
+        )
 
     def person(self, role: Role = "owner") -> Person:
         return make_person(self.admin, self.auth, role)
@@ -176,7 +193,7 @@ class World:
 
     def app(self, **changes: Any) -> FastAPI:
         settings = self.settings(**changes)
-        services = make_services(settings, self.secrets, transport=self.auth.transport())
+        services = make_services(settings, self.secrets, identity=self.auth.gateway, transport=self.auth.transport())
         return create_app(settings, services, ())
 
 

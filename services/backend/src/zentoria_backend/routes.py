@@ -6,12 +6,24 @@ from fastapi import Depends, FastAPI
 from zentoria_common.problems import answers
 
 from zentoria_backend.access.gate import gate
+from zentoria_backend.approvals import api as approvals
+from zentoria_backend.audit import api as audit
 from zentoria_backend.auth import api as auth
+from zentoria_backend.commands import api as commands
 from zentoria_backend.keys import api as keys
+from zentoria_backend.sessions import api as sessions
+from zentoria_backend.site_settings import api as site_settings
+from zentoria_backend.users import api as users
 
 ROUTERS = (
+    approvals.router,
+    audit.router,
     auth.router,
+    commands.router,
     keys.router,
+    sessions.router,
+    site_settings.router,
+    users.router,
 )
 """In alphabetical order; a new one needs its lines in ``access/rules``."""
 

@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 from zentoria_common.problems import Problem, Unavailable
 
 from zentoria_backend.access.principal import Principal
+from zentoria_backend.access.rule import Audience
 
 if TYPE_CHECKING:
     from zentoria_backend.services import Services
@@ -37,14 +38,14 @@ async def gate(connection: HTTPConnection) -> None:
         raise
 
 
-async def authenticated(services: Services, connection: HTTPConnection) -> Principal:
+async def authenticated(services: Services, connection: HTTPConnection, audience: Audience = "api") -> Principal:
     """Authenticate; a credential that is not good is counted against its address, and written into the audit trail.
 
     Raises:
         Problem: 400, 401; 429 for an address that tries many.
     """
     try:
-        return await services.access.authenticate(connection)
+        return await services.access.authenticate(connection, audience=audience)
     except Problem as refusal:
         if refusal.status not in (400, 401) or refusal.kind == "no-credential":
             raise

@@ -24,7 +24,7 @@ async def login(body: Login, request: Request, services: ServicesDep) -> Tokens:
     """
     await services.limiter.sign_in(request, body.email or body.challenge or "")
     sent = body.model_dump(exclude_none=True) | {"client": services.auth.client()}
-    return Tokens.model_validate(await services.auth.ask("POST", "/login", json=sent))
+    return await services.auth.ask(Tokens, "POST", "/login", json=sent)
 
 
 @router.post("/api/v1/auth/refresh", summary="Get new tokens", responses=answers(502))
@@ -33,12 +33,12 @@ async def refresh(body: Refresh, request: Request, services: ServicesDep) -> Tok
     family = hashlib.sha256(body.refresh_token.rpartition("_")[0].encode()).hexdigest()
     await services.limiter.sign_in(request, family)
     sent = {"refresh_token": body.refresh_token, "client": services.auth.client()}
-    return Tokens.model_validate(await services.auth.ask("POST", "/refresh", json=sent))
+    return await services.auth.ask(Tokens, "POST", "/refresh", json=sent)
 
 
 @router.post("/api/v1/auth/logout", summary="Sign out", status_code=204, responses=answers(502))
 async def logout(body: Refresh, services: ServicesDep) -> Response:
     """End the session of a refresh token, and with it its access tokens (within five seconds everywhere)."""
-    await services.auth.ask("POST", "/logout", json={"refresh_token": body.refresh_token})
+    await services.auth.tell("POST", "/logout", json={"refresh_token": body.refresh_token})
     services.access.forget_sessions()
     return Response(status_code=204)

@@ -6,7 +6,7 @@ from typing import Any
 
 from zentoria_backend.access.context import current_client
 from zentoria_backend.access.principal import Principal
-from zentoria_backend.callees.service import Callees, passed_on
+from zentoria_backend.callees.service import Callees, Model, parsed, passed_on
 
 CONTAINER = "auth"
 
@@ -24,13 +24,28 @@ class AuthClient:
         return answer.content
 
     async def ask(
-        self, method: str, path: str, *, user: Principal | None = None, json: dict[str, Any] | None = None
-    ) -> Any:
-        """Ask ``/internal/v1<path>``; the JSON of the answer.
+        self,
+        model: type[Model],
+        method: str,
+        path: str,
+        *,
+        user: Principal | None = None,
+        json: dict[str, Any] | None = None,
+    ) -> Model:
+        """Ask ``/internal/v1<path>``; the answer, read as ``model``.
 
         Raises:
-            Problem: what it refuses, or 503 while it is away.
+            Problem: what it refuses; 502 for an answer of another form; 503 while it is away.
         """
+        return parsed(model, await self._ask(method, path, user, json), CONTAINER)
+
+    async def tell(
+        self, method: str, path: str, *, user: Principal | None = None, json: dict[str, Any] | None = None
+    ) -> None:
+        """The same where the answer says nothing."""
+        await self._ask(method, path, user, json)
+
+    async def _ask(self, method: str, path: str, user: Principal | None, json: dict[str, Any] | None) -> Any:
         answer = await self._callees.call(CONTAINER, method, f"/internal/v1{path}", user=user, json=json)
         return passed_on(answer, CONTAINER)
 

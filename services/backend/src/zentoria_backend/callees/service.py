@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 import structlog
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
+from pydantic import BaseModel, ValidationError
 from zentoria_common.identity import Identity, OnBehalf
 from zentoria_common.problems import Problem
 
+from zentoria_backend.access.context import current_client, request_id
 from zentoria_backend.access.principal import Principal
 
 RETRY_SECONDS = 5
 """For how long a container that failed is not asked again; then one request finds out."""
 FAILURES = 3
 """In a row, after which it is not asked."""
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _AWAY = frozenset({502, 503, 504})
 _log = structlog.stdlib.get_logger("zentoria_backend.callees")
@@ -102,7 +106,12 @@ class Callees:
         base = self._urls.get(container)
         if not base:
             raise missing(container)
-        sent = dict(headers or {})
+        sent = {"user-agent": current_client().user_agent or "zentoria-backend"}
+        if (known := request_id()) is not None:
+            sent["x-request-id"] = known
+        if (address := current_client().address) is not None:
+            sent["x-forwarded-for"] = str(address)
+        sent |= headers or {}
         if self._identity is not None:
             sent |= self._identity.headers(container, _on_behalf(user))
         try:
@@ -163,3 +172,18 @@ def passed_on(answer: httpx2.Response, service: str) -> Any:
         headers=kept,
         **extra,
     )
+
+
+def parsed(model: type[Model], value: Any, service: str) -> Model:
+    """A container's answer as a model of ours.
+
+    Raises:
+        Problem: 502, it has another form.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        _log.error(
+            "answer has another form", dependency=service, names=sorted({str(each["loc"]) for each in error.errors()})
+        )
+        raise Problem(502, f"{service} gave an answer of another form", kind="bad-gateway", service=service) from None

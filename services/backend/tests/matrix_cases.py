@@ -1,0 +1,70 @@
+"""What the permission matrix needs to know of each route: a body that is good, and a thing of somebody's to name.
+
+A route without its line here fails ``test_backend_matrix.py``: no cell stays untested.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway_kit import Person, World
+
+Maker = Callable[[World, Person], str]
+
+
+def some_key(world: World, person: Person) -> str:
+    text = world.key(person.id, "keys:read")
+    row = world.admin.execute("select id from api_keys where prefix = %s", [text.split("_")[1]]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def some_session(world: World, person: Person) -> str:
+    world.auth.sessions[person.sid] = person.id
+    return person.sid
+
+
+def some_approval(world: World, person: Person) -> str:
+    row = world.admin.execute(
+        "insert into approvals (user_id, digest, tool, arguments, actor, expires_at)"
+        " values (%s, %s, 'files_delete', '{}', 'oauth:x', now() + interval '5 minutes') returning id",
+        [person.id, secrets.token_bytes(32)],
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def some_setting(world: World, person: Person) -> str:
+    key = f"test.{uuid.uuid4().hex}"
+    world.admin.execute("insert into settings (user_id, key, value) values (null, %s, '1')", [key])
+    return key
+
+
+MAKERS: Mapping[str, Maker] = {
+    "approval_id": some_approval,
+    "key": some_setting,
+    "key_id": some_key,
+    "session_id": some_session,
+}
+"""By the name of the parameter in the path."""
+
+BODIES: Mapping[tuple[str, str], Any] = {
+    ("PATCH", "/api/v1/users/me"): {"name": "Ada"},
+    ("POST", "/api/v1/approvals/{approval_id}/deny"): {},
+    ("POST", "/api/v1/approvals/{approval_id}/approve"): None,
+    ("POST", "/api/v1/keys"): {"name": "x", "scopes": ["keys:write"]},
+    ("POST", "/api/v1/mcp/command"): {"command": "hello"},
+    ("POST", "/api/v1/mcp/workflow"): {"workflow_id": str(uuid.uuid4())},
+    ("POST", "/api/v1/users/me/password"): {"new_password": "correct horse battery"},
+    ("PUT", "/api/v1/settings/{key}"): {"value": 1},
+}
+"""Good bodies of routes that take one."""
+
+ANSWERS: Mapping[tuple[str, str], int] = {
+    ("POST", "/api/v1/mcp/command"): 503,
+    ("POST", "/api/v1/mcp/workflow"): 503,
+}
+"""What a good request is answered, where it is not 2xx: the container behind it is not there."""
