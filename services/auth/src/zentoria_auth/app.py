@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from fastapi import FastAPI
 from zentoria_common import database, redis
@@ -15,6 +16,8 @@ from zentoria_common.redis import RedisProbe
 from zentoria_schema import head
 
 from zentoria_auth import __version__, routes
+from zentoria_auth.oauth import api as oauth_api
+from zentoria_auth.oauth.setup import make_oauth
 from zentoria_auth.services import Services, make_services
 from zentoria_auth.settings import Secrets, Settings
 
@@ -47,18 +50,29 @@ def _schema(services: Services, secrets: Secrets, *, closes: bool = False) -> Sc
 def create_app(settings: Settings, secrets: Secrets, services: Services | None = None) -> FastAPI:
     """Make the application, with connections of its own; tests may pass theirs."""
     made = services or make_services(settings, secrets)
+    oauth = make_oauth(made)
     app = make_app(
         settings,
         probes_of(made, secrets),
         name="zentoria-auth",
         title="Zentoria sign-in",
         version=__version__,
-        lifespan=lambda _app: made.running(),
+        lifespan=lambda _app: _running(made, oauth),
         callers=Callers.read(settings.container_name, settings.callers_file),
         public=routes.PUBLIC,
         outages={**database.OUTAGES, **redis.OUTAGES},
     )
     app.state.services = made
+    oauth_api.install(app, oauth)
     for router in routes.ROUTERS:
         app.include_router(router)
     return app
+
+
+@contextlib.asynccontextmanager
+async def _running(services: Services, oauth: oauth_api.OAuth) -> AsyncGenerator[None]:
+    async with services.running():
+        try:
+            yield
+        finally:
+            await oauth.close()

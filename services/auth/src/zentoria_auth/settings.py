@@ -35,6 +35,11 @@ class Settings(DatabaseSettings, RedisSettings, IdentitySettings):
     seal_key_file: Path | None = None
     """What TOTP secrets in the database are encrypted with."""
 
+    oauth_dynamic_registration: bool = False
+    """Whether OAuth clients may register themselves (RFC 7591): for old ones, which have no metadata document."""
+    oauth_client_hosts: Annotated[str, Field(max_length=2000)] = ""
+    """Comma-separated hosts and networks, beside the internet, that clients' metadata documents may be fetched from."""
+
     @property
     def public_host(self) -> str:
         """Host name of ``public_url``: the relying party's id of passkeys."""
