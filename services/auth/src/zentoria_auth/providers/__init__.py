@@ -1,0 +1,1 @@
+"""Sign-in by others: OpenID Connect providers, GitHub, a directory."""
