@@ -17,9 +17,10 @@ from zentoria_common.lifecycle import Lifecycle
 from zentoria_common.problems import ProblemResponse, problem
 from zentoria_common.redis import RedisProbe
 
-from zentoria_backend import __version__, routes
+from zentoria_backend import __version__, openapi, routes
 from zentoria_backend.access.context import ClientContext
 from zentoria_backend.api import stream
+from zentoria_backend.idempotency.middleware import Idempotency
 from zentoria_backend.limits.edge import AnswerHeaders
 from zentoria_backend.metrics import BackendMetrics
 from zentoria_backend.services import NAME, Services, make_services
@@ -65,12 +66,13 @@ def create_app(
     app.state.websocket_clients = stream.Clients()
     app.add_exception_handler(sqlalchemy.exc.DataError, _data_error)
     # Behind the common ones, the outermost first: what these raise or answer has an id, and is logged and counted.
-    inner = [Middleware(AnswerHeaders), Middleware(ClientContext)]
+    inner = [Middleware(AnswerHeaders), Middleware(ClientContext), Middleware(Idempotency)]
     if settings.cors_origins:
         inner.insert(0, cors(settings))
     app.user_middleware.extend(inner)
     app.include_router(stream.router)
     routes.install(app)
+    openapi.install(app)
     return app
 
 
