@@ -71,7 +71,8 @@ def _renamed(text: str, services: set[tuple[str, str]], number: int) -> str:
     text = re.sub(r"needs:\n(?! *- )", "needs: []\n", text)
     text = re.sub(r"\b(zentoria/(?:db|redis)/(?!exporter)[a-z0-9]+)_password\b", rf"\1-{number}_password", text)
     text = re.sub(r"\b(zentoria/minio/[a-z0-9]+)_secret_key\b", rf"\1-{number}_secret_key", text)
-    text = re.sub(r"trusts: \[(\w+), (\w+)\]", rf"trusts: [\1-{number}, \2-{number}]", text)
+    text = re.sub(r"\b(zentoria/identity/[a-z0-9]+)\b", rf"\1-{number}", text)
+    text = re.sub(r"(?<=trusts: \[)[^\]]+", lambda match: re.sub(r"\w+", rf"\g<0>-{number}", match[0]), text)
 
     def own(match: re.Match[str]) -> str:
         found = (match[1], match[2])

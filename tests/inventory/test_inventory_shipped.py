@@ -83,7 +83,7 @@ def test_maxima_are_those_of_the_vertical_scaling_table(inventory: Inventory, ar
 
 
 def test_no_secret_is_outside_the_paths_of_the_architecture(inventory: Inventory) -> None:
-    allowed = re.compile(r"zentoria/(db|redis|minio|jwt|n8n|oauth|api_keys)/[a-z0-9_]+")
+    allowed = re.compile(r"zentoria/(db|redis|minio|jwt|n8n|oauth|api_keys|auth|identity|ldap)/[a-z0-9_]+")
     secrets = {secret for c in inventory.containers for service in c.services for secret in service.secrets}
     assert {"zentoria/redis/password", "zentoria/db/n8n_password", "zentoria/jwt/secret_key"} <= secrets
     assert [secret for secret in secrets if not allowed.fullmatch(secret)] == []

@@ -13,6 +13,8 @@ from tests.roles.roles_support import ROOT, FixedMaterials, inventory, state
 from zentoria_infra.guest.state import Unit
 from zentoria_infra.roles import catalog
 from zentoria_infra.roles.checks import check_roles
+from zentoria_infra.roles.kit.clients import callers as callers_of
+from zentoria_infra.roles.kit.clients import identity_key
 from zentoria_infra.roles.kit.fragment import Fragment
 from zentoria_infra.roles.kit.role import Role
 
@@ -42,7 +44,8 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     ),
     "a port of another name at the one that is called": (
         "404-db.yaml", "pool: {port: 6432, kind: api}", "pooled: {port: 6432, kind: api}",
-        ["404-db.yaml:26:5: 'pgbouncer' has no port called 'pool', at which backend.api calls it",
+        ["404-db.yaml:26:5: 'pgbouncer' has no port called 'pool', at which auth.api calls it",
+         "404-db.yaml:26:5: 'pgbouncer' has no port called 'pool', at which backend.api calls it",
          "404-db.yaml:26:5: component 'pgbouncer' wants a port called 'pool'; there are: pooled"],
     ),
     "a secret that is never asked for": (
@@ -53,9 +56,9 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     ),
     "a secret that is not declared": (
         "401-backend.yaml", "      - zentoria/redis/backend_password\n", "",
-        ["401-backend.yaml:34:9: redis.redis lets 'backend' in by the secret zentoria/redis/backend_password, "
+        ["401-backend.yaml:35:9: redis.redis lets 'backend' in by the secret zentoria/redis/backend_password, "
          "which none of its services declares",
-         "401-backend.yaml:48:5: component 'backend' asks for zentoria/redis/backend_password, which 'api' does not "
+         "401-backend.yaml:49:5: component 'backend' asks for zentoria/redis/backend_password, which 'api' does not "
          "declare; did you mean 'zentoria/db/backend_password'?"],
     ),
     "another path of metrics": (
@@ -75,7 +78,7 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     "two owners of a database": (
         "405-ai.yaml", "name: zentoria_core, tenant: true", "name: zentoria_core",
         ["405-ai.yaml:21:34: database 'zentoria_core' has an owner already, in inventory/containers/"
-         "401-backend.yaml:30:33: say 'tenant: true' for a schema in it"],
+         "401-backend.yaml:31:33: say 'tenant: true' for a schema in it"],
     ),
     "a database that nobody owns": (
         "405-ai.yaml", "name: zentoria_core, tenant: true", "name: core, tenant: true",
@@ -95,7 +98,7 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     ),
     "a path that leads to two": (
         "418-docs.yaml", "path: /docs/", "path: /oauth/",
-        ["409-auth.yaml:14:70: path /oauth/ leads to two ports; also in inventory/containers/418-docs.yaml:14:52"],
+        ["409-auth.yaml:22:20: path /oauth/ leads to two ports; also in inventory/containers/418-docs.yaml:14:52"],
     ),
     "a path that nobody serves": (
         "419-embeddings.yaml", "http: {port: 8100, kind: api, also: [metrics]}",
@@ -172,7 +175,9 @@ def test_roles_ask_for_what_they_say_and_for_nothing_else(name: str) -> None:
             said |= set(role.secrets(inventory(), container, service))
             said |= {path for _, path in role.grants(inventory(), container, service)}
             assert role.unit in running
-    assert materials.secrets.asked == said
+    ours = [one for one in container.services if f"zentoria/identity/{name}" in one.secrets]
+    callers = {identity_key(caller) for one in ours for caller in callers_of(inventory(), container, one)}
+    assert materials.secrets.asked == said | callers  # of those, the public halves alone are in the state
 
 
 def test_the_catalog_imports_no_role_before_it_is_asked() -> None:

@@ -13,7 +13,7 @@ from zentoria_infra.roles.kit.fragment import Fragment, directory, file
 from zentoria_infra.roles.kit.rendering import Templates
 
 NAMES = [container.name for container in inventory().containers]
-OWN_ROLES = {"backend", "db", "files", "proxy", "redis"}
+OWN_ROLES = {"auth", "backend", "db", "files", "proxy", "redis"}
 
 
 @pytest.fixture(params=NAMES)
@@ -95,6 +95,7 @@ def test_no_service_password_reaches_a_container_that_has_no_use_for_it() -> Non
     state("backend", materials=materials)
     assert materials.secrets.asked == {
         "zentoria/db/backend_password",
+        "zentoria/identity/backend",
         "zentoria/minio/backend_secret_key",
         "zentoria/redis/backend_password",
     }

@@ -36,6 +36,8 @@ def test_each_route_goes_where_the_inventory_says() -> None:
     assert found["logs_prometheus_http"] == "10.10.40.6:9090"
     for one in FOUND:
         wanted = f"proxy_pass http://{one.upstream}{'/' if one.route.strip else ''};"
+        if one.route.redirect:
+            wanted = f"return 302 {one.route.redirect}$is_args$args;"
         assert wanted in location(content, one.match)
 
 
@@ -52,7 +54,15 @@ def test_the_locations_are_those_of_the_architecture() -> None:
         "^~ /monitoring/prometheus/": "logs_prometheus_http",
         "^~ /monitoring/": "logs_grafana_http",
         "^~ /docs/": "docs_site_http",
+        "^~ /auth/": "auth_api_http",
         "^~ /oauth/": "auth_api_http",
+        "= /setup": "auth_api_http",
+        "= /.well-known/jwks.json": "auth_api_http",
+        "^~ /.well-known/jwks.json/": "auth_api_http",
+        "= /.well-known/oauth-authorization-server": "auth_api_http",
+        "^~ /.well-known/oauth-authorization-server/": "auth_api_http",
+        "= /.well-known/oauth-protected-resource": "backend_api_http",
+        "^~ /.well-known/oauth-protected-resource/": "backend_api_http",
         "/": "frontend_web_http",
     }
     content = text(state("proxy"), SITE)

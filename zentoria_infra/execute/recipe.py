@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from zentoria_infra.guest.artifact import Archive, Artifact, Wheels
-from zentoria_infra.guest.secrets import Generator
+from zentoria_infra.guest.secrets import Generator, stand_in
 from zentoria_infra.inventory.component_model import Component, NpmComponent
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.materials.artifacts.npm import FOLDER, tree_hash
@@ -28,8 +28,8 @@ class NamedSecrets:
     """In place of each secret stands its path."""
 
     def get_or_create(self, path: str, generator: Generator) -> SecretStr:
-        """The path between angle brackets."""
-        return SecretStr(f"<{path}>")
+        """The path between angle brackets; of a key pair one that is made of the path."""
+        return SecretStr(stand_in(path, generator) or f"<{path}>")
 
     def find(self, path: str) -> SecretStr:
         """The path between angle brackets, as if it were there."""

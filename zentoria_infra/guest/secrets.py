@@ -7,9 +7,13 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pydantic import SecretStr
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SCRAM_ITERATIONS = 4096
 """PostgreSQL's ``scram_iterations`` default; RFC 7677, section 4 asks for 4096 at least."""
@@ -18,7 +22,7 @@ SCRAM_SALT_BYTES = 16
 
 Generator = Callable[[], str]
 """Makes a new secret."""
-Kind = Literal["password", "hex32", "keypair"]
+Kind = Literal["password", "hex32", "keypair", "ec-keypair"]
 """What can be made. What somebody else gives out, as a client secret of Google's, is only ever supplied."""
 
 
@@ -44,7 +48,10 @@ class SecretStore(Protocol):
 
 def generator(kind: Kind) -> Generator:
     """What makes a new secret of that kind."""
-    return {"password": new_password, "hex32": new_hex32, "keypair": new_keypair}[kind]
+    made: dict[Kind, Generator] = {
+        "password": new_password, "hex32": new_hex32, "keypair": new_keypair, "ec-keypair": new_ec_keypair,
+    }  # fmt: skip
+    return made[kind]
 
 
 def new_password() -> str:
@@ -59,13 +66,58 @@ def new_hex32() -> str:
 
 def new_keypair() -> str:
     """A private key of Ed25519 (RFC 8032) in PEM form (PKCS #8); :func:`public_key` has the other half."""
-    from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    made = Ed25519PrivateKey.generate().private_bytes(
+    return _pem(Ed25519PrivateKey.generate())
+
+
+def new_ec_keypair() -> str:
+    """A private key on the curve P-256 in PEM form (PKCS #8): for ES256, which every JWT library knows (RFC 7518)."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return _pem(ec.generate_private_key(ec.SECP256R1()))
+
+
+def stand_in(path: str, generator: Generator) -> str | None:
+    """A key pair that is made of a path and protects nothing, for where states are only looked at.
+
+    None: ``generator`` makes no key pair. Whoever looks wants the public half, which no other text has.
+    """
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    seed = hashlib.sha256(path.encode()).digest()
+    if generator is new_keypair:
+        return _pem(Ed25519PrivateKey.from_private_bytes(seed))
+    if generator is new_ec_keypair:
+        return _pem(ec.derive_private_key(int.from_bytes(seed[:31], "big"), ec.SECP256R1()))
+    return None
+
+
+def _pem(key: Ed25519PrivateKey | EllipticCurvePrivateKey) -> str:
+    from cryptography.hazmat.primitives import serialization
+
+    made = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return made.decode("ascii")
+
+
+def public_jwk(pair: SecretStr, name: str) -> dict[str, str]:
+    """The public half of an Ed25519 key pair as a JWK (RFC 8037), with ``name`` as its id.
+
+    Raises:
+        ValueError: it is no private key of Ed25519 in PEM form.
+    """
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    private = serialization.load_pem_private_key(pair.get_secret_value().encode(), None)
+    if not isinstance(private, Ed25519PrivateKey):
+        raise ValueError("a private key of another kind")
+    raw = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    x = base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+    return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": name}
 
 
 def public_key(pair: SecretStr) -> str:

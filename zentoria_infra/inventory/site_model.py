@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from zentoria_infra.inventory.component_model import Component, HttpsUrl, Url
+from zentoria_infra.inventory.sign_in_model import Origin, SignIn
 from zentoria_infra.inventory.values import Address, Cidr, FilePath, HostName, Model, PortNumber, Text, matching
 
 Fingerprint = Annotated[
@@ -214,6 +215,9 @@ class Site(Model):
     public_port: PortNumber = 443
     """Port of that name; another one where something forwards it, as the lab does."""
     certificate: Certificate = Certificate()
+    cors_origins: tuple[Origin, ...] = ()
+    """Whose pages may read answers of the API, beside the site's own."""
+    sign_in: SignIn = SignIn()
     parallel: Parallel = Parallel()
     limits: Limits = Limits()
     firewall: FirewallSite = FirewallSite()

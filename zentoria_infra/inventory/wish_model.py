@@ -53,6 +53,8 @@ class Route(Model):
     """Parts of paths below this one that say the same: with ``events``, ``/api/v1/events/7`` is a stream."""
     upgrade: bool = False
     """WebSocket."""
+    redirect: UrlPath | None = None
+    """Clients are sent to this path instead, with their query; the service sees nothing of it."""
     strip: bool = False
     """The service does not see the path."""
     private: bool = False
@@ -64,4 +66,7 @@ class Route(Model):
     def _below(self) -> Route:
         if (self.closed or self.strip) and not self.path.endswith("/"):
             raise PydanticCustomError("rule_route_below", "'strip' and 'closed' want a path that ends with '/'")
+        if self.redirect is not None and (self.path.endswith("/") or self.redirect == self.path):
+            text = "'redirect' wants a path of one page, without '/' at its end, and another one to send clients to"
+            raise PydanticCustomError("rule_route_redirect", text)
         return self

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.artifact import Archive, Artifact, Wheel, Wheels
-from zentoria_infra.guest.secrets import Generator, SecretStore
+from zentoria_infra.guest.secrets import Generator, SecretStore, stand_in
 from zentoria_infra.inventory.component_model import Component
 from zentoria_infra.roles.kit.materials import ServerCertificate
 
@@ -29,7 +29,9 @@ class StandInSecrets:
     """Passwords that are made of their path and protect nothing."""
 
     def get_or_create(self, path: str, generator: Generator) -> SecretStr:
-        """The stand-in for the secret at ``path``, of the length of a real one."""
+        """The stand-in for the secret at ``path``, of the kind and length of a real one."""
+        if pair := stand_in(path, generator):
+            return SecretStr(pair)
         return SecretStr("stand-in-" + hashlib.sha256(path.encode()).hexdigest()[:34])
 
     def find(self, path: str) -> SecretStr:

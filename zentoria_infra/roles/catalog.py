@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from zentoria_infra.roles.kit.role import Role
 
 PLACES: dict[str, str] = {
+    "auth": "zentoria_infra.roles.auth:ROLE",
     "backend": "zentoria_infra.roles.backend:ROLE",
     "nginx": "zentoria_infra.roles.nginx:ROLE",
     "nginx-exporter": "zentoria_infra.roles.nginx:EXPORTER_ROLE",

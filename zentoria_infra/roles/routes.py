@@ -123,6 +123,8 @@ def _locations(one: _Routed) -> Iterator[Location]:
         yield location(f"~ ^{re.escape(path.rstrip('/'))}/(?:.+/)?(?:{words})(?:/|$)", True)
     if not path.endswith("/"):
         yield location(f"= {path}")
+        if route.redirect is not None:
+            return
         path = f"{path}/"
     # "^~" wins over regular expressions; below a path that has one of its own, that shall win
     yield location(path if route.streams_below or path == "/" else f"^~ {path}")

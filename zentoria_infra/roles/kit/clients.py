@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from zentoria_infra.errors import InventoryError
-from zentoria_infra.inventory.flows import need_intervals
+from zentoria_infra.inventory.flows import expand_flows, need_intervals
 from zentoria_infra.inventory.model import ALL, Container, Inventory, Need, Service
 from zentoria_infra.inventory.problems import Position
 
@@ -152,6 +152,31 @@ def redis_password(user: str) -> str:
 def s3_secret_key(user: str) -> str:
     """Where the secret key of a user of the object storage is; the access key is its name, its container's."""
     return f"zentoria/minio/{user}_secret_key"
+
+
+def identity_key(container: str) -> str:
+    """Where the key is with which a container of ours shows others who it is."""
+    return f"zentoria/identity/{container}"
+
+
+def callers(inventory: Inventory, container: Container, service: Service) -> tuple[str, ...]:
+    """Containers that may call a service of ours, sorted: those with a key, from which a flow leads to a port of it."""
+    sources = {
+        flow.source
+        for flow in expand_flows(inventory)
+        for port in service.exposes
+        if flow.destination == container.name
+        and flow.protocol == port.protocol
+        and flow.first <= port.port.last
+        and port.port.first <= flow.last
+    }
+    return tuple(
+        sorted(
+            one.name
+            for one in inventory.containers
+            if one.name in sources and any(identity_key(one.name) in each.secrets for each in one.services)
+        )
+    )
 
 
 def _consumers(inventory: Inventory) -> Mapping[str, tuple[Consumer, ...]]:

@@ -8,10 +8,12 @@ It reads ``ZENTORIA_*`` from its environment, takes its sockets from systemd and
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from typing import Literal
 
 from zentoria_infra.errors import InventoryError
+from zentoria_infra.guest import secrets
 from zentoria_infra.guest.secrets import Kind
 from zentoria_infra.guest.state import File, Release, Resource, Unit, User
 from zentoria_infra.inventory.component_model import WorkspaceComponent
@@ -36,11 +38,23 @@ _PASSWORDS: Mapping[Client, tuple[str, Callable[[str], str]]] = {
     "s3": ("s3_secret_key", clients.s3_secret_key),
 }
 """Names of the files of their passwords, and where the passwords are."""
+_IDENTITY = "identity_key"
 Variables = Callable[[Context, Service], Mapping[str, object]]
+
+
+Files = Callable[[Context, Service], tuple[File, ...]]
 
 
 def _none(context: Context, service: Service) -> Mapping[str, object]:
     return {}
+
+
+def _no_files(context: Context, service: Service) -> tuple[File, ...]:
+    return ()
+
+
+def _named(secrets: Mapping[str, str]) -> Callable[[Inventory], Mapping[str, str]]:
+    return lambda inventory: secrets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +66,10 @@ class _Maker:
     variables: Variables
     secrets: Mapping[str, str]
     kinds: Mapping[str, Kind]
-    supplied: Mapping[str, str]
+    supplied: Callable[[Inventory], Mapping[str, str]]
+    calls: tuple[Call, ...]
+    files: Files
+    identity: bool
     health: str
     user: str
 
@@ -87,7 +104,7 @@ class _Maker:
             sources=frozenset({"workspace"}),
             unit=self.unit,
             ports=tuple(self.sockets),
-            calls=tuple(_CALLS[one] for one in self.uses),
+            calls=(*(_CALLS[one] for one in self.uses), *self.calls),
             secrets=self.asked,
             metrics_path="/metrics",
         )
@@ -105,6 +122,8 @@ class _Maker:
         files = (
             file(f"{self.settings}/environment", self.environment(context, service), mode="0640", group=self.user),
             *self.passwords(context).values(),
+            *self.callers(context, service),
+            *self.files(context, service),
             file(f"/etc/systemd/system/{self.unit}", unit),
         )
         return Fragment(
@@ -122,16 +141,29 @@ class _Maker:
         )
 
     def asked(self, inventory: Inventory, container: Container, service: Service) -> tuple[str, ...]:
-        return (*self.paths(container).values(), *self.supplied.values())
+        return (*self.paths(container).values(), *self.supplied(inventory).values())
 
     def paths(self, container: Container) -> dict[str, str]:
         """Paths of secrets by the names of their files."""
         own = {name: path(container.name) for name, path in (_PASSWORDS[one] for one in self.uses)}
-        return {**own, **self.secrets}
+        keys = {_IDENTITY: clients.identity_key(container.name)} if self.identity else {}
+        return {**own, **keys, **self.secrets}
+
+    def callers(self, context: Context, service: Service) -> tuple[File, ...]:
+        """Public keys of the containers that may call: a JWK set (RFC 7517), which is no secret."""
+        if not self.identity:
+            return ()
+        names = clients.callers(context.inventory, context.container, service)
+        keys = [secrets.public_jwk(context.secret(clients.identity_key(one), "keypair"), one) for one in names]
+        text = json.dumps({"keys": keys}, indent=2)
+        return (file(f"{self.settings}/callers.json", f"{text}\n", mode="0640", group=self.user),)
 
     def environment(self, context: Context, service: Service) -> str:
         inventory = context.inventory
-        variables: dict[str, object] = {"ZENTORIA_BIND_HOST": context.address}
+        variables: dict[str, object] = {
+            "ZENTORIA_BIND_HOST": context.address,
+            "ZENTORIA_CONTAINER_NAME": context.container.name,
+        }
         for port in self.sockets:
             variables[f"ZENTORIA_{port.upper()}_PORT"] = service.port(port).first
         addresses = {container.name: str(container.address) for container in inventory.containers}
@@ -139,8 +171,11 @@ class _Maker:
         variables["ZENTORIA_TRUSTED_PROXIES"] = ",".join(callers)
         for one in self.uses:
             variables |= self.connection(context, service, one)
-        given = [name for name in self.passwords(context) if name in self.secrets or name in self.supplied]
+        further = {_IDENTITY, *self.secrets, *self.supplied(inventory)}
+        given = [name for name in self.passwords(context) if name in further]
         variables |= {f"ZENTORIA_{name.upper()}_FILE": f"{self.settings}/{name}" for name in given}
+        if self.identity:
+            variables["ZENTORIA_CALLERS_FILE"] = f"{self.settings}/callers.json"
         variables |= self.variables(context, service)
         variables["ZENTORIA_MAX_BODY_BYTES"] = inventory.site.upload_max_bytes
         return context.render("base/environment", variables=variables)
@@ -178,10 +213,10 @@ class _Maker:
         The service's user owns them, and not root: the gate's check runs as that user, before the unit does.
         """
         own = {
-            name: context.secret(path, self.kinds.get(name, "password"))
+            name: context.secret(path, "keypair" if name == _IDENTITY else self.kinds.get(name, "password"))
             for name, path in self.paths(context.container).items()
         }
-        others = {name: context.supplied(path) for name, path in self.supplied.items()}
+        others = {name: context.supplied(path) for name, path in self.supplied(context.inventory).items()}
         return {
             name: secret_file(
                 f"{self.settings}/{name}", f"{secret.get_secret_value().rstrip()}\n", owner=self.user, group=self.user
@@ -241,7 +276,10 @@ def python_service(
     variables: Variables = _none,
     secrets: Mapping[str, str] | None = None,
     kinds: Mapping[str, Kind] | None = None,
-    supplied: Mapping[str, str] | None = None,
+    supplied: Mapping[str, str] | Callable[[Inventory], Mapping[str, str]] | None = None,
+    calls: tuple[Call, ...] = (),
+    files: Files = _no_files,
+    identity: bool = False,
     health: str = "/health",
     user: str = "zentoria",
 ) -> Role:
@@ -257,7 +295,12 @@ def python_service(
         secrets: paths of further secrets by the names of their files; ``ZENTORIA_<NAME>_FILE`` says where each is.
         kinds: kinds of those, where it is not a password.
         supplied: paths of secrets that others give out, by the names of their files. Of one that nobody supplied there
-            is neither file nor variable: the service goes without what needs it, and says so.
+            is neither file nor variable: the service goes without what needs it, and says so. Or what makes them of
+            the inventory, where it depends on what is set there.
+        calls: other services that it cannot do without.
+        files: further files that it reads.
+        identity: it shows others who it is (``ZENTORIA_IDENTITY_KEY_FILE``), and answers containers from which a flow
+            leads to it alone (``ZENTORIA_CALLERS_FILE``).
         health: the path of its gate, where the inventory says none.
         user: the system user.
     """
@@ -269,7 +312,10 @@ def python_service(
         variables,
         secrets or {},
         kinds or {},
-        supplied or {},
+        supplied if callable(supplied) else _named(supplied or {}),
+        calls,
+        files,
+        identity,
         health,
         user,
     ).role()
