@@ -95,7 +95,7 @@ class RedisServer(_Server):
         rules = {name: f"~{name}:* &{name}:* +@all -@admin -@dangerous +info" for name in ("auth", "backend")}
         rules["admin"] = "~* &* +@all"
         lines = [f"user {name} on >{self.passwords[name]} {rule}" for name, rule in rules.items()]
-        (folder / "users.acl").write_text("\n".join(["user default off nopass", *lines, ""]))
+        (folder / "users.acl").write_text("\n".join(["user default off resetpass ~* &* +@all", *lines, ""]))
 
     def password(self, user: str) -> str:
         """Of ``admin``, ``auth`` or ``backend``."""

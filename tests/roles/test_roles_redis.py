@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -85,9 +87,26 @@ class Server:
         )
 
 
+@contextlib.contextmanager
+def running(folder: Path, port: int) -> Iterator[Server]:
+    """A server with what lies in ``folder``, for as long as the block runs."""
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([need_program("redis-server"), f"{folder}/redis.conf"], stdout=log, stderr=log)
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None, (folder / "log").read_text()
+            time.sleep(0.05)
+        yield Server(port, folder)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 @pytest.fixture(scope="module")
 def server(guest: GuestState, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    program = need_program("redis-server")
     folder = tmp_path_factory.mktemp("redis")
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = int(found.getsockname()[1])
@@ -100,19 +119,8 @@ def server(guest: GuestState, tmp_path_factory: pytest.TempPathFactory) -> Itera
         conf = conf.replace(wanted, here)
     (folder / "redis.conf").write_text(conf)
     (folder / "users.acl").write_text(text(guest, ACL))
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program, f"{folder}/redis.conf"], stdout=log, stderr=log)
-    try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None, (folder / "log").read_text()
-            time.sleep(0.05)
-        yield Server(port, folder)
-    finally:
-        process.terminate()
-        process.wait(10)
+    with running(folder, port) as started:
+        yield started
 
 
 def test_nobody_without_a_name(server: Server) -> None:
@@ -157,6 +165,20 @@ def test_a_backup_reads_the_snapshot_and_nothing_else(server: Server) -> None:
         env={"REDISCLI_AUTH": password.get_secret_value()}, check=True, capture_output=True, timeout=30,
     )  # fmt: skip
     assert out.read_bytes().startswith(b"REDIS")
+
+
+def test_a_transaction_and_a_script_outlive_a_restart(server: Server, tmp_path: Path) -> None:
+    with server.client("backend") as client:
+        with client.pipeline(transaction=True) as both:
+            both.set("backend:one", "1").set("backend:two", "2").execute()
+        client.eval("redis.call('SET', KEYS[1], 3) redis.call('EXPIRE', KEYS[1], 600)", 1, "backend:three")
+    folder = shutil.copytree(server.folder, tmp_path / "after")
+    conf = (folder / "redis.conf").read_text().replace(str(server.folder), str(folder))
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = int(found.getsockname()[1])
+    (folder / "redis.conf").write_text(conf.replace(f"port {server.port}", f"port {port}"))
+    with running(folder, port) as restarted, restarted.client("backend") as client:
+        assert client.mget("backend:one", "backend:two", "backend:three") == [b"1", b"2", b"3"]
 
 
 def test_the_exporter_sees_figures_and_no_keys(server: Server) -> None:
