@@ -5,6 +5,7 @@ from __future__ import annotations
 from zentoria_common.program import Program
 
 from zentoria_auth import __version__
+from zentoria_auth.accounts.commands import USERS
 from zentoria_auth.app import create_app, make_probes, required
 from zentoria_auth.settings import Secrets, Settings
 
@@ -17,6 +18,7 @@ PROGRAM = Program(
     probes=make_probes,
     app=create_app,
     ports=lambda settings: {"http": settings.http_port},
+    commands=(USERS,),
     required=required,
 )
 

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from zentoria_auth.accounts import api as accounts
+from zentoria_auth.factors import api as factors
 from zentoria_auth.oauth import api as oauth
+from zentoria_auth.sessions import api as sessions
+from zentoria_auth.setup import api as setup
+from zentoria_auth.signin import api as signin
 from zentoria_auth.tokens import api as tokens
 
 ROUTERS: tuple[APIRouter, ...] = (
+    accounts.router,
+    factors.router,
     oauth.router,
+    sessions.router,
+    setup.router,
+    signin.router,
     tokens.router,
 )
 

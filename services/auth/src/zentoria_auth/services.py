@@ -16,11 +16,17 @@ from zentoria_common.redis import make_redis
 from zentoria_common.settings import SettingsError
 
 from zentoria_auth.accounts.hashing import PasswordHasher
+from zentoria_auth.accounts.service import Accounts
 from zentoria_auth.clock import Clock, wall_clock
+from zentoria_auth.factors.passkeys import Passkeys
+from zentoria_auth.factors.service import Factors
 from zentoria_auth.sealing import Sealer
 from zentoria_auth.sessions.browsers import Browsers
 from zentoria_auth.sessions.service import Sessions
 from zentoria_auth.settings import Secrets, Settings
+from zentoria_auth.setup.service import Setup
+from zentoria_auth.signin.pending import PendingSteps
+from zentoria_auth.signin.service import SignIn
 from zentoria_auth.signin.throttle import Throttle
 from zentoria_auth.tokens.access import AccessTokens
 from zentoria_auth.tokens.keys import SigningKeys, UnusableKey
@@ -41,6 +47,11 @@ class Services:
         throttle: who may try.
         tokens: signs access tokens.
         sessions: begins, carries on and ends them.
+        factors: one-time and recovery codes.
+        passkeys: passkeys.
+        sign_in: who somebody is.
+        accounts: accounts.
+        setup: links that work once.
     """
 
     settings: Settings
@@ -52,6 +63,11 @@ class Services:
     throttle: Throttle
     tokens: AccessTokens
     sessions: Sessions
+    factors: Factors
+    passkeys: Passkeys
+    sign_in: SignIn
+    accounts: Accounts
+    setup: Setup
 
     @property
     def prefix(self) -> str:
@@ -83,16 +99,26 @@ def make_services(settings: Settings, secrets: Secrets, clock: Clock = wall_cloc
     prefix = key_prefix(settings)
     tokens = AccessTokens(_keys(settings, secrets), settings.public_url, clock)
     sessions = Sessions(database, RefreshFamilies(redis, prefix), Browsers(redis, prefix), tokens, clock)
+    hasher, throttle = PasswordHasher(), Throttle(redis, prefix)
+    sealer = Sealer(secrets.seal_key)
+    factors = Factors(database, sealer, f"Zentoria ({settings.public_host})", clock)
+    passkeys = Passkeys(database, redis, prefix, settings.public_host, settings.public_url, factors, clock)
+    accounts = Accounts(database, hasher, sessions, throttle, clock)
     return Services(
         settings=settings,
         database=database,
         redis=redis,
         clock=clock,
-        hasher=PasswordHasher(),
-        sealer=Sealer(secrets.seal_key),
-        throttle=Throttle(redis, prefix),
+        hasher=hasher,
+        sealer=sealer,
+        throttle=throttle,
         tokens=tokens,
         sessions=sessions,
+        factors=factors,
+        passkeys=passkeys,
+        sign_in=SignIn(database, hasher, throttle, factors, passkeys, PendingSteps(redis, prefix)),
+        accounts=accounts,
+        setup=Setup(database, accounts, settings.public_url, clock),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,8 @@ from typing import TypeVar
 
 import argon2
 from zentoria_common.problems import Problem
+
+from zentoria_auth.accounts.rules import check_new_password
 
 # The minimum of the OWASP Password Storage Cheat Sheet for argon2id: 19 MiB, two passes, one lane. More memory would
 # have to be bought with fewer sign-ins at a time: the pool holds WORKERS x 19 MiB at most.
@@ -71,6 +74,15 @@ class PasswordHasher:
             Problem: 503, too many are waiting.
         """
         return await self._in_pool(self._check, password, stored)
+
+    async def check_new(self, password: str, about: tuple[str, ...]) -> str:
+        """Hold a new password against the rules, in the pool as well: that takes its time too.
+
+        Raises:
+            RuleError: it is not taken.
+            Problem: 503, too many are waiting.
+        """
+        return await self._in_pool(functools.partial(check_new_password, password, about=about))
 
     def close(self) -> None:
         """Let the threads end, without waiting for what is queued."""

@@ -184,3 +184,8 @@ async def set_disabled(session: AsyncSession, user_id: int, moment: datetime | N
 async def signed_in(session: AsyncSession, user_id: int, now: datetime) -> None:
     """Note when somebody signed in last."""
     await session.execute(update(User).where(User.id == user_id).values(last_login_at=now))
+
+
+async def drop_password(session: AsyncSession, user_id: int) -> None:
+    """Forget a password."""
+    await session.execute(update(User).where(User.id == user_id).values(password_hash=None))

@@ -18,6 +18,7 @@ MAX_LENGTH = 256
 MIN_GUESSES_LOG10 = 8.0
 """zxcvbn's line between "somewhat guessable" and "safely unguessable": 10^8 guesses."""
 MAX_EMAIL = 254
+MAX_NAME = 100
 
 _AT_HOME = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*(?:local|localhost|test|internal|lan)")
 _STAND_IN = "example.com"
@@ -64,6 +65,18 @@ def check_new_password(password: str, *, about: tuple[str, ...] = ()) -> str:
             f"this password is easy to guess{f' ({why[:1].lower()}{why[1:]})' if why else ''}: take another"
         )
     return normal
+
+
+def clean_name(name: str) -> str:
+    """A name as it is kept: in one line, without characters that turn or hide text.
+
+    Raises:
+        RuleError: it is too long.
+    """
+    kept = " ".join("".join(each if each.isprintable() else " " for each in name).split())
+    if len(kept) > MAX_NAME:
+        raise RuleError(f"a name has at most {MAX_NAME} characters")
+    return unicodedata.normalize("NFC", kept)
 
 
 def normalise_email(address: str) -> str:

@@ -185,4 +185,4 @@ def _arguments(limit: Limit) -> tuple[int, int, int, int]:
 
 
 def _name(account: str) -> str:
-    return hashlib.sha256(account.encode()).hexdigest()[:32]
+    return hashlib.sha256(account.encode(errors="replace")).hexdigest()[:32]
