@@ -301,7 +301,7 @@ def test_an_address_that_is_taken_is_one_line_and_exit_1(service: Service) -> No
 
 def test_check_prints_what_failed_with_details(service: Service) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from zentoria_backend.main import run; run(['check', '--wait', '0.6'])"],
+        [sys.executable, "-c", "from zentoria_backend.main import run; run(['check', '--wait', '2'])"],
         env=service.environment,
         capture_output=True,
         text=True,
@@ -310,7 +310,7 @@ def test_check_prints_what_failed_with_details(service: Service) -> None:
     assert done.returncode == 1
     report = json.loads(done.stdout)
     assert report["status"] == "error"
-    assert report["tries"] == 2
+    assert report["tries"] >= 2
     assert "127.0.0.1" in report["details"]["redis"]
     assert "hunter2" not in done.stdout + done.stderr
 

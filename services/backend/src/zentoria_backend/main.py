@@ -6,6 +6,7 @@ from zentoria_common.program import Program
 
 from zentoria_backend import __version__
 from zentoria_backend.app import make_probes, open_app
+from zentoria_backend.audit import command as audit
 from zentoria_backend.settings import Secrets, Settings
 
 PROGRAM = Program(
@@ -17,6 +18,7 @@ PROGRAM = Program(
     probes=make_probes,
     app=open_app,
     ports=lambda settings: {"http": settings.http_port, "ws": settings.websocket_port},
+    commands=(audit.COMMAND,),
 )
 
 

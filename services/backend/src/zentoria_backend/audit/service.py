@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 
 import sqlalchemy
 from sqlalchemy import select
+from zentoria_schema import audit_chain
 from zentoria_schema.core import AuditEntry
 
 from zentoria_backend import paging
@@ -18,25 +19,8 @@ from zentoria_backend.services import Services
 BATCH = 500
 """Rows that an export reads at once: memory stays the same however long the trail is."""
 
-LINE = """
-json_build_object(
-    'id', id::text,
-    'timestamp', to_char(timestamp at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    'user_id', user_id::text,
-    'action', action,
-    'resource_type', resource_type,
-    'resource_id', resource_id,
-    'ip_address', ip_address::text,
-    'user_agent', user_agent,
-    'details', details::text,
-    'severity', severity,
-    'actor', actor,
-    'request_id', request_id,
-    'prev_hash', encode(prev_hash, 'hex'),
-    'hash', encode(hash, 'hex')
-)::text
-"""
-"""A row as :mod:`zentoria_schema.audit_chain` reads it: every value is a text, as the hash covers it."""
+LINE = audit_chain.LINE.replace(":", r"\:")
+"""A row as :mod:`zentoria_schema.audit_chain` reads it, for ``sqlalchemy.text``: its colons begin no parameters."""
 
 _EXPORT = sqlalchemy.text(
     f"SELECT id, {LINE} AS line FROM audit_log WHERE id > :after"  # noqa: S608 - a constant
