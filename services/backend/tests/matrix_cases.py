@@ -37,6 +37,12 @@ def some_approval(world: World, person: Person) -> str:
     return str(row[0])
 
 
+def some_conversation(world: World, person: Person) -> str:
+    row = world.admin.execute("insert into conversations (user_id) values (%s) returning id", [person.id]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
 def some_setting(world: World, person: Person) -> str:
     key = f"test.{uuid.uuid4().hex}"
     world.admin.execute("insert into settings (user_id, key, value) values (null, %s, '1')", [key])
@@ -45,6 +51,7 @@ def some_setting(world: World, person: Person) -> str:
 
 MAKERS: Mapping[str, Maker] = {
     "approval_id": some_approval,
+    "conversation_id": some_conversation,
     "key": some_setting,
     "key_id": some_key,
     "session_id": some_session,
@@ -52,9 +59,12 @@ MAKERS: Mapping[str, Maker] = {
 """By the name of the parameter in the path."""
 
 BODIES: Mapping[tuple[str, str], Any] = {
+    ("PATCH", "/api/v1/conversations/{conversation_id}"): {"title": "x"},
     ("PATCH", "/api/v1/users/me"): {"name": "Ada"},
     ("POST", "/api/v1/approvals/{approval_id}/deny"): {},
     ("POST", "/api/v1/approvals/{approval_id}/approve"): None,
+    ("POST", "/api/v1/conversations"): {},
+    ("POST", "/api/v1/conversations/{conversation_id}/messages"): {"content": "x"},
     ("POST", "/api/v1/keys"): {"name": "x", "scopes": ["keys:write"]},
     ("POST", "/api/v1/mcp/command"): {"command": "hello"},
     ("POST", "/api/v1/mcp/workflow"): {"workflow_id": str(uuid.uuid4())},
@@ -64,6 +74,7 @@ BODIES: Mapping[tuple[str, str], Any] = {
 """Good bodies of routes that take one."""
 
 ANSWERS: Mapping[tuple[str, str], int] = {
+    ("GET", "/api/v1/conversations/search"): 422,  # it is asked without a query
     ("POST", "/api/v1/mcp/command"): 503,
     ("POST", "/api/v1/mcp/workflow"): 503,
 }

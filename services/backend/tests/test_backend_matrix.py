@@ -16,7 +16,7 @@ from zentoria_backend.access.rule import ALL, OWN, Rule
 from zentoria_backend.access.rules import RULES
 from zentoria_common.scopes import ADMIN, ROLES, SCOPES
 
-ROUTES = [rule for rule in RULES if rule.method not in ("WS", "TOOL") and rule.scope is not None]
+ROUTES = [rule for rule in RULES if rule.method not in ("WS", "TOOL") and rule.scope]
 KINDS = ("session", "api_key", "oauth")
 
 

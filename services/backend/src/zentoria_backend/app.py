@@ -9,6 +9,8 @@ import sqlalchemy.exc
 from fastapi import FastAPI, Request
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 from zentoria_common import database, redis
 from zentoria_common.application import make_app
 from zentoria_common.database import DatabaseProbe
@@ -19,9 +21,10 @@ from zentoria_common.redis import RedisProbe
 
 from zentoria_backend import __version__, openapi, routes
 from zentoria_backend.access.context import ClientContext
-from zentoria_backend.api import stream
+from zentoria_backend.events import socket
 from zentoria_backend.idempotency.middleware import Idempotency
 from zentoria_backend.limits.edge import AnswerHeaders
+from zentoria_backend.mcp.endpoint import Endpoint
 from zentoria_backend.metrics import BackendMetrics
 from zentoria_backend.services import NAME, Services, make_services
 from zentoria_backend.settings import Secrets, Settings, load_identity
@@ -45,10 +48,11 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def open_services(_app: FastAPI) -> AsyncGenerator[None]:
-        try:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(services.close)
+            await stack.enter_async_context(services.hub.run())
+            await stack.enter_async_context(app.state.mcp.run())
             yield
-        finally:
-            await services.close()
 
     app = make_app(
         settings,
@@ -63,14 +67,16 @@ def create_app(
         outages=OUTAGES,
     )
     app.state.services = services
-    app.state.websocket_clients = stream.Clients()
+    app.state.metrics.websocket_clients.set_function(lambda: services.stream_clients.count)
+    app.state.mcp = Endpoint(services)
     app.add_exception_handler(sqlalchemy.exc.DataError, _data_error)
     # Behind the common ones, the outermost first: what these raise or answer has an id, and is logged and counted.
     inner = [Middleware(AnswerHeaders), Middleware(ClientContext), Middleware(Idempotency)]
     if settings.cors_origins:
         inner.insert(0, cors(settings))
     app.user_middleware.extend(inner)
-    app.include_router(stream.router)
+    app.include_router(socket.router)
+    app.router.routes.append(Route("/mcp", _Mcp(), methods=["GET", "POST", "DELETE"]))
     routes.install(app)
     openapi.install(app)
     return app
@@ -87,6 +93,14 @@ def cors(settings: Settings) -> Middleware:
         expose_headers=["etag", "location", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"],
         max_age=600,
     )
+
+
+class _Mcp:
+    """Passes a request on to the application's endpoint, which a test may have put in the place of ours."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        await scope["app"].state.mcp(scope, receive, send)
 
 
 async def _data_error(_request: Request, _error: Exception) -> ProblemResponse:

@@ -50,9 +50,11 @@ def _complete(document: dict[str, Any]) -> None:
             rule = TABLE.get((method.upper(), path))
             if rule is None or rule.scope is None:
                 continue
+            wanted = [rule.scope] if rule.scope else []
             schemes = ("bearer", "key") if "api_key" in rule.kinds else ("bearer",)
-            operation["security"] = [{scheme: [rule.scope]} for scheme in schemes]
-            operation["description"] = f"{operation.get('description', '')}\n\nScope: `{rule.scope}`.".strip()
+            operation["security"] = [{scheme: wanted} for scheme in schemes]
+            scope = f"Scope: `{rule.scope}`." if rule.scope else "Any credential; its scopes say how much it sees."
+            operation["description"] = f"{operation.get('description', '')}\n\n{scope}".strip()
             if method.upper() in METHODS:
                 operation.setdefault("parameters", []).append(_KEY)
                 for status, answer in answers(400, 409, 422).items():

@@ -10,7 +10,10 @@ from zentoria_backend.approvals import api as approvals
 from zentoria_backend.audit import api as audit
 from zentoria_backend.auth import api as auth
 from zentoria_backend.commands import api as commands
+from zentoria_backend.conversations import api as conversations
+from zentoria_backend.events import api as events
 from zentoria_backend.keys import api as keys
+from zentoria_backend.mcp import metadata
 from zentoria_backend.sessions import api as sessions
 from zentoria_backend.site_settings import api as site_settings
 from zentoria_backend.users import api as users
@@ -20,7 +23,10 @@ ROUTERS = (
     audit.router,
     auth.router,
     commands.router,
+    conversations.router,
+    events.router,
     keys.router,
+    metadata.router,
     sessions.router,
     site_settings.router,
     users.router,

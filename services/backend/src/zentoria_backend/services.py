@@ -20,6 +20,8 @@ from zentoria_backend.access.service import Access
 from zentoria_backend.access.tokens import KeyCache, TokenVerifier
 from zentoria_backend.auth.client import AuthClient
 from zentoria_backend.callees.service import Callees
+from zentoria_backend.events.clients import Clients
+from zentoria_backend.events.hub import Hub
 from zentoria_backend.limits.service import Limiter
 from zentoria_backend.settings import Secrets, Settings
 
@@ -43,12 +45,19 @@ class Services:
     limiter: Limiter
     callees: Callees
     auth: AuthClient
+    hub: Hub
+    stream_clients: Clients
     clock: Callable[[], datetime.datetime] = utc_now
 
     @property
     def prefix(self) -> str:
         """What the keys of this service at Redis begin with, without the colon."""
         return self.settings.container_name
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Whose pages may open a WebSocket, and call ``/mcp``."""
+        return frozenset({self.settings.public_url, *self.settings.cors_origins})
 
     async def close(self) -> None:
         """Finish what is being written, and give connections back."""
@@ -93,6 +102,8 @@ def make_services(
         limiter=Limiter(client, settings.container_name, settings.quotas),
         callees=callees,
         auth=auth,
+        hub=Hub(client, block=min(1.0, settings.dependency_timeout / 2)),
+        stream_clients=Clients(settings.max_websocket_clients),
     )
 
 

@@ -52,6 +52,11 @@ def exception_place(_logger: WrappedLogger, _method: str, event: EventDict) -> E
     return event
 
 
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """Not what uvicorn says of a WebSocket that was refused with an answer: it was not left without one."""
+    return record.name != "uvicorn.error" or record.msg != "ASGI callable returned without completing handshake."
+
+
 def configure(level: str, stream: Literal["stdout", "stderr"] = "stdout", package: str = "") -> None:
     """Send structlog's and the standard library's events (uvicorn's, the drivers') down the same path."""
     shared: list[Processor] = [
@@ -77,11 +82,20 @@ def configure(level: str, stream: Literal["stdout", "stderr"] = "stdout", packag
             "disable_existing_loggers": False,
             "formatters": {"json": formatter},
             "handlers": {
-                "lines": {"class": "logging.StreamHandler", "stream": f"ext://sys.{stream}", "formatter": "json"}
+                "lines": {
+                    "class": "logging.StreamHandler",
+                    "stream": f"ext://sys.{stream}",
+                    "formatter": "json",
+                    "filters": [_worth_a_line],
+                }
             },
             # Libraries write URLs and queries into their messages at INFO: from them we take warnings only.
             "root": {"handlers": ["lines"], "level": level.upper() if level in ("error", "critical") else "WARNING"},
-            "loggers": {name: {"level": level.upper()} for name in ("zentoria_common", "uvicorn", package) if name},
+            "loggers": {
+                **{name: {"level": level.upper()} for name in ("zentoria_common", package) if name},
+                # At DEBUG it writes whole handshakes of WebSockets, with their credentials.
+                "uvicorn": {"level": "INFO" if level == "debug" else level.upper()},
+            },
         }
     )
     logging.captureWarnings(True)

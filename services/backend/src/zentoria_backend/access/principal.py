@@ -20,6 +20,7 @@ class Principal:
         credential_id: the session's, the key's, or the OAuth client's id; public.
         sid: the session or grant that a token belongs to.
         client_id: the OAuth client that got the token.
+        expires_at: when the credential ends, in seconds since 1970; None: never.
     """
 
     user_id: int
@@ -29,6 +30,7 @@ class Principal:
     credential_id: str
     sid: str | None = None
     client_id: str | None = None
+    expires_at: float | None = None
 
     @property
     def actor(self) -> str:

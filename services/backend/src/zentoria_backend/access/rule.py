@@ -12,6 +12,8 @@ Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "WS", "TOOL"]
 PUBLIC = None
 """In place of a scope: the route asks for no credential."""
 
+ANY = ""
+"""In place of a scope: the route asks for a credential, and judges for itself what its scopes let it see."""
 
 Owner = Literal["none", "own", "all"]
 NONE: Owner = "none"
@@ -31,7 +33,7 @@ class Rule:
     Args:
         method: of HTTP; ``WS`` for a WebSocket, ``TOOL`` for an MCP tool.
         path: the template of the route, or the tool's name.
-        scope: which the credential must have; ``PUBLIC``: no credential is looked at.
+        scope: which the credential must have; ``ANY``: whichever it has; ``PUBLIC``: no credential is looked at.
         owner: how far the caller sees.
         kinds: of credentials that are taken.
     """
@@ -44,5 +46,5 @@ class Rule:
 
     def __post_init__(self) -> None:
         """Refuse a scope that there is not: a slip of the pen would lock everybody out, or nobody."""
-        if self.scope is not None and self.scope not in SCOPES and self.scope != ADMIN:
+        if self.scope and self.scope not in SCOPES and self.scope != ADMIN:
             raise ValueError(f"{self.method} {self.path}: there is no scope {self.scope!r}")

@@ -116,7 +116,7 @@ class Access:
                 kind="wrong-credential",
                 kinds=list(rule.kinds),
             )
-        if rule.scope not in principal.scopes:
+        if rule.scope and rule.scope not in principal.scopes:
             raise insufficient(rule.scope)
 
     def rule(self, method: str, path: str) -> Rule:
@@ -142,9 +142,7 @@ class Access:
     def tool_allowed(self, principal: Principal, name: str) -> bool:
         """Whether a list of tools shows it."""
         rule = self._rules.get(("TOOL", name))
-        return (
-            rule is not None and principal.kind in rule.kinds and (rule.scope is None or rule.scope in principal.scopes)
-        )
+        return rule is not None and principal.kind in rule.kinds and (not rule.scope or rule.scope in principal.scopes)
 
     def forget_keys(self) -> None:
         """A key was revoked in this process: look all of them up again."""
@@ -177,7 +175,8 @@ class Access:
             raise unauthorized("the account of the API key is disabled")
         role = cast(Role, row["user_role"])
         scopes = frozenset(row["scopes"]) & ROLES[role] & SCOPES.keys()
-        principal = Principal(int(row["user_id"]), role, scopes, "api_key", str(row["id"]))
+        ends = row["expires_at"].timestamp() if row["expires_at"] else None
+        principal = Principal(int(row["user_id"]), role, scopes, "api_key", str(row["id"]), expires_at=ends)
         self._keys.put(digest.hex(), principal)
         self._mark_used(principal)
         return principal
@@ -198,6 +197,7 @@ class Access:
             credential_id=str(claims.sid) if web else claims.client_id,
             sid=str(claims.sid) if claims.sid else None,
             client_id=claims.client_id,
+            expires_at=float(claims.exp),
         )
 
     async def _session_live(self, sid: UUID) -> bool:

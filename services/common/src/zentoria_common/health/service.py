@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 
 import structlog
 
@@ -37,7 +36,6 @@ class HealthService:
         self._metrics = metrics
         self._running: asyncio.Task[HealthReport] | None = None
         self._abandoned: set[asyncio.Task[dict[str, str]]] = set()
-        self._listeners: set[asyncio.Queue[HealthReport]] = set()
         self.latest: HealthReport | None = None
         self.details: dict[str, str] = {}
         """The long form of each error, by dependency; not for the public."""
@@ -53,19 +51,6 @@ class HealthService:
         while True:
             await self.check()
             await asyncio.sleep(interval)
-
-    @contextlib.asynccontextmanager
-    async def changes(self) -> AsyncGenerator[asyncio.Queue[HealthReport]]:
-        """A queue that gets the newest report whenever a dependency's status is another one than before.
-
-        It holds one report: a slow reader misses what is out of date, and costs no memory.
-        """
-        queue: asyncio.Queue[HealthReport] = asyncio.Queue(maxsize=1)
-        self._listeners.add(queue)
-        try:
-            yield queue
-        finally:
-            self._listeners.discard(queue)
 
     async def close(self) -> None:
         """Stop asking, and close the probes."""
@@ -140,9 +125,3 @@ class HealthService:
                     latency_ms=health.latency_ms,
                     error=self.details.get(name),
                 )
-        if before is not None and before.states == report.states:
-            return
-        for queue in self._listeners:
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(report)

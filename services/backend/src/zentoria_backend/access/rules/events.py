@@ -1,0 +1,30 @@
+"""Conversations, events, and the tools of ``/mcp``."""
+
+from __future__ import annotations
+
+from zentoria_backend.access.rule import ANY, OWN, PUBLIC, Rule
+
+RULES = (
+    Rule("GET", "/api/v1/conversations", "chat:read"),
+    Rule("POST", "/api/v1/conversations", "chat:write"),
+    Rule("GET", "/api/v1/conversations/search", "chat:read"),
+    Rule("GET", "/api/v1/conversations/{conversation_id}", "chat:read", OWN),
+    Rule("PATCH", "/api/v1/conversations/{conversation_id}", "chat:write", OWN),
+    Rule("DELETE", "/api/v1/conversations/{conversation_id}", "chat:write", OWN),
+    Rule("GET", "/api/v1/conversations/{conversation_id}/export", "chat:read", OWN),
+    Rule("GET", "/api/v1/conversations/{conversation_id}/messages", "chat:read", OWN),
+    Rule("POST", "/api/v1/conversations/{conversation_id}/messages", "chat:write", OWN),
+    Rule("GET", "/api/v1/events", ANY),  # each topic wants the scope of events.schemas.SCOPES
+    Rule("POST", "/api/v1/tickets", ANY),
+    Rule("WS", "/ws", PUBLIC),  # its credential is the ticket
+    Rule("GET", "/mcp", ANY),  # each tool wants its own
+    Rule("HEAD", "/mcp", ANY),
+    Rule("POST", "/mcp", ANY),
+    Rule("DELETE", "/mcp", ANY),
+    Rule("GET", "/.well-known/oauth-protected-resource", PUBLIC),
+    Rule("GET", "/.well-known/oauth-protected-resource/mcp", PUBLIC),
+    Rule("TOOL", "conversations_list", "chat:read"),
+    Rule("TOOL", "conversations_messages", "chat:read", OWN),
+    Rule("TOOL", "conversations_search", "chat:read"),
+    Rule("TOOL", "keys_list", "keys:read"),
+)

@@ -1,0 +1,1 @@
+"""Conversations with models, and what was said in them."""

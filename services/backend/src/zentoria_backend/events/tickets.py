@@ -1,0 +1,69 @@
+"""One-use tickets for the WebSocket.
+
+A browser cannot put a header on a WebSocket, and a cookie would be sent by any page that opens one. So who is signed in
+asks for a ticket over HTTP, and opens the WebSocket with it: once, within half a minute.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+from zentoria_backend.events.schemas import TOPICS, Topic
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+PREFIX = "backend:ticket:"
+SECONDS = 30
+_FORM = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Admission:
+    """What a ticket lets in.
+
+    Args:
+        user_id: whose events.
+        topics: which of them.
+        until: when the credential that asked for the ticket ends, in seconds since 1970: the WebSocket ends with it.
+    """
+
+    user_id: int
+    topics: frozenset[Topic]
+    until: float
+
+
+async def issue(client: Redis, admission: Admission) -> str:
+    """Make a ticket. Redis keeps its hash alone.
+
+    Raises:
+        redis.exceptions.RedisError: Redis did not answer.
+    """
+    ticket = secrets.token_urlsafe(32)
+    kept = {"user": admission.user_id, "topics": sorted(admission.topics), "until": admission.until}
+    await client.set(_key(ticket), json.dumps(kept), ex=SECONDS)
+    return ticket
+
+
+async def redeem(client: Redis, ticket: str) -> Admission | None:
+    """Take a ticket: it is gone afterwards, whoever asks first. None: there is no such ticket (any more).
+
+    Raises:
+        redis.exceptions.RedisError: Redis did not answer.
+    """
+    if not _FORM.fullmatch(ticket):
+        return None
+    text = await client.getdel(_key(ticket))
+    if text is None:
+        return None
+    kept = json.loads(text)
+    return Admission(kept["user"], frozenset(topic for topic in TOPICS if topic in kept["topics"]), kept["until"])
+
+
+def _key(ticket: str) -> str:
+    return PREFIX + hashlib.sha256(ticket.encode("ascii")).hexdigest()
