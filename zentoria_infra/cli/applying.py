@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from zentoria_infra.cli import output, progress
+from zentoria_infra.cli import first_run, output, progress
 from zentoria_infra.cli.context import node_title
 from zentoria_infra.cli.site_run import site_run
 from zentoria_infra.cli.snapshotting import after, protected, told, went_back
@@ -102,6 +102,7 @@ def apply(
     replace: Collection[int] = (),
     snapshot: bool | None = None,
     prune: bool = False,
+    welcome: bool = False,
 ) -> None:
     """Plan for some containers or all, show it, ask, and carry it out.
 
@@ -120,12 +121,13 @@ def apply(
         snapshot: whether containers are snapshotted before they are changed, where that can be; None says nothing
             of it either.
         prune: containers of the site that the inventory does not have are destroyed.
+        welcome: where the site has no owner yet, print the link for the first account in the end.
 
     Raises:
         RefusedError: something moved since the plan was saved, or stands in the way; nothing was changed.
     """
     output.status(f"Looking at {node_title(inventory.site)} ...", quiet=as_json)
-    with site_run(inventory, wait=wait, documents=[applied.NAME]) as at_work:
+    with site_run(inventory, wait=wait, documents=[applied.NAME, first_run.NAME]) as at_work:
         deployment = deployment_of(inventory, at_work.proxmox, forced)
         vmids = vmids_for(chosen, inventory, deployment, quiet=as_json)
         found, stages = deployment.plan(vmids, wait=True, replace=replace, prune=prune)
@@ -160,6 +162,8 @@ def apply(
             result = at_work.carry_out(deployment, stages, listen)
         at_work.lock.put(applied.NAME, applied_record.after(deployment, found, result, before))
         finish(result, at_work.proxmox, as_json=as_json, begun=at_work.begun, plan=found, url=_where(inventory))
+        if welcome and not as_json and not found.no_inside:
+            first_run.tell(inventory, at_work, result, vmids)
 
 
 def finish(

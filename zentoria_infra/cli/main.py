@@ -99,6 +99,8 @@ class _Commands(LazyGroup):
         LazyCommand("verify", "verify:verify_app", "Hold what is declared against reality."),
         LazyCommand("render", "render:render_app", "What would be written elsewhere, as files: check it, or print it."),
         LazyCommand("secret", "secret:secret_app", "Secrets of the site's file: which are there, and supplying one."),
+        LazyCommand("users", "users:users_app", "Accounts: who may sign in. Links for first and new passwords."),
+        LazyCommand("audit", "audit:audit_app", "The audit trail: who did what. Reads; changes nothing."),
         LazyCommand("inventory", "inventory:inventory_app", "The inventory's files."),
         LazyCommand("lab", "lab:lab_app", "A Proxmox-compatible node on this machine, with real LXC guests."),
     )

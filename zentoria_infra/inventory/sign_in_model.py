@@ -73,21 +73,15 @@ class Ldap(Model):
     """A directory. The password of ``bind_dn`` is supplied: ``zentoria secret set zentoria/ldap/bind_password``."""
 
     url: LdapUrl
-    start_tls: bool = False
-    """With ``ldap://``: TLS before anything else is said."""
+    """With ``ldap://``, TLS begins before anything else is said."""
     ca: Text | None = None
     """Certificates (PEM) that are trusted; None: the system's."""
     bind_dn: Line | None = None
     """Who searches; None: nobody (an anonymous bind)."""
     base_dn: Line
     user_filter: LdapFilter | None = None
-
-    @model_validator(mode="after")
-    def _encrypted(self) -> Ldap:
-        if self.url.startswith("ldap://") and not self.start_tls:
-            text = "passwords go to the directory: use ldaps://, or 'start_tls: true'"
-            raise PydanticCustomError("rule_ldap_tls", text)
-        return self
+    trust_mail: bool = True
+    """The address that it has of somebody counts as verified."""
 
 
 class SignIn(Model):
@@ -99,3 +93,5 @@ class SignIn(Model):
     """Programs may register themselves (RFC 7591), as old MCP clients do. Others show a metadata document."""
     outbound: tuple[Target, ...] = ()
     """Hosts and networks of one's own that sign-in may call, as a provider at home: else only the internet."""
+    client_hosts: tuple[Target, ...] = ()
+    """The same for metadata documents of programs."""

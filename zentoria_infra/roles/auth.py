@@ -31,13 +31,14 @@ def _variables(context: Context, service: Service) -> Mapping[str, object]:
         "ZENTORIA_PUBLIC_URL": site.public_url,
         "ZENTORIA_PROVIDERS_FILE": f"{SETTINGS}/providers.json",
         "ZENTORIA_OAUTH_DYNAMIC_REGISTRATION": str(site.sign_in.dynamic_registration).lower(),
+        "ZENTORIA_OAUTH_CLIENT_HOSTS": ",".join(site.sign_in.client_hosts),
         "ZENTORIA_OUTBOUND_ALLOW": ",".join(site.sign_in.outbound),
     }
     if ldap := site.sign_in.ldap:
         variables |= {
             "ZENTORIA_LDAP_URL": ldap.url,
-            "ZENTORIA_LDAP_START_TLS": str(ldap.start_tls).lower(),
             "ZENTORIA_LDAP_BASE_DN": ldap.base_dn,
+            "ZENTORIA_LDAP_TRUST_MAIL": str(ldap.trust_mail).lower(),
         }
         if ldap.ca is not None:
             variables["ZENTORIA_LDAP_CA_FILE"] = f"{SETTINGS}/ldap-ca.pem"

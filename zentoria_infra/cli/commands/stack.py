@@ -81,6 +81,7 @@ def up(
         saved_as=plan.name if plan is not None else "",
         snapshot=True if snapshot else None,
         prune=prune,
+        welcome=True,
     )
 
 
