@@ -91,7 +91,7 @@ class World:
         """Send a consent page's form, as it came or with other scopes."""
         ticked = re.findall(r'name="scope" value="([^"]+)" checked', page.text) if scopes is None else scopes
         fields = [("ticket", ticket_of(page)), ("decision", decision), *(("scope", scope) for scope in ticked)]
-        return await self.post("/auth/consent", fields, {**browser, "origin": ISSUER})
+        return await self.post("/auth/consent", fields, {**browser, "origin": self.services.settings.public_url})
 
     async def code(self, browser: dict[str, str], client_id: str, **changes: str | None) -> str:
         """Go through the consent page to a code."""
