@@ -128,7 +128,8 @@ class World:
         await self.app.state.oauth.close()
         await self.services.redis.aclose()
         await self.services.database.close()
-        self.services.hasher.close()
+        async with self.services.running():
+            pass  # what it closes at its end
 
     def audit(self) -> list[tuple[Any, ...]]:
         """Actions of the audit log with their severity and user, oldest first; the service itself cannot read it."""

@@ -9,13 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import auth_servers
 import directory_server
 import pytest
 from directory_server import BASE, READER, READER_PASSWORD, DirectoryServer
+from oauth_world import PEER, make_world
 from pydantic import SecretStr, ValidationError
+from real_servers import RedisServer
 from zentoria_auth.providers.claims import Claim
 from zentoria_auth.providers.directory import WAITING, WORKERS, Directory, DirectorySettings
+from zentoria_auth.providers.setup import make_directory
+from zentoria_auth.signin.service import BadCredentials, Passed
 from zentoria_common.problems import Unavailable
+from zentoria_common.settings import SettingsError
+from zentoria_schema.embedded import PostgresServer
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +115,61 @@ def test_a_wrong_account_that_searches_is_an_outage_and_no_answer(server: Direct
     settings = DirectorySettings(url=server.ldaps, ca_file=server.ca_file, bind_dn=READER, base_dn=BASE)
     with pytest.raises(Unavailable):
         ask(Directory(settings, SecretStr("wrong")), "ada", "analytical engine")
+
+
+@pytest.mark.asyncio
+async def test_the_sign_in_form_takes_the_directorys_passwords(
+    server: DirectoryServer,
+    postgres_server: PostgresServer,
+    core_database: str,
+    redis_server: RedisServer,
+    tmp_path: Path,
+) -> None:
+    secret = tmp_path / "ldap_bind_password"
+    secret.write_text(f"{READER_PASSWORD}\n")
+    world = make_world(
+        postgres_server,
+        core_database,
+        redis_server,
+        ldap_url=server.ldap,
+        ldap_start_tls=True,
+        ldap_ca_file=server.ca_file,
+        ldap_bind_dn=READER,
+        ldap_bind_password_file=secret,
+        ldap_base_dn=BASE,
+    )
+    ada, sign_in = await world.user("ada@zentoria.test"), world.services.sign_in
+    for name in ("ada", "Ada@Zentoria.Test", "ada@zentoria.test"):
+        passed = await sign_in.password(name, "analytical engine", PEER)
+        assert isinstance(passed, Passed)
+        assert (passed.account.id, passed.amr) == (ada.id, ("pwd",))
+    for name, password in (("ada", "wrong"), ("grace", "nanoseconds"), ("nobody", "x")):
+        with pytest.raises(BadCredentials):
+            await sign_in.password(name, password, PEER)
+    (identity,) = await world.services.providers.accounts.linked(ada.id)
+    assert identity.provider == "ldap"
+    said = world.actions()
+    assert said.count("auth.identity_linked") == 1
+    assert said.count("auth.login_failed") >= 3
+    await world.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"ldap_url": "ldap://ldap.zentoria.test"}, "ZENTORIA_LDAP_URL: passwords go to the directory"),
+        ({"ldap_url": "http://ldap.zentoria.test"}, "ZENTORIA_LDAP_URL"),
+        ({"ldap_base_dn": ""}, "ZENTORIA_LDAP_BASE_DN"),
+        ({"ldap_user_filter": "(uid=ada)"}, "ZENTORIA_LDAP"),
+        ({"ldap_ca_file": Path("/none/ca.crt")}, "ZENTORIA_LDAP_CA_FILE"),
+        ({"ldap_bind_dn": READER}, "ZENTORIA_LDAP_BIND_PASSWORD_FILE"),
+        ({"ldap_bind_dn": READER, "ldap_bind_password_file": Path("/none/x")}, "ZENTORIA_LDAP_BIND_PASSWORD_FILE"),
+    ],
+)
+def test_settings_of_the_service_that_are_refused(change: dict[str, Any], text: str) -> None:
+    given = {"ldap_url": "ldaps://ldap.zentoria.test", "ldap_base_dn": BASE, **change}
+    with pytest.raises(SettingsError, match=text):
+        make_directory(auth_servers.settings(**given))
 
 
 def test_a_directory_that_is_not_there_is_an_outage() -> None:

@@ -18,6 +18,7 @@ from zentoria_schema import head
 from zentoria_auth import __version__, routes
 from zentoria_auth.oauth import api as oauth_api
 from zentoria_auth.oauth.setup import make_oauth
+from zentoria_auth.providers.browsers import FEDERATION
 from zentoria_auth.services import Services, make_services
 from zentoria_auth.settings import Secrets, Settings
 
@@ -64,6 +65,7 @@ def create_app(settings: Settings, secrets: Secrets, services: Services | None =
     )
     app.state.services = made
     oauth_api.install(app, oauth)
+    app.state.federation = FEDERATION
     for router in routes.ROUTERS:
         app.include_router(router)
     return app

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from zentoria_auth.accounts import api as accounts
 from zentoria_auth.factors import api as factors
 from zentoria_auth.oauth import api as oauth
+from zentoria_auth.providers import api as providers
 from zentoria_auth.sessions import api as sessions
 from zentoria_auth.setup import api as setup
 from zentoria_auth.signin import api as signin
@@ -16,6 +17,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     accounts.router,
     factors.router,
     oauth.router,
+    providers.router,
     sessions.router,
     setup.router,
     signin.router,

@@ -12,6 +12,7 @@ from fastapi import Depends
 from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
 from zentoria_common.database import Database, make_engine
+from zentoria_common.outbound import Outbound
 from zentoria_common.redis import make_redis
 from zentoria_common.settings import SettingsError
 
@@ -20,6 +21,9 @@ from zentoria_auth.accounts.service import Accounts
 from zentoria_auth.clock import Clock, wall_clock
 from zentoria_auth.factors.passkeys import Passkeys
 from zentoria_auth.factors.service import Factors
+from zentoria_auth.providers.directory import Directory
+from zentoria_auth.providers.service import DirectoryPasswords, Providers
+from zentoria_auth.providers.setup import make_directory, make_outbound, make_providers
 from zentoria_auth.sealing import Sealer
 from zentoria_auth.sessions.browsers import Browsers
 from zentoria_auth.sessions.service import Sessions
@@ -52,6 +56,9 @@ class Services:
         sign_in: who somebody is.
         accounts: accounts.
         setup: links that work once.
+        outbound: asks providers.
+        providers: others by whose word people sign in.
+        directory: whose passwords are taken too, where there is one.
     """
 
     settings: Settings
@@ -68,6 +75,9 @@ class Services:
     sign_in: SignIn
     accounts: Accounts
     setup: Setup
+    outbound: Outbound
+    providers: Providers
+    directory: Directory | None
 
     @property
     def prefix(self) -> str:
@@ -81,6 +91,9 @@ class Services:
             yield
         finally:
             self.hasher.close()
+            await self.outbound.close()
+            if self.directory is not None:
+                self.directory.close()
 
 
 def key_prefix(settings: Settings) -> str:
@@ -104,6 +117,9 @@ def make_services(settings: Settings, secrets: Secrets, clock: Clock = wall_cloc
     factors = Factors(database, sealer, f"Zentoria ({settings.public_host})", clock)
     passkeys = Passkeys(database, redis, prefix, settings.public_host, settings.public_url, factors, clock)
     accounts = Accounts(database, hasher, sessions, throttle, clock)
+    outbound, directory = make_outbound(settings), make_directory(settings)
+    providers = make_providers(settings, database, redis, prefix, clock, outbound)
+    sources = () if directory is None else (DirectoryPasswords(directory, providers.accounts),)
     return Services(
         settings=settings,
         database=database,
@@ -116,9 +132,12 @@ def make_services(settings: Settings, secrets: Secrets, clock: Clock = wall_cloc
         sessions=sessions,
         factors=factors,
         passkeys=passkeys,
-        sign_in=SignIn(database, hasher, throttle, factors, passkeys, PendingSteps(redis, prefix)),
+        sign_in=SignIn(database, hasher, throttle, factors, passkeys, PendingSteps(redis, prefix), sources),
         accounts=accounts,
         setup=Setup(database, accounts, settings.public_url, clock),
+        outbound=outbound,
+        providers=providers,
+        directory=directory,
     )
 
 

@@ -40,6 +40,21 @@ class Settings(DatabaseSettings, RedisSettings, IdentitySettings):
     oauth_client_hosts: Annotated[str, Field(max_length=2000)] = ""
     """Comma-separated hosts and networks, beside the internet, that clients' metadata documents may be fetched from."""
 
+    providers_file: Path | None = None
+    """JSON list of the providers by which people may sign in."""
+    outbound_allow: Annotated[str, Field(max_length=2000)] = ""
+    """Comma-separated hosts and networks, beside the internet, that providers may be asked at."""
+    ldap_url: Annotated[str, Field(max_length=300)] = ""
+    """Of the directory whose passwords are taken too; none where it is empty."""
+    ldap_start_tls: bool = False
+    """Must be true where the URL begins with ``ldap://``: passwords go over TLS, or not at all."""
+    ldap_ca_file: Path | None = None
+    ldap_bind_dn: Annotated[str, Field(max_length=1000)] = ""
+    ldap_bind_password_file: Path | None = None
+    ldap_base_dn: Annotated[str, Field(max_length=1000)] = ""
+    ldap_user_filter: Annotated[str, Field(max_length=1000)] = ""
+    ldap_trust_mail: bool = True
+
     @property
     def public_host(self) -> str:
         """Host name of ``public_url``: the relying party's id of passkeys."""

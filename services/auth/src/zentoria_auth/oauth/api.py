@@ -124,7 +124,7 @@ async def consent(request: Request, oauth: OAuthDep) -> Response:
     if user is None:
         return pages.message("You are not signed in", "Sign in, and begin again at the program.", 401)
     try:
-        _check_origin(request, oauth)
+        wire.check_origin(request, oauth.server.offer.issuer)
         pairs = await wire.pairs_of(request)
         ticket = dict(pairs).get("ticket", "")
         asked, code = await oauth.server.decide(ticket, user, _ticked(pairs), peer_of(request))
@@ -229,7 +229,7 @@ async def device_answer(request: Request, oauth: OAuthDep) -> Response:
     if user is None:
         return pages.message("You are not signed in", "Sign in, and type the code again.", 401)
     try:
-        _check_origin(request, oauth)
+        wire.check_origin(request, oauth.server.offer.issuer)
         pairs = await wire.pairs_of(request)
         code, chosen = dict(pairs).get("user_code", ""), _ticked(pairs)
         taken = await oauth.server.decide_device(code, user, chosen, peer_of(request))
@@ -258,7 +258,7 @@ async def take_back(request: Request, oauth: OAuthDep) -> Response:
     if user is None:
         return _to_sign_in(request)
     try:
-        _check_origin(request, oauth)
+        wire.check_origin(request, oauth.server.offer.issuer)
         grant = uuid.UUID(dict(await wire.pairs_of(request)).get("grant", ""))
     except (OAuthError, ValueError):
         return pages.message("This cannot be taken back", "There is no such program.", 400)
@@ -296,11 +296,3 @@ def _ticked(pairs: list[tuple[str, str]]) -> list[str] | None:
     if ("decision", "allow") not in pairs:
         return None
     return [value for name, value in pairs if name == "scope"]
-
-
-def _check_origin(request: Request, oauth: OAuth) -> None:
-    """Refuse a form that another site's page has sent, beside the ticket's secret and the cookie's SameSite."""
-    origin = request.headers.get("origin")
-    site = request.headers.get("sec-fetch-site", "same-origin")
-    if (origin is not None and origin != oauth.server.offer.issuer) or site not in ("same-origin", "none"):
-        raise OAuthError("access_denied", "the form was sent from another site's page", 403)

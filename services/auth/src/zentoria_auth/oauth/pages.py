@@ -15,6 +15,8 @@ from zentoria_auth.oauth import redirects
 from zentoria_auth.oauth.clients import Client
 from zentoria_auth.oauth.repository import Grant
 from zentoria_auth.oauth.requests import AuthorizationRequest, Offer
+from zentoria_auth.providers.repository import Linked
+from zentoria_auth.providers.settings import Provider
 from zentoria_auth.sessions.service import Account
 
 _templates = jinja2.Environment(
@@ -85,6 +87,11 @@ def applications(user: Account, grants: Sequence[Grant], offer: Offer) -> HTMLRe
         (grant, _reach(grant.resource, offer), [SCOPES.get(name, name) for name in grant.scopes]) for grant in grants
     ]
     return _page("applications.html", user=user, grants=shown)
+
+
+def identities(user: Account, linked: Sequence[Linked], providers: Sequence[Provider]) -> HTMLResponse:
+    """List how else the user signs in, and what can be linked."""
+    return _page("identities.html", user=user, linked=linked, providers=providers)
 
 
 def message(title: str, text: str, status: int = 200) -> HTMLResponse:

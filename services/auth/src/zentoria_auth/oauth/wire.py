@@ -78,6 +78,18 @@ async def object_of(request: Request) -> dict[str, Any]:
     return found
 
 
+def check_origin(request: Request, own: str) -> None:
+    """Refuse a form that another site's page has sent, beside what the cookie's SameSite does.
+
+    Raises:
+        OAuthError: ``access_denied``.
+    """
+    origin = request.headers.get("origin")
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    if (origin is not None and origin != own) or site not in ("same-origin", "none"):
+        raise OAuthError("access_denied", "the form was sent from another site's page", 403)
+
+
 def answer(body: Mapping[str, Any], status: int = 200) -> JSONResponse:
     """An answer that nobody keeps."""
     return JSONResponse(dict(body), status_code=status, headers={**NO_STORE, **CORS})
