@@ -1,9 +1,11 @@
 """Looks into guests over a connection that breaks."""
 
+import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
+from pydantic import SecretStr
 
 from tests.support.stack import ROOT
 from zentoria_infra.errors import AuthError, GuestError, RefusedError, UnreachableError
@@ -11,6 +13,8 @@ from zentoria_infra.execute.inside import GATE, GuestsInside
 from zentoria_infra.guest import protocol
 from zentoria_infra.guest.state import GuestReport, GuestState
 from zentoria_infra.inventory.load import load
+from zentoria_infra.materials.artifacts.cache import ArtifactError
+from zentoria_infra.materials.secret_file import SecretFile
 
 REPORT = GuestReport(vmid=404, mode="check", resources=())
 
@@ -87,3 +91,24 @@ def test_a_container_that_was_put_back_is_asked_for_its_services_and_nothing_els
     assert {one.id for one in asked[0].resources} >= {"health:redis", "health:node-exporter"}
     with pytest.raises(GuestError, match="put back to its snapshot and started, wait for redis: health:redis"):
         found.require_healthy(410, lambda text: None)
+
+
+def test_what_one_container_waits_for_holds_up_no_other_and_a_failed_build_is_told_for_it(monkeypatch) -> None:
+    inside = GuestsInside(load(ROOT, site="lab"), SimpleNamespace(has_ssh=True))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def build_release(folder, cache):
+        begun.set()
+        assert go_on.wait(20)
+        raise ArtifactError("build the release", on=str(folder), got="no such wheel", todo="see the lock")
+
+    monkeypatch.setattr("zentoria_infra.materials.sources.build_release", build_release)
+    monkeypatch.setattr(SecretFile, "get_or_create", lambda self, path, generator: SecretStr("x"))
+    inside.begin([401, 405])
+    assert begun.wait(20)
+    # nothing of ours is built for these
+    assert inside.state(405).vmid == 405
+    assert inside.state(410).vmid == 410
+    go_on.set()
+    with pytest.raises(ArtifactError, match="no such wheel"):
+        inside.state(401)

@@ -16,10 +16,11 @@ from zentoria_infra.cli import output
 from zentoria_infra.cli.context import connect
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute.deployment import Deployment
+from zentoria_infra.execute.inside import GuestsInside
 from zentoria_infra.execute.run import engine
 from zentoria_infra.execute.run.events import Listener
 from zentoria_infra.inventory.model import Inventory
-from zentoria_infra.plan.stages.types import AnyStage
+from zentoria_infra.plan.stages.types import AnyStage, Converge
 from zentoria_infra.proxmox.client import Proxmox
 from zentoria_infra.site import history
 from zentoria_infra.site.run_lock import RunLock, held
@@ -51,6 +52,9 @@ class SiteRun:
             LockLostError: the lock went away meanwhile.
         """
         self.lock.require()
+        if isinstance(deployment.inside, GuestsInside):
+            # Wheels and archives are built while containers are created.
+            deployment.inside.begin({stage.vmid for stage in stages if isinstance(stage, Converge)})
         with _interruptible() as stop:
             self.lock.watch(stop)
             result = deployment.run(stages, stop, listen)

@@ -16,6 +16,7 @@ from zentoria_infra.guest.secrets import new_password
 from zentoria_infra.guest.state import GuestReport, GuestState, Release, Rollback
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.materials.artifacts.cache import BlobCache
+from zentoria_infra.materials.once import Once
 from zentoria_infra.materials.sources import Materials
 from zentoria_infra.proxmox.client import Proxmox
 from zentoria_infra.roles.compile import compile_with_places
@@ -26,6 +27,8 @@ _BACK = "rollback "
 GATE = 180
 """Seconds that a service has in a container that was put back to a snapshot: from a cold start, on storage that may
 still be at work on the snapshot (48 s were seen)."""
+BUILDS = 4
+"""States that are made at once beforehand: most of them wait for pip, npm or a download."""
 KEY_PATH = "zentoria/site/fingerprints"
 """Where the secret store holds the key of fingerprints."""
 NO_INSIDE = "its containers have no inside (`proxmox.ssh.inside` is false, as in a lab without LXC)"
@@ -58,7 +61,7 @@ class GuestsInside:
         self._nonce = f"{time.time_ns():x}"
         self._forced = frozenset(forced)
         self._making = threading.Lock()
-        self._states: dict[int, tuple[GuestState, Mapping[str, str]]] = {}
+        self._states = Once(self._compiled)
 
     @property
     def missing(self) -> str:
@@ -187,20 +190,28 @@ class GuestsInside:
 
     def state(self, vmid: int) -> GuestState:
         """The desired state of one guest. Makes passwords, certificates and releases where there are none."""
-        with self._making:
-            return self._compiled(vmid)[0]
+        return self._states(vmid)[0]
+
+    def begin(self, vmids: Collection[int]) -> None:
+        """Make the states of some guests beforehand, with what is built and fetched for them, and go on meanwhile.
+
+        What cannot be built is told by who needs it: the container's own stage fails for it.
+        """
+        if not self.missing:
+            self._states.begin(sorted(vmids), BUILDS)
 
     def places(self, vmid: int) -> Mapping[str, str]:
         """file:line:column of what asks for each resource of a guest's state, by id."""
-        with self._making:
-            return self._compiled(vmid)[1]
+        return self._states(vmid)[1]
 
     def _compiled(self, vmid: int) -> tuple[GuestState, Mapping[str, str]]:
-        if vmid not in self._states:
-            nonce = self._nonce if vmid in self._forced else ""
-            container = self._inventory.by_vmid(vmid)
-            self._states[vmid] = compile_with_places(self._inventory, container, self._materials, nonce=nonce)
-        return self._states[vmid]
+        nonce = self._nonce if vmid in self._forced else ""
+        container = self._inventory.by_vmid(vmid)
+        return compile_with_places(self._inventory, container, self._all_materials(), nonce=nonce)
+
+    def _all_materials(self) -> Materials:
+        with self._making:
+            return self._materials
 
     @property
     def key(self) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from zentoria_infra.materials.artifacts.cache import BlobCache
 from zentoria_infra.materials.artifacts.fetch import fetch
 from zentoria_infra.materials.artifacts.origin import archive_of
 from zentoria_infra.materials.artifacts.wheels import build_release
+from zentoria_infra.materials.once import Once
 from zentoria_infra.materials.secret_file import SecretFile
 from zentoria_infra.materials.site_ca import SiteCa
 from zentoria_infra.materials.supplied_certificate import read_supplied
@@ -29,6 +31,8 @@ def ca_of(site: Site) -> SiteCa:
 class Materials:
     """A :class:`~zentoria_infra.roles.kit.materials.Materials` for one site. Each thing is made once a run.
 
+    Safe from several threads: two that want the same artifact wait for one build, and for no other.
+
     Args:
         inventory: the site, and the folder of the services.
         cache: where wheels and downloads are.
@@ -38,15 +42,22 @@ class Materials:
         self._root: Path = inventory.root
         self._site = inventory.site
         self._cache = cache
-        self._releases: dict[str, Artifact] = {}
+        self._releases = Once(lambda directory: build_release(self._root / SERVICES / directory, self._cache))
+        self._archives = Once(self._archive)
+        self._guard = threading.Lock()
 
-    @cached_property
+    @property
     def secrets(self) -> SecretFile:
         """Passwords.
 
         Raises:
             PrivateFileError: the file would be inside the project.
         """
+        with self._guard:
+            return self._secret_file
+
+    @cached_property
+    def _secret_file(self) -> SecretFile:
         return SecretFile(self._site.secrets_path, outside=self._root)
 
     def release(self, directory: str) -> Artifact:
@@ -55,9 +66,7 @@ class Materials:
         Raises:
             ArtifactError: it cannot be built.
         """
-        if directory not in self._releases:
-            self._releases[directory] = build_release(self._root / SERVICES / directory, self._cache)
-        return self._releases[directory]
+        return self._releases(directory)
 
     def archive(self, component: Component, program: str, strip: int = 0) -> Artifact:
         """What others release, as an archive in the cache.
@@ -65,6 +74,10 @@ class Materials:
         Raises:
             ArtifactError: it cannot be fetched or made.
         """
+        return self._archives((component, program, strip))
+
+    def _archive(self, what: tuple[Component, str, int]) -> Artifact:
+        component, program, strip = what
         return archive_of(component, self._cache, root=self._root, program=program, strip=strip)
 
     def file(self, url: str, sha256: str) -> str:

@@ -19,6 +19,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
@@ -42,6 +43,8 @@ SOURCE_DATE = "1580601600"
 PIP_SECONDS = 900
 _IGNORED = frozenset({"tests", "build", "dist", "__pycache__", "requirements.lock"})
 _OUTPUT_LINES = 15
+_ALONE: dict[str, threading.Lock] = {}
+"""Locks of builds, by what is built."""
 
 Progress = Callable[[str], None]
 """Told what is being done, as "download 31 wheels"."""
@@ -141,6 +144,14 @@ def _own_wheel(service: Path, cache: BlobCache, step: Progress) -> Wheel:
     key = _key("wheel", sources, *(_installed(one) for one in project["build-system"]["requires"]))
     if found := _noted(cache, "wheel", key):
         return found[0]
+    # Several releases are built at once, and most need the same wheel of ours.
+    with _ALONE.setdefault(key, threading.Lock()):
+        if found := _noted(cache, "wheel", key):
+            return found[0]
+        return _built(service, name, key, cache, step)
+
+
+def _built(service: Path, name: str, key: str, cache: BlobCache, step: Progress) -> Wheel:
     step(f"build {name}")
     with tempfile.TemporaryDirectory() as folder:
         # Without isolation: the build backend is a dependency of ours, and a build needs no network.
