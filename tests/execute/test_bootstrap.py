@@ -294,7 +294,8 @@ def _remove(access: Access, inventory: Inventory) -> None:
 def test_an_administrator_needs_what_the_table_says(bare: Any, inventory: Inventory) -> None:
     """Not root: a user with just the rights that the table names for an administrator."""
     needs = {need for call in ENDPOINTS if call.used is Used.ADMIN for need in (*call.needs, *call.shows)}
-    paths = {"{path}": "/", "/pool/{poolid}": "/pool", "/access/realm/{realm}": "/access/realm/pve",
+    paths = {"{path}": "/", "/pool/{poolid}": "/pool", "/storage/{storage}": "/storage/local",
+             "/access/realm/{realm}": "/access/realm/pve",
              "/sdn/zones/{zone}/{vnet}": "/sdn"}  # fmt: skip
     bare.root("POST", "/access/users", userid="boss@pve", password="very-secret")
     pools = next(call for call in ENDPOINTS if (call.verb, call.template) == ("GET", "/pools"))  # both call it

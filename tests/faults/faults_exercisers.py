@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.faults.faults_worlds import NODE, POOL, SHARED, TEMPLATE, Client, World
 from zentoria_infra.proxmox import errors, tasks
+from zentoria_infra.proxmox.upload import upload_template
 
 
 class Lost(enum.Enum):
@@ -331,9 +335,34 @@ def ways_back() -> Iterator[Exerciser]:
     yield Exerciser("DELETE", one, gone, snapshotted_container, check=has_no_snapshot, lost=Lost.LOOKED, names=number)
 
 
+def template_file(case: Case) -> Path:
+    """A template that nobody else has."""
+    file = Path(tempfile.gettempdir()) / f"zentoria-faults-{os.getpid()}-{case.number}.tar.zst"
+    file.write_bytes(b"template %d" % case.number)
+    return file
+
+
+def upload(case: Case) -> None:
+    file = template_file(case)
+    try:
+        upload_template(case.client.connection, file, "local", pace=case.client.pace)
+    finally:
+        file.unlink()
+
+
+def is_uploaded(case: Case) -> None:
+    lines = case.world.root("GET", f"/nodes/{NODE}/storage/local/content", content="vztmpl")
+    found = [one["size"] for one in lines if one["volid"].endswith(f"-{case.number}.tar.zst")]
+    assert found == [len(b"template %d" % case.number)]
+
+
 def guests() -> Iterator[Exerciser]:
-    """The life of a container."""
+    """The life of a container, and the template that it may be made from."""
     yield from ways_back()
+    yield Exerciser(
+        "POST", "/nodes/{node}/storage/{storage}/upload", upload, check=is_uploaded, lost=Lost.LOOKED, names=number,
+        needs=lambda world: world.backend.takes_uploads,
+    )  # fmt: skip
     yield Exerciser(
         "POST", "/nodes/{node}/lxc", create,
         again=create_again, check=is_made, lost=Lost.LOOKED, names=number,

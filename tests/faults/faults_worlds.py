@@ -45,7 +45,7 @@ class Client:
         self.connection._session.mount("https://", ImpatientAdapter(proxy))
         self.read = self.connection.reader()
         gates = Gates()
-        pace = Pace(first=0.001, longest=0.004, deadline=deadline)
+        self.pace = pace = Pace(first=0.001, longest=0.004, deadline=deadline)
         self.observe = Observer(self.read, endpoint.node)
         # Whose a container is, is tried elsewhere (test_lost_answers): here all are ours.
         self.write = VolumeWriter(self.connection, self.observe, gates, pace=pace, sleep=_soon, whose=_everybody)
@@ -99,6 +99,8 @@ class Backend(Protocol):
     password: str
     moves_volumes: bool
     """Whether it can move volumes between containers."""
+    takes_uploads: bool
+    """Whether a file can be uploaded to it."""
     has_access: bool
     """Whether its lists of users, roles and rights show what was written."""
 
@@ -114,6 +116,7 @@ class LabBackend:
     password = PASSWORD
     has_access = True
     moves_volumes = True
+    takes_uploads = True
 
     def __init__(self, folder: Path) -> None:
         self._lab = Lab(folder)
@@ -135,6 +138,7 @@ class FakePveBackend:
     password = CANARY + "-password"
     has_access = False
     moves_volumes = False
+    takes_uploads = False
 
     def __init__(self) -> None:
         self.token = ("root@pam", "test", CANARY + "-token")

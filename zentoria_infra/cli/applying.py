@@ -15,6 +15,7 @@ from zentoria_infra.cli.snapshotting import after, protected, told, went_back
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.inside import GuestsInside
+from zentoria_infra.execute.prepared import FromTemplate
 from zentoria_infra.execute.run import engine
 from zentoria_infra.execute.run.perform_firewall import package_sources
 from zentoria_infra.inventory.model import Inventory, Site
@@ -84,6 +85,7 @@ def deployment_of(
         firewall=proven_firewall(inventory) if firewall else None,
         sources=package_sources(inventory.site),
         management=[str(cidr) for cidr in inventory.site.firewall.management],
+        prepared=FromTemplate(inventory),
     )
 
 

@@ -98,6 +98,9 @@ class _Commands(LazyGroup):
         ),
         LazyCommand("verify", "verify:verify_app", "Hold what is declared against reality."),
         LazyCommand("render", "render:render_app", "What would be written elsewhere, as files: check it, or print it."),
+        LazyCommand(
+            "template", "template:template_app", "The site's prepared template, from which new containers are made."
+        ),
         LazyCommand("secret", "secret:secret_app", "Secrets of the site's file: which are there, and supplying one."),
         LazyCommand("users", "users:users_app", "Accounts: who may sign in. Links for first and new passwords."),
         LazyCommand("audit", "audit:audit_app", "The audit trail: who did what. Reads; changes nothing."),

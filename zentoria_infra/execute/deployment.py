@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from zentoria_infra.errors import PermissionDeniedError, RefusedError, ZentoriaError
@@ -63,6 +63,8 @@ class Deployment:
         firewall: as it shall be, and proven; None leaves the firewall alone.
         sources: where the containers' packages come from.
         management: networks of the admins, which may reach the node with the firewall on.
+        prepared: told of a container and of the templates of its node (sizes by volume id), answers the container with
+            the template that it is made from.
     """
 
     def __init__(
@@ -75,8 +77,10 @@ class Deployment:
         firewall: DesiredFirewall | None = None,
         sources: Sources = NO_PROXY,
         management: Sequence[str] = (),
+        prepared: Callable[[DesiredContainer, Mapping[str, int]], DesiredContainer] = lambda one, templates: one,
     ) -> None:
         self._proxmox = proxmox
+        self._prepared = prepared
         self._desired = tuple(desired)
         self._inside = inside
         self._listen = listen
@@ -151,6 +155,7 @@ class Deployment:
         if wait:
             world.wait_for_tasks(self._proxmox.observe, wanted, self._proxmox.who)
         seen = self.observe(only, replace=replace)
+        wanted = tuple(self._prepared(one, seen.templates.get(one.node, {})) for one in wanted)
         made = plan = make_plan(wanted, seen, replace=frozenset(replace))
         if self._firewall is not None:
             plan = add_firewall(made, seen, self._firewall)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import psutil
 
 from zentoria_infra.errors import LabError
-from zentoria_infra.lab import marks, power, registry
+from zentoria_infra.lab import marks, power, prepared, registry
 from zentoria_infra.lab.firewall.enforcer import CYCLE
 from zentoria_infra.lab.layout import LabLayout, default_root
 from zentoria_infra.lab.lxc import mounttable, requirements, template
@@ -320,7 +320,8 @@ def drop_cache() -> None:
         raise LabError("remove the labs' cache", got=f"up: {', '.join(running)}", todo="take them down first")
     cache = cache_folder()
     if cache.is_dir():  # with $ZENTORIA_LAB_ROOT, its name may be that of a folder of others
-        for entry in (*cache.glob(f"*{template.NAME}*"), cache / ".lock"):
+        prepared_files = (*cache.glob(prepared.PATTERN), *cache.glob(f".{prepared.PATTERN}.*"))
+        for entry in (*cache.glob(f"*{template.NAME}*"), *prepared_files, cache / ".lock"):
             entry.unlink(missing_ok=True)
         shutil.rmtree(cache / PACKAGES, ignore_errors=True)
         with contextlib.suppress(OSError):

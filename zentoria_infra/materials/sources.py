@@ -42,8 +42,10 @@ class Materials:
         self._root: Path = inventory.root
         self._site = inventory.site
         self._cache = cache
-        self._releases = Once(lambda directory: build_release(self._root / SERVICES / directory, self._cache))
-        self._archives = Once(self._archive)
+        self._releases: Once[str, Artifact] = Once(
+            lambda directory: build_release(self._root / SERVICES / directory, self._cache)
+        )
+        self._archives: Once[tuple[Component, str, int], Artifact] = Once(self._archive)
         self._guard = threading.Lock()
 
     @property

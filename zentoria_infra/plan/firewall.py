@@ -159,7 +159,9 @@ def _container(
     found = dataclasses.replace(plan, firewall=changes, action=action, reason=reason, parking=parking)
     if any(is_opening(step) for step in changes.lost):
         found = dataclasses.replace(found, through=desired.through(plan.vmid))
-    return _with_opening(found, seen, there, desired) if plan.converge and needs_packages(plan.guest) else found
+    packaged = fresh and plan.desired is not None and plan.desired.packaged
+    needs = plan.converge and not packaged and needs_packages(plan.guest)
+    return _with_opening(found, seen, there, desired) if needs else found
 
 
 def _with_others_kept(

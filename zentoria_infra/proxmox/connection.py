@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import io
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -201,7 +202,7 @@ class Connection:
         Args:
             verb: GET, POST, PUT or DELETE.
             template: path below ``/api2/json`` with ``{names}``, filled from ``path`` and counted as it is.
-            params: parameters; None values are left out, booleans become 0 and 1.
+            params: parameters; None values are left out, booleans become 0 and 1. An open file is uploaded.
             repeat: what may be sent again.
             tried: what it is for, in the user's words, for errors: "create container 404".
             again: called before the call is repeated after a lost answer or a busy lock, which somebody else held
@@ -271,6 +272,9 @@ class Connection:
 
     def _once(self, what: errors.Call, template: str, params: dict[str, Any]) -> Any:
         self.stats.add(what.verb, template)
+        for value in params.values():
+            if isinstance(value, io.IOBase):
+                value.seek(0)  # a file that was sent once is read to its end
         # A path is handed over whole: proxmoxer would split and join it, and %2F must survive.
         resource = self._api(what.path.strip("/"))
         send = {"GET": resource.get, "POST": resource.post, "PUT": resource.put, "DELETE": resource.delete}[what.verb]

@@ -200,6 +200,9 @@ def _hosts() -> Iterator[ApiCall]:
 def _admin() -> Iterator[ApiCall]:
     """What ``zentoria bootstrap`` makes."""
     yield ApiCall("POST", "/access/ticket", "log in with a password", used=Used.ADMIN)
+    upload = _on("/storage/{storage}", "Datastore.AllocateTemplate")
+    path = "/nodes/{node}/storage/{storage}/upload"
+    yield ApiCall("POST", path, "upload a prepared template", upload, task=True, repeatable=False, used=Used.ADMIN)
     yield ApiCall("POST", "/pools", "make the pool", _POOL_ADMIN, used=Used.ADMIN)
     yield ApiCall("PUT", "/pools", "add members to the pool", _POOL_ADMIN, repeatable=False, used=Used.NEVER)
     yield ApiCall("DELETE", "/pools", "remove the pool", _POOL_ADMIN, used=Used.ADMIN)

@@ -20,10 +20,21 @@ def base(context: Context) -> Fragment:
     """The base of all containers."""
     ssh = _ssh(context)
     return Fragment(
-        before=(*_packages_from(context), *_network(context)),
-        packages=("tzdata", *ssh.packages),
+        before=(*package_sources(context), *_network(context)),
+        packages=base_packages(context.inventory),
         main=(*_names(context), *_time(context), *_journal(context), *_no_timers(), *ssh.main),
     )
+
+
+def base_packages(inventory: Inventory) -> tuple[str, ...]:
+    """Debian packages of every container, whatever its services are."""
+    return ("tzdata", *(("openssh-server",) if inventory.site.admin_ssh_keys else ()))
+
+
+def alike(context: Context) -> tuple[Resource, ...]:
+    """What is the same in all containers of a size: nothing of it tells which one it is."""
+    ssh = () if context.inventory.site.admin_ssh_keys else _ssh(context).main
+    return (*_time(context), *_journal(context)[:1], *_no_timers(), *ssh)
 
 
 def names_of(inventory: Inventory, container: Container) -> tuple[str, ...]:
@@ -38,7 +49,8 @@ def names_of(inventory: Inventory, container: Container) -> tuple[str, ...]:
     return tuple(dict.fromkeys((whole, container.short_hostname, container.name)))
 
 
-def _packages_from(context: Context) -> tuple[Resource, ...]:
+def package_sources(context: Context) -> tuple[Resource, ...]:
+    """Where a container's Debian packages come from, and through which proxy."""
     site = context.inventory.site
     found: list[Resource] = [file("/etc/apt/apt.conf.d/80zentoria", context.render("base/apt.conf", proxy=site.proxy))]
     if site.package_sources != "template":
@@ -113,7 +125,6 @@ def _ssh(context: Context) -> Fragment:
     settings = file("/etc/ssh/sshd_config.d/zentoria.conf", context.render("base/sshd.conf", address=context.address))
     late = drop_in(context, "ssh.service")
     return Fragment(
-        packages=("openssh-server",),
         main=(
             directory("/root/.ssh", mode="0700"),
             file("/root/.ssh/authorized_keys", "".join(f"{key}\n" for key in keys), mode="0600"),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +20,7 @@ from zentoria_infra.bootstrap.files import Action, SiteFiles
 from zentoria_infra.bootstrap.look import Door
 from zentoria_infra.bootstrap.nat import Do
 from zentoria_infra.cli import output
+from zentoria_infra.cli.administrator import SECRET_VARIABLE, administrator
 from zentoria_infra.cli.context import (
     JsonOption,
     RootOption,
@@ -36,15 +35,12 @@ from zentoria_infra.errors import AuthError, ExitCode, RefusedError, ZentoriaErr
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.privileges import ZONE
 from zentoria_infra.proxmox.access import Access
-from zentoria_infra.proxmox.connection import ApiToken, Connection, Credentials, Password
+from zentoria_infra.proxmox.connection import ApiToken, Connection
 from zentoria_infra.proxmox.observe import Observer
 from zentoria_infra.proxmox.secret import Secret
 from zentoria_infra.proxmox.shell.ssh import SshConnection, SshTarget
 from zentoria_infra.site.run_lock import LockedError, described
 from zentoria_infra.site.site_state import memory
-
-SECRET_VARIABLE = "ZENTORIA_PVE_ADMIN_SECRET"  # noqa: S105 - the variable's name
-"""Environment variable with the administrator's password or token secret."""
 
 
 def bootstrap_(
@@ -85,7 +81,7 @@ def bootstrap_(
     files = SiteFiles(inventory.site)
     root_key = root_key.expanduser().absolute() if root_key is not None else None
     with (
-        closing(Connection(endpoint_of(inventory.site), _administrator(inventory, admin, from_stdin))) as connection,
+        closing(Connection(endpoint_of(inventory.site), administrator(inventory, admin, from_stdin))) as connection,
         contextlib.ExitStack() as stack,
     ):
         access = Access(connection)
@@ -171,29 +167,6 @@ _NO_SSH = (
     "left open stay so until the next run, and a container starts a whole cycle of pve-firewall after its rules"
 )
 _MARKS = {"make": "+", "give": "+", "change": "~", "remove": "-", "take": "-"}
-
-
-def _administrator(inventory: Inventory, name: str, from_stdin: bool) -> Credentials:
-    """Who does it, with a secret that was never on a command line."""
-    user, bang, token = name.partition("!")
-    what = f"the secret of {name}" if bang else f"the password of {name}"
-    where = node_title(inventory.site)
-    if from_stdin:
-        text = sys.stdin.readline().rstrip("\r\n")
-    elif (found := os.environ.get(SECRET_VARIABLE)) is not None:
-        text = found.strip()
-    elif sys.stdin.isatty():
-        text = typer.prompt(f"{what} on {where}", hide_input=True, err=True)
-    else:
-        text = ""
-    if not text:
-        raise AuthError(
-            f"log in as {name}",
-            on=where,
-            got=f"there is no secret: {what} was not given, and there is no terminal to ask on",
-            todo=f"give it on standard input with --secret-stdin, or in {SECRET_VARIABLE}",
-        )
-    return ApiToken(user, token, Secret(text)) if bang else Password(user, Secret(text))
 
 
 def _require_empty(connection: Connection, inventory: Inventory, todo: Sequence[Action]) -> None:

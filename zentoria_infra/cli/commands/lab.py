@@ -9,7 +9,7 @@ import rich.console
 import rich.table
 import typer
 
-from zentoria_infra.cli import output
+from zentoria_infra.cli import output, prepared_template
 from zentoria_infra.cli.context import JsonOption, YesOption
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.lab import control, health, releases, site_overlay
@@ -56,6 +56,7 @@ def _port(name: str, text: str) -> typer.models.OptionInfo:
 
 @lab_app.command()
 def up(
+    context: typer.Context,
     name: NameOption = DEFAULT,
     guests: Annotated[
         GuestsChoice, typer.Option(help="lxc: real containers; none: the API alone; auto: lxc where it can be.")
@@ -93,6 +94,13 @@ def up(
     pve: Annotated[
         PveChoice | None, typer.Option(help=f"Which release of Proxmox VE it is (a new lab: {releases.NEWEST}).")
     ] = None,
+    pristine: Annotated[
+        bool,
+        typer.Option(
+            "--pristine",
+            help="Without the site's prepared template: containers begin with Debian's own packages alone.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Start the lab. A second time changes nothing."""
@@ -105,6 +113,8 @@ def up(
     lab = outcome.lab
     for note in outcome.notes:
         output.note(note)
+    if outcome.began and not pristine:
+        prepared_template.give(context, lab)
     if as_json:
         output.document({**_data(lab), "began": outcome.began, "notes": list(outcome.notes)})
     else:

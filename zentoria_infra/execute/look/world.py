@@ -87,7 +87,8 @@ def observe(
     to_move = {vmid for vmid, found in differing.items() if any(one.via is Via.MOVE for one in found)}
     replaced = [one for one in there if one.vmid in replace or one.vmid in to_replace]
     spare = _spare(observer, [one.vmid for one in replaced if one.vmid not in parked], {*vmids, *reserved})
-    problems = tuple(_problems(observer, [*making, *replaced]))
+    templates = _templates(observer, [*making, *replaced])
+    problems = tuple(_problems(observer, [*making, *replaced], templates))
     held = [one for one in there if one in replaced or one.vmid in to_move]
     listed = _each(lambda one: observer.snapshots(one.vmid, containers[one.vmid].node), held, READS)
     snapshots = dict(zip((one.vmid for one in held), listed, strict=True))
@@ -97,7 +98,7 @@ def observe(
     ours = {*pools, *(one.pool for one in desired)}
     others = _others(observer, ours, besides, known, of_pool, all_of_ours=bool(moving))
     return World(containers, taken, checks, problems, no_inside, parked=parked, spare=spare, snapshots=snapshots,
-                 others=others)  # fmt: skip
+                 others=others, templates=templates)  # fmt: skip
 
 
 def observe_others(
@@ -259,7 +260,21 @@ def _differing(
     return tuple(attribute_changes(bound_to(desired, observed, parked), observed))
 
 
-def _problems(observer: Observer, making: Sequence[DesiredContainer]) -> Iterable[str]:
+def _templates(observer: Observer, making: Sequence[DesiredContainer]) -> dict[str, dict[str, int]]:
+    """Templates by node and volume id, and their sizes, on the storages that containers are made from."""
+    found: dict[str, dict[str, int]] = {}
+    for node, storage in sorted({(one.node, one.ostemplate.partition(":")[0]) for one in making}):
+        try:
+            listed = observer.templates(storage, node)
+        except ApiError:
+            continue  # there is no such storage, or we may not see it: that is told with what else is missing
+        found.setdefault(node, {}).update({one.volid: one.size for one in listed})
+    return found
+
+
+def _problems(
+    observer: Observer, making: Sequence[DesiredContainer], templates: Mapping[str, Mapping[str, int]]
+) -> Iterable[str]:
     """Say what the node lacks for the containers that must be made, before the first is made."""
     if not making:
         return
@@ -276,7 +291,7 @@ def _problems(observer: Observer, making: Sequence[DesiredContainer]) -> Iterabl
             storage = volid.partition(":")[0]
             if storage not in storages:
                 yield f"node {node} has no active storage '{storage}', which the template {volid} is on"
-            elif volid not in {template.volid for template in observer.templates(storage, node)}:
+            elif volid not in templates.get(node, {}):
                 yield f"node {node} has no template {volid}: download it (`pveam download`) or set `template`"
         bridges = {bridge.name for bridge in observer.bridges(node)}
         for name in sorted({net["bridge"] for one in here for net in one.nets.values() if "bridge" in net}):

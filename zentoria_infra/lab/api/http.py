@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from zentoria_infra.lab.api import routing
+from zentoria_infra.lab.api import routing, uploads
 from zentoria_infra.lab.api.auth.rights import ROOT
 from zentoria_infra.lab.api.faults import Fault, internal
 from zentoria_infra.lab.api.losses import Lost
@@ -20,6 +20,7 @@ from zentoria_infra.lab.api.routing import Route, Router
 
 _LOG = logging.getLogger(__name__)
 _FORM = "application/x-www-form-urlencoded"
+_MULTIPART = "multipart/form-data"
 _SERVER = "pve-api-daemon/3.0"
 _LOGIN = ("POST", "/access/ticket")
 
@@ -63,7 +64,7 @@ class Frontend:
             style, parts = _split_path(request)
             if method not in routing.METHODS:
                 raise _Bare(501, f"method '{method}' not available")
-            given = await _parameters(request)
+            given = await self._given(request, parts)
         except _Bare as bare:
             return _plain(bare.status, bare.reason)
         path = "/" + "/".join(parts)
@@ -72,7 +73,15 @@ class Frontend:
         if lost is Lost.BEFORE:
             return _hang_up(request)
         answer = await self._answered(method, path, parts, given, headers, style)
+        if answer.status != 200:
+            uploads.drop(self._node.layout, given)
         return _hang_up(request) if lost is Lost.AFTER else answer
+
+    async def _given(self, request: web.BaseRequest, parts: list[str]) -> dict[str, object]:
+        """The parameters of a request; of an upload, where its file lies until it is taken."""
+        if request.content_type == _MULTIPART and request.method == "POST" and parts[-1:] == ["upload"]:
+            return await uploads.receive(request, self._node.layout)
+        return await _parameters(request)
 
     async def _answered(
         self,

@@ -35,6 +35,7 @@ class DesiredContainer:
         options: plain configuration values by Proxmox's key, without volumes, nets and features.
         nets: ``net0``... as parsed property strings.
         features: feature flags that are on.
+        packaged: its template has all the Debian packages that it wants.
         where: file:line:column by key, and by ``volume:NAME``; for plans and errors.
     """
 
@@ -57,6 +58,9 @@ class DesiredContainer:
     """VMIDs of the containers whose services this one needs."""
     order: int
     """Position in the start order; smaller starts first."""
+    prepared: bool = False
+    """Its template is the one that was prepared for the site."""
+    packaged: bool = False
     where: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property

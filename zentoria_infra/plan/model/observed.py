@@ -79,5 +79,7 @@ class World:
     """Snapshots of the containers whose volumes must be moved or destroyed; of the others nobody asked."""
     others: Mapping[int, ObservedContainer] = dataclasses.field(default_factory=dict)
     """Containers of our pool, or with our tag, besides those of the run: whose they are, their notes tell."""
+    templates: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    """Templates by node and volume id, and their sizes in bytes; only where something must be made."""
     parked_firewall: Mapping[int, Guest] = dataclasses.field(default_factory=dict)
     """The firewalls of the parking containers, by the VMID of the container that they are for."""

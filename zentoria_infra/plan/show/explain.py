@@ -9,7 +9,7 @@ from zentoria_infra.plan.model.change import Action, ContainerPlan, Plan
 from zentoria_infra.plan.model.document import Change, Disturbs, Kind, Origin
 from zentoria_infra.plan.model.orphan import Orphan
 from zentoria_infra.plan.show.listing import NOTHING_ELSE, Basis, changes_of
-from zentoria_infra.plan.stages.types import DATACENTER, AnyStage, Destroy
+from zentoria_infra.plan.stages.types import DATACENTER, AnyStage, Create, Destroy
 
 _SIGNS = {
     Action.REFUSE: "!",
@@ -74,6 +74,8 @@ def lines(
         yield f"? drift cannot be told from intent, for what was last applied is unknown: {basis.unread}"
     if plan.no_inside:
         yield f"Not run inside the containers: {plan.no_inside}."
+    templates = {stage.desired.ostemplate for stage in stages if isinstance(stage, Create) and stage.desired.prepared}
+    yield from (f"Prepared template: {one}" for one in sorted(templates))
     gone = sum(isinstance(one, Destroy) and one.orphan is not None for one in stages)
     yield summary(plan, len(drifted), gone)
 

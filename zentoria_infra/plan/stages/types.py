@@ -62,6 +62,10 @@ class Create(Stage):
 
     verb = "create"
 
+    def says(self) -> str:
+        """The step, and whether it begins with the site's prepared template."""
+        return f"{self.verb} from the prepared template" if self.desired.prepared else self.verb
+
 
 @dataclasses.dataclass(frozen=True)
 class MakeParking(Stage):

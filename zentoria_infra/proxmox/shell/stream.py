@@ -161,6 +161,21 @@ class PctSession:
                 self._wait(since, timeout)
             return self._take(size)
 
+    def read_some(self, timeout: float | None = None) -> bytes:
+        """What has come by now, and at least one byte; empty at the end of the stream.
+
+        Raises:
+            GuestError: nothing came within ``timeout`` seconds.
+            UnreachableError: the connection broke.
+        """
+        since = time.monotonic()
+        with self._news:
+            while not self._out and not self._out_ended:
+                self._wait(since, timeout)
+            if not self._out:
+                self._check_alive()
+            return self._take(len(self._out))
+
     def read_all(self, timeout: float | None = None) -> bytes:
         """Everything up to the end of the stream."""
         since = time.monotonic()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from zentoria_infra.lab.api import uploads
 from zentoria_infra.lab.api.endpoints.common import items
 from zentoria_infra.lab.api.faults import bad_params, internal, modified
 from zentoria_infra.lab.api.formats import CONTENT_TYPES
@@ -14,7 +17,7 @@ from zentoria_infra.lab.api.routing import URI_PARAMS, Call, Routes, everyone, n
 from zentoria_infra.lab.api.schema import Param, Schema
 from zentoria_infra.lab.api.storages import TYPES, Entry, format_of
 from zentoria_infra.lab.layout import LOCAL
-from zentoria_infra.lab.runtime import Log
+from zentoria_infra.lab.runtime import Log, RuntimeFailure
 
 routes = Routes()
 _FLAG = Param("boolean", optional=True)
@@ -212,6 +215,55 @@ def _content(call: Call) -> object:
                 ctime = _ctime(call, call.node.layout.images(name) / volume)
                 rows.append({**row, "vmid": vmid, "used": size, "parent": None, "ctime": ctime})
     return rows
+
+
+_ALGORITHMS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
+_TEMPLATE = re.compile(r"[^/]+\.tar\.(gz|xz|zst|bz2)")
+
+
+@routes.add(
+    "POST",
+    "/nodes/{node}/storage/{storage}/upload",
+    needs("/storage/{storage}", "Datastore.AllocateTemplate"),
+    {
+        "content": Param(enum=("iso", "vztmpl", "import"), format="pve-storage-content"),
+        "filename": Param(max_length=255),
+        "checksum": Param(optional=True, requires="checksum-algorithm"),
+        "checksum-algorithm": Param(optional=True, enum=_ALGORITHMS, requires="checksum"),
+        "tmpfilename": Param(optional=True, pattern=uploads.PATTERN),
+    },
+)
+def _upload(call: Call) -> object:
+    storage, node = call.text("storage"), call.node
+    node.storages.enabled(storage)
+    if call.text("content") != "vztmpl" or storage != LOCAL:
+        raise internal(f"this lab takes templates alone, and on storage '{LOCAL}'")
+    # Proxmox's normalisation (normalize_content_filename of PVE::Storage)
+    name = re.sub(r"[^-a-zA-Z0-9_.]", "_", PurePosixPath(call.text("filename")).name)
+    if not _TEMPLATE.fullmatch(name):
+        raise bad_params({"filename": "wrong file extension"})
+    source = uploads.file_of(node.layout, call.text("tmpfilename"))
+    if not call.given("tmpfilename") or not source.is_file():
+        raise internal("missing temporary file name")
+    target = node.layout.storage / "template" / "cache" / name
+    algorithm, wanted = call.text("checksum-algorithm"), call.text("checksum").lower()
+
+    def work(log: Log) -> None:
+        try:
+            if algorithm:
+                with source.open("rb") as stream:
+                    got = hashlib.file_digest(stream, algorithm).hexdigest()
+                if got != wanted:
+                    raise RuntimeFailure(f"checksum mismatch: got '{got}' != expect '{wanted}'")
+                log("calculating checksum...OK, checksum verified")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+            log(f"target file: {target}")
+            log("finished file import successfully")
+        finally:
+            source.unlink(missing_ok=True)
+
+    return node.tasks.start("imgcopy", "", call.who, work)
 
 
 def _may_see(call: Call, storage: str, vmid: int) -> bool:
