@@ -2,9 +2,9 @@
 
 What is made is a folder as a user would write it, so that reading the files is measured too. It differs from the
 shipped inventory where it must: names of further stacks end in their number (``db-7``), VMIDs go on at 100000,
-addresses fill 10.10.32.0/20 (room for 4,000), nobody but the first proxy is reached from the internet, and only the
-first ``logs`` and ``backup`` reach all. So flows grow with containers, as they do when stacks are added, and not with
-their square.
+addresses fill 10.10.32.0/20 (of more than 3,000 containers 10.10.0.0/16, which their network is then), nobody but the
+first proxy is reached from the internet, and only the first ``logs`` and ``backup`` reach all. So flows grow with
+containers, as they do when stacks are added, and not with their square.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 STACK = 17
 """Containers of the shipped inventory."""
 FIRST_VMID = 100_000
+_NETWORK, _LARGE = ipaddress.IPv4Network("10.10.32.0/20"), ipaddress.IPv4Network("10.10.0.0/16")
+_ROOM = 3_000
 _TAKEN = ipaddress.IPv4Network("10.10.40.0/22")
 """Where the shipped containers are."""
 
@@ -41,9 +43,11 @@ def write_project(folder: Path, containers: int) -> Path:
     (folder / "templates").symlink_to(ROOT / "templates")
     shipped = load(ROOT, site="lab")
     services = {(one.name, service.name) for one in shipped.containers for service in one.services}
-    addresses = _addresses()
+    addresses = _addresses(_LARGE if containers > _ROOM else _NETWORK)
     files = {path.name.split("-", 1)[0]: path.read_text() for path in sorted((ROOT / CONTAINERS).iterdir())}
     zones = (ROOT / ZONES).read_text()
+    if containers > _ROOM:
+        zones = zones.replace(str(_NETWORK), str(_LARGE))
     flows = _flows()
     more: list[str] = []
     for number in range(2, stacks + 1):
@@ -59,8 +63,8 @@ def write_project(folder: Path, containers: int) -> Path:
     return folder
 
 
-def _addresses() -> Iterator[ipaddress.IPv4Address]:
-    for address in ipaddress.IPv4Network("10.10.32.0/20").hosts():
+def _addresses(network: ipaddress.IPv4Network) -> Iterator[ipaddress.IPv4Address]:
+    for address in network.hosts():
         if address not in _TAKEN and address != ipaddress.IPv4Address("10.10.47.254"):
             yield address
 

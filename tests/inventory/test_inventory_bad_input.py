@@ -129,7 +129,7 @@ def test_file_names(root: Path) -> None:
         (b"a: {" * 5000, f"{DB}:1:93: nested more than 24 deep"),
         (b"[" * 100_000, f"{DB}:1:25: nested more than 24 deep"),
         (b"- " * 30, f"{DB}:1:49: nested more than 24 deep"),
-        (b"a" * (MAX_BYTES + 1), f"{DB}: the file is larger than 1024 KiB"),
+        (b"a" * (MAX_BYTES + 1), f"{DB}: the file is larger than 8192 KiB"),
         (
             b"a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n",
             f"{DB}:1:4: anchors and aliases (& and *) are not used here: write the value out",

@@ -20,7 +20,7 @@ from zentoria_infra.inventory.problems import Position, Problem, problem
 from zentoria_infra.inventory.yaml import fast as yaml_fast
 from zentoria_infra.inventory.yaml.nodes import Entry, Node, Scalar
 
-MAX_BYTES = 1024 * 1024
+MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 24
 
 PathStep = str | int
