@@ -309,3 +309,111 @@ def test_called_tool() -> None:
     assert called_tool(json.dumps({**CALL, "params": {"name": "files_list"}}).encode()) == "files_list"
     for other in (b"", b"{", b"[]", b"3", b'{"method":"tools/call"}', b'{"method":"tools/list","params":{"name":"x"}}'):
         assert called_tool(other) == ""
+
+
+# --- what changes something
+
+
+async def refused(client: Client, name: str, arguments: dict[str, Any]) -> str:
+    result = await client.call_tool(name, arguments)
+    assert result.is_error, result
+    (content,) = result.content
+    assert isinstance(content, types.TextContent)
+    return content.text
+
+
+async def done(client: Client, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    result = await client.call_tool(name, arguments)
+    assert not result.is_error, result
+    assert result.structured_content is not None
+    return result.structured_content
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_a_change_runs_once_after_its_approval_and_nothing_else_does(
+    gateway: Live, world: World, ada: Person, revision: str
+) -> None:
+    key = world.key(ada.id, "chat:read", "chat:write", "approvals:decide")
+    async with (
+        httpx2.AsyncClient(base_url=gateway.url, headers=ada.headers) as web,
+        connected(gateway, revision, Authorization=f"Bearer {key}") as client,
+    ):
+        one, two = [(await web.post("/api/v1/conversations", json={})).json()["id"] for _ in range(2)]
+        before = world.last_audit()
+        asked = await done(client, "conversations_delete", {"conversation_id": one})
+        assert asked["status"] == "approval_required"
+        approval = asked["approval_id"]
+        arguments = {"conversation_id": one, "approval_id": approval}
+        again = await done(client, "conversations_delete", {"conversation_id": one})
+        assert again["approval_id"] == approval  # the same question is the same approval
+        assert "nobody has approved it yet" in await refused(client, "conversations_delete", arguments)
+        # a program cannot approve what it asked for
+        async with httpx2.AsyncClient(base_url=gateway.url, headers={"X-API-Key": key}) as program:
+            assert (await program.post(f"/api/v1/approvals/{approval}/approve")).status_code == 403
+        assert (await web.post(f"/api/v1/approvals/{approval}/approve")).status_code == 200
+        # another target, another credential, a target that changed: none of it was approved
+        other = {"conversation_id": two, "approval_id": approval}
+        assert "not what was approved" in await refused(client, "conversations_delete", other)
+        second = world.key(ada.id, "chat:read", "chat:write")
+        async with connected(gateway, revision, Authorization=f"Bearer {second}") as stranger:
+            assert "not what was approved" in await refused(stranger, "conversations_delete", arguments)
+        await web.patch(f"/api/v1/conversations/{one}", json={"title": "now with something in it"})
+        assert "not what was approved" in await refused(client, "conversations_delete", arguments)
+        # asked for anew, and then it runs, once
+        approval = (await done(client, "conversations_delete", {"conversation_id": one}))["approval_id"]
+        assert (await web.post(f"/api/v1/approvals/{approval}/approve")).status_code == 200
+        arguments["approval_id"] = approval
+        assert (await done(client, "conversations_delete", arguments))["status"] == "done"
+        assert (await web.get(f"/api/v1/conversations/{one}")).status_code == 404
+        assert (await web.get(f"/api/v1/conversations/{two}")).status_code == 200
+        assert "no such conversation" in await refused(client, "conversations_delete", arguments)
+    rows = world.audit(after=before)
+    calls = [row["details"]["outcome"] for row in rows if row["action"] == "mcp.tool"]
+    assert calls == ["approval_required"] * 2 + ["error"] * 4 + ["approval_required", "done", "error"]
+    assert [row["action"] for row in rows].count("conversations.delete") == 1
+
+
+@pytest.mark.asyncio
+async def test_an_approved_key_is_revoked(gateway: Live, world: World, ada: Person) -> None:
+    key, victim = world.key(ada.id, "keys:read", "keys:write"), world.key(ada.id, "chat:read")
+    async with (
+        httpx2.AsyncClient(base_url=gateway.url, headers=ada.headers) as web,
+        connected(gateway, Authorization=f"Bearer {key}") as client,
+    ):
+        (there,) = [
+            each for each in (await done(client, "keys_list", {}))["items"] if each["prefix"] == victim.split("_")[1]
+        ]
+        asked = await done(client, "keys_revoke", {"key_id": there["id"]})
+        await web.post(f"/api/v1/approvals/{asked['approval_id']}/approve")
+        arguments = {"key_id": there["id"], "approval_id": asked["approval_id"]}
+        assert (await done(client, "keys_revoke", arguments))["status"] == "done"
+        assert (
+            await web.get("/api/v1/conversations", headers={"Authorization": f"Bearer {victim}"})
+        ).status_code == 401
+
+
+@pytest.mark.asyncio
+async def test_workflows_and_the_assistant_say_which_container_is_missing(
+    gateway: Live, world: World, ada: Person
+) -> None:
+    key = world.key(ada.id, "workflows:read", "workflows:run", "chat:write")
+    for name in ("Zeta", "Alpha"):
+        world.admin.execute("insert into workflows (user_id, name) values (%s, %s)", [ada.id, name])
+    async with (
+        httpx2.AsyncClient(base_url=gateway.url, headers=ada.headers) as web,
+        connected(gateway, Authorization=f"Bearer {key}") as client,
+    ):
+        first = await done(client, "workflows_list", {"limit": 1})
+        rest = await done(client, "workflows_list", {"limit": 1, "cursor": first["next_cursor"]})
+        assert [page["items"][0]["name"] for page in (first, rest)] == ["Alpha", "Zeta"]
+        assert rest["next_cursor"] is None
+        wanted = {"workflow_id": first["items"][0]["id"], "input": {"month": "2026-11"}}
+        asked = await done(client, "workflows_run", wanted)
+        await web.post(f"/api/v1/approvals/{asked['approval_id']}/approve")
+        changed = {**wanted, "input": {"month": "2026-12"}, "approval_id": asked["approval_id"]}
+        assert "not what was approved" in await refused(client, "workflows_run", changed)
+        run = {**wanted, "approval_id": asked["approval_id"]}
+        assert "n8n" in await refused(client, "workflows_run", run)
+        assert "runs once" in await refused(client, "workflows_run", run)
+        assert "ai" in await refused(client, "chat_send", {"text": "hello"})

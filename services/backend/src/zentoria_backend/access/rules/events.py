@@ -23,8 +23,13 @@ RULES = (
     Rule("DELETE", "/mcp", ANY),
     Rule("GET", "/.well-known/oauth-protected-resource", PUBLIC),
     Rule("GET", "/.well-known/oauth-protected-resource/mcp", PUBLIC),
+    Rule("TOOL", "chat_send", "chat:write"),
+    Rule("TOOL", "conversations_delete", "chat:write", OWN),
     Rule("TOOL", "conversations_list", "chat:read"),
     Rule("TOOL", "conversations_messages", "chat:read", OWN),
     Rule("TOOL", "conversations_search", "chat:read"),
     Rule("TOOL", "keys_list", "keys:read"),
+    Rule("TOOL", "keys_revoke", "keys:write", OWN),
+    Rule("TOOL", "workflows_list", "workflows:read"),
+    Rule("TOOL", "workflows_run", "workflows:run", OWN),
 )

@@ -1,4 +1,4 @@
-"""The tools, by domain. Who may use which stands in the permission table (``access/rules/mcp.py``)."""
+"""The tools, by domain. Who may use which stands in the permission table (``access/rules/events.py``)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Any
 
 from mcp.server.mcpserver import MCPServer
 
-from zentoria_backend.mcp.tools import conversations, keys
+from zentoria_backend.mcp.tools import conversations, keys, workflows
 from zentoria_backend.mcp.tools.kit import Offer, guarded
 
 OFFERS: tuple[Offer, ...] = (
     *conversations.OFFERS,
     *keys.OFFERS,
+    *workflows.OFFERS,
 )
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from zentoria_backend.conversations import service
 from zentoria_backend.conversations.schemas import Conversation, Hit, Message
 from zentoria_backend.mcp.call import call
-from zentoria_backend.mcp.tools.kit import Ctx, Cursor, Limit, Offer, Words
+from zentoria_backend.mcp.tools.kit import ApprovalId, Ctx, Cursor, Limit, Offer, Outcome, Words, under_approval
 from zentoria_backend.paging import Page
 
 
@@ -31,7 +31,22 @@ async def conversations_search(ctx: Ctx, words: Words, limit: Limit = 20, cursor
     return await service.search(here.services, here.principal, words, limit, cursor)
 
 
+async def conversations_delete(ctx: Ctx, conversation_id: UUID, approval_id: ApprovalId = None) -> Outcome:
+    """Delete a conversation and all its messages for good. The user has to approve it first."""
+    here = call(ctx)
+    there = await service.get_conversation(here.services, here.principal, conversation_id)
+    return await under_approval(
+        here,
+        "conversations_delete",
+        {"conversation_id": str(conversation_id)},
+        approval_id,
+        str(there.revision),
+        lambda: service.delete_conversation(here.services, here.principal, conversation_id),
+    )
+
+
 OFFERS = (
+    Offer("conversations_delete", "Delete a conversation", conversations_delete, kind="changes"),
     Offer("conversations_list", "List conversations", conversations_list),
     Offer("conversations_messages", "Read a conversation", conversations_messages),
     Offer("conversations_search", "Search conversations", conversations_search),

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
-from pydantic import Field
+from pydantic import BaseModel, Field
 from zentoria_common.problems import Problem
+
+from zentoria_backend.approvals import service as approvals
+from zentoria_backend.events import publish
+from zentoria_backend.mcp.call import Call
 
 Ctx = Context[Any, Any]
 Function = Callable[..., Awaitable[Any]]
@@ -21,6 +27,10 @@ Limit = Annotated[int, Field(ge=1, le=100, description="how many items at most")
 Cursor = Annotated[str | None, Field(max_length=512, description="next_cursor of the page before")]
 Words = Annotated[
     str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$", description='all these words; "a phrase", -without')
+]
+
+ApprovalId = Annotated[
+    UUID | None, Field(description="of the approval that the user gave for exactly this call; leave out at first")
 ]
 
 
@@ -32,13 +42,13 @@ class Offer:
         name: as clients call it.
         title: as people read it.
         function: does it; its docstring tells the model what it does.
-        changes: it has side effects, and so runs under an approval.
+        kind: it ``reads``; it ``says`` something to another container; or it ``changes`` something, under an approval.
     """
 
     name: str
     title: str
     function: Function
-    changes: bool = False
+    kind: Literal["reads", "says", "changes"] = "reads"
 
     @property
     def description(self) -> str:
@@ -49,8 +59,20 @@ class Offer:
     def annotations(self) -> ToolAnnotations:
         """What a client may show of it. All tools stay within Zentoria."""
         return ToolAnnotations(
-            read_only_hint=not self.changes, destructive_hint=self.changes, idempotent_hint=True, open_world_hint=False
+            read_only_hint=self.kind == "reads",
+            destructive_hint=self.kind == "changes",
+            idempotent_hint=self.kind != "says",
+            open_world_hint=False,
         )
+
+
+class Outcome(BaseModel):
+    """What came of a call that changes something."""
+
+    status: Literal["done", "approval_required"]
+    approval_id: Annotated[UUID | None, Field(description="what the user is to approve")] = None
+    expires_at: Annotated[datetime.datetime | None, Field(description="until when that is possible")] = None
+    advice: str | None = None
 
 
 def guarded(function: Function) -> Function:
@@ -64,3 +86,39 @@ def guarded(function: Function) -> Function:
             raise ToolError(refusal.detail or refusal.kind) from None
 
     return run
+
+
+async def under_approval(
+    call: Call,
+    tool: str,
+    arguments: dict[str, Any],
+    approval_id: UUID | None,
+    revision: str | None,
+    change: Callable[[], Awaitable[Any]],
+) -> Outcome:
+    """Run a change if the user approved exactly it; else ask for that.
+
+    Args:
+        call: the call.
+        tool: its name.
+        arguments: all of them but the approval.
+        approval_id: what the client says was approved.
+        revision: of what it changes, so that what was looked at is what is changed.
+        change: does it.
+
+    Raises:
+        Problem: 409, that approval does not cover this call, was used, or is not given (yet).
+    """
+    if approval_id is None:
+        asked = await approvals.propose(call.services, call.principal, tool, arguments, revision)
+        told = {"id": str(asked.id), "state": asked.state, "tool": tool}
+        await publish(call.services.redis, call.principal.user_id, "approvals", told)
+        return Outcome(
+            status="approval_required",
+            approval_id=asked.id,
+            expires_at=asked.expires_at,
+            advice="The user approves or denies this in Zentoria. Then call again with approval_id.",
+        )
+    await approvals.use(call.services, call.principal, approval_id, tool, arguments, revision)
+    await change()
+    return Outcome(status="done")
