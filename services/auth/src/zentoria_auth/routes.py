@@ -7,6 +7,9 @@ from fastapi import APIRouter
 from zentoria_auth.accounts import api as accounts
 from zentoria_auth.factors import api as factors
 from zentoria_auth.oauth import api as oauth
+from zentoria_auth.pages import security, static_files
+from zentoria_auth.pages import setup as setup_pages
+from zentoria_auth.pages import signin as signin_pages
 from zentoria_auth.providers import api as providers
 from zentoria_auth.sessions import api as sessions
 from zentoria_auth.setup import api as setup
@@ -20,7 +23,11 @@ ROUTERS: tuple[APIRouter, ...] = (
     providers.router,
     sessions.router,
     setup.router,
+    security.router,
+    setup_pages.router,
     signin.router,
+    signin_pages.router,
+    static_files.router,
     tokens.router,
 )
 
