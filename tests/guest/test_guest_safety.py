@@ -274,6 +274,16 @@ def test_no_piece_of_a_secret_is_reported(secret: str, before: str, after: str, 
     assert not [piece for piece in pieces if piece in said and not set(piece) <= set("=_*#-")]
 
 
+@pytest.mark.parametrize(("state", "shown"), [(False, True), (True, False), (None, False)])
+def test_a_releases_environment_is_secret_unless_the_state_says_that_it_is_not(tmp_path, state, shown) -> None:
+    path = tmp_path / "environment"
+    path.write_text("ZENTORIA_DATABASE_NAME=zentoria_core\n")
+    file = {"kind": "file", "path": str(path), "text": path.read_text(), "secret": state}
+    release = {"kind": "release", "environment_file": str(path)}
+    said = Mask([release] if state is None else [file, release])("database zentoria_core is not there")
+    assert ("zentoria_core" in said) is shown
+
+
 def test_what_is_no_secret_is_reported_as_it_is() -> None:
     open_step = {
         "kind": "command",

@@ -22,8 +22,8 @@ class Mask:
     """Replaces whatever is part of a secret of the state. Costs nothing until something is reported.
 
     Args:
-        resources: of the state. Secret are the content of secret files, the input of secret steps, and the
-            environment of releases.
+        resources: of the state. Secret are the content of secret files, the input of secret commands, and the
+            environment of a release, unless the state has it as a file that is none.
     """
 
     def __init__(self, resources: Iterable[dict[str, Any]]) -> None:
@@ -59,6 +59,8 @@ class Mask:
         return grams, {word for word in short if word}
 
     def _texts(self) -> Iterator[str]:
+        # Settings of our services hold no secret: with their host names and paths blotted out no error could be read.
+        plain = {one["path"] for one in self._resources if one["kind"] == "file" and not one["secret"]}
         for resource in self._resources:
             kind = resource["kind"]
             if kind == "command" and resource["secret"]:
@@ -67,7 +69,7 @@ class Mask:
             elif kind == "file" and resource["secret"]:
                 yield resource["text"] or ""
                 yield _content(resource["path"])
-            elif kind == "release" and resource["environment_file"]:
+            elif kind == "release" and resource["environment_file"] not in (None, *plain):
                 yield _content(resource["environment_file"])
 
 
