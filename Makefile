@@ -25,7 +25,7 @@ DEBIAN_PACKAGES := lxc lxcfs mmdebstrap uidmap zstd openssh-server openssh-clien
 # Programs that judge what is rendered for guests: tests run them here, and set-up starts no service of theirs.
 JUDGES := nginx redis-server redis-tools haproxy slapd sudo postgresql systemd
 
-.PHONY: help setup up down test test-fast test-slow soak lint lock bench clean
+.PHONY: help setup up down test test-fast test-slow soak lint lock bench dev-auth dev-backend clean
 
 help: setup ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -90,6 +90,13 @@ lock: setup ## Resolve the dependencies anew and write the requirements.lock fil
 
 bench: setup ## Measure round trips, API calls, wall time and memory
 	$(PY) -m tests.bench
+
+# A service alone, with PostgreSQL, Redis and S3 of its own and an account that works at once: see services/dev.py.
+dev-auth: setup .uv/.judges ## Sign-in alone on this machine, at http://localhost:9000
+	$(PY) services/dev.py auth
+
+dev-backend: setup .uv/.judges ## The API gateway alone on this machine, at http://localhost:4000
+	$(PY) services/dev.py backend
 
 clean: ## Remove what `setup` made
 	rm -rf .venv .uv tests/bench/ansible/.venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
