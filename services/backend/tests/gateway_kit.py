@@ -18,7 +18,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey
 from psycopg import Connection
 from pydantic import SecretStr
-from real_servers import RedisServer
+from real_servers import RedisServer, S3Server
 from starlette.responses import JSONResponse
 from zentoria_backend.app import create_app
 from zentoria_backend.services import Services, make_services
@@ -144,16 +144,19 @@ class World:
     redis: RedisServer
     auth: AuthService
     admin: Connection[Any]
+    s3: S3Server | None = None
 
     @property
     def secrets(self) -> Secrets:
-        return Secrets(SecretStr("any is right"), SecretStr(self.redis.password("backend")), SecretStr("any"))
+        key = self.s3.secret_key("backend") if self.s3 else "any"
+        return Secrets(SecretStr("any is right"), SecretStr(self.redis.password("backend")), SecretStr(key))
 
     def settings(self, **changes: Any) -> Settings:
         values: dict[str, Any] = {
             "database_host": self.postgres.host, "database_port": self.postgres.port, "database_name": self.database,
             "database_user": "backend", "redis_host": "127.0.0.1", "redis_port": self.redis.port,
-            "redis_user": "backend", "s3_endpoint": "http://127.0.0.1:1", "s3_access_key": "backend",
+            "redis_user": "backend", "s3_endpoint": self.s3.endpoint if self.s3 else "http://127.0.0.1:1",
+            "s3_access_key": "backend", "database_direct_port": self.postgres.port,
             "container_name": "backend", "public_url": PUBLIC_URL,
             "auth_url": "http://auth.test", "health_interval": 3600.0, "dependency_timeout": 2.0,
             "limit_sign_in": 1000, "limit_failures": 1000, "limit_address": 100_000, "limit_user": 100_000,

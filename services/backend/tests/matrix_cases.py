@@ -49,24 +49,66 @@ def some_setting(world: World, person: Person) -> str:
     return key
 
 
+def some_file(world: World, person: Person) -> str:
+    row = world.admin.execute(
+        "insert into files (user_id, filename, bucket, path, size, mime_type, sha256)"
+        " values (%s, 'a.txt', 'uploads', %s, 0, 'text/plain', %s) returning id",
+        [person.id, f"uploads/{person.id}/{uuid.uuid4()}", bytes(32)],
+    ).fetchone()
+    assert row is not None
+    world.admin.execute(
+        "insert into file_versions (file_id, user_id, number, bucket, object_key, size, mime_type, sha256)"
+        " values (%s, %s, 1, 'uploads', %s, 0, 'text/plain', %s)",
+        [row[0], person.id, str(uuid.uuid4()), bytes(32)],
+    )
+    return str(row[0])
+
+
+def some_upload(world: World, person: Person) -> str:
+    row = world.admin.execute(
+        "insert into uploads (user_id, filename, bucket, object_key, size, expires_at)"
+        " values (%s, 'a.txt', 'uploads', %s, 10, now() + interval '1 hour') returning id",
+        [person.id, str(uuid.uuid4())],
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def some_job(world: World, person: Person) -> str:
+    row = world.admin.execute(
+        "insert into jobs (user_id, kind, state) values (%s, 'test', 'done') returning id", [person.id]
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
 MAKERS: Mapping[str, Maker] = {
     "approval_id": some_approval,
     "conversation_id": some_conversation,
+    "file_id": some_file,
+    "job_id": some_job,
     "key": some_setting,
     "key_id": some_key,
     "session_id": some_session,
+    "upload_id": some_upload,
 }
 """By the name of the parameter in the path."""
 
 BODIES: Mapping[tuple[str, str], Any] = {
     ("PATCH", "/api/v1/conversations/{conversation_id}"): {"title": "x"},
+    ("PATCH", "/api/v1/files/{file_id}"): {"filename": "b.txt"},
+    ("PATCH", "/api/v1/uploads/{upload_id}"): None,
     ("PATCH", "/api/v1/users/me"): {"name": "Ada"},
     ("POST", "/api/v1/approvals/{approval_id}/deny"): {},
     ("POST", "/api/v1/approvals/{approval_id}/approve"): None,
     ("POST", "/api/v1/conversations"): {},
     ("POST", "/api/v1/conversations/{conversation_id}/messages"): {"content": "x"},
+    ("POST", "/api/v1/files/{file_id}/restore"): None,
     ("POST", "/api/v1/keys"): {"name": "x", "scopes": ["keys:write"]},
     ("POST", "/api/v1/mcp/command"): {"command": "hello"},
+    ("POST", "/api/v1/mcp/upload"): {"any": "bytes"},
+    ("POST", "/api/v1/uploads"): None,
+    ("PUT", "/api/v1/uploads"): {"any": "bytes"},
     ("POST", "/api/v1/mcp/workflow"): {"workflow_id": str(uuid.uuid4())},
     ("POST", "/api/v1/users/me/password"): {"new_password": "correct horse battery"},
     ("PUT", "/api/v1/settings/{key}"): {"value": 1},
@@ -76,6 +118,20 @@ BODIES: Mapping[tuple[str, str], Any] = {
 ANSWERS: Mapping[tuple[str, str], int] = {
     ("GET", "/api/v1/conversations/search"): 422,  # it is asked without a query
     ("POST", "/api/v1/mcp/command"): 503,
+    ("POST", "/api/v1/mcp/upload"): 503,
     ("POST", "/api/v1/mcp/workflow"): 503,
+    ("PUT", "/api/v1/uploads"): 503,
 }
 """What a good request is answered, where it is not 2xx: the container behind it is not there."""
+
+_TUS = {"Tus-Resumable": "1.0.0"}
+HEADERS: Mapping[tuple[str, str], dict[str, str]] = {
+    ("HEAD", "/api/v1/uploads/{upload_id}"): _TUS,
+    ("PATCH", "/api/v1/uploads/{upload_id}"): {
+        **_TUS,
+        "Upload-Offset": "0",
+        "Content-Type": "application/offset+octet-stream",
+    },
+    ("POST", "/api/v1/uploads"): {**_TUS, "Upload-Length": "10"},
+}
+"""Without which a route does not look any further."""

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 from gateway_kit import PUBLIC_URL, Person, World
-from matrix_cases import ANSWERS, BODIES, MAKERS
+from matrix_cases import ANSWERS, BODIES, HEADERS, MAKERS
 from zentoria_backend.access.rule import ALL, OWN, Rule
 from zentoria_backend.access.rules import RULES
 from zentoria_common.scopes import ADMIN, ROLES, SCOPES
@@ -54,6 +54,7 @@ async def ask(
 ) -> httpx2.Response:
     key = (rule.method, rule.path)
     assert rule.method in ("GET", "HEAD", "DELETE") or key in BODIES, f"{name(rule)}: add a body to matrix_cases.py"
+    headers = {**HEADERS.get(key, {}), **headers}
     return await client.request(rule.method, address(world, rule, owner), json=BODIES.get(key), headers=headers)
 
 
@@ -113,8 +114,9 @@ async def test_what_shows_everybodys_shows_members_their_own(client: httpx2.Asyn
             continue
         assert rule.path.startswith("/api/v1/audit"), f"{name(rule)}: say here how to tell whose rows it shows"
         for who, person in (("owner", owner), ("one", one)):
-            answer = await client.get(rule.path, headers=person.headers, params={"limit": 200})
             exported = rule.path.endswith("/export")
+            limit = 1000 if exported else 200  # the list begins with the newest rows, the export with the oldest
+            answer = await client.get(rule.path, headers=person.headers, params={"limit": limit})
             rows = [json.loads(line) for line in answer.text.splitlines()] if exported else answer.json()["items"]
             shown[who] = {int(row["user_id"]) for row in rows if row["user_id"] is not None}
         assert shown["one"] == {one.id}

@@ -11,25 +11,27 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
-from zentoria_common import database, redis
+from zentoria_common import database, redis, s3
 from zentoria_common.application import make_app
 from zentoria_common.database import DatabaseProbe
 from zentoria_common.health.probe import Probe
 from zentoria_common.lifecycle import Lifecycle
 from zentoria_common.problems import ProblemResponse, problem
 from zentoria_common.redis import RedisProbe
+from zentoria_common.s3 import S3Probe
 
 from zentoria_backend import __version__, openapi, routes
 from zentoria_backend.access.context import ClientContext
 from zentoria_backend.events import socket
 from zentoria_backend.idempotency.middleware import Idempotency
+from zentoria_backend.jobs.sweep import sweeping
 from zentoria_backend.limits.edge import AnswerHeaders
 from zentoria_backend.mcp.endpoint import Endpoint
 from zentoria_backend.metrics import BackendMetrics
 from zentoria_backend.services import NAME, Services, make_services
 from zentoria_backend.settings import Secrets, Settings, load_identity
 
-OUTAGES: Mapping[type[Exception], str] = {**database.OUTAGES, **redis.OUTAGES}
+OUTAGES: Mapping[type[Exception], str] = {**database.OUTAGES, **redis.OUTAGES, **s3.OUTAGES}
 
 
 def make_probes(settings: Settings, secrets: Secrets, services: Services | None = None) -> tuple[Probe, ...]:
@@ -38,6 +40,7 @@ def make_probes(settings: Settings, secrets: Secrets, services: Services | None 
     return (
         DatabaseProbe(made.database.engine, secrets.database_password.get_secret_value()),
         RedisProbe(made.redis, secrets.redis_password.get_secret_value()),
+        S3Probe(made.files.bucket(settings.s3_bucket_uploads), secrets.s3_secret_key.get_secret_value()),
     )
 
 
@@ -52,6 +55,8 @@ def create_app(
             stack.push_async_callback(services.close)
             await stack.enter_async_context(services.hub.run())
             await stack.enter_async_context(app.state.mcp.run())
+            await stack.enter_async_context(services.jobs.run(services))
+            await stack.enter_async_context(sweeping(services))
             yield
 
     app = make_app(
@@ -64,6 +69,7 @@ def create_app(
         metrics=BackendMetrics(),
         lifecycle=lifecycle,
         lifespan=open_services,
+        files=("/api/v1/mcp/upload", "/api/v1/uploads"),
         outages=OUTAGES,
     )
     app.state.services = services

@@ -12,10 +12,14 @@ from zentoria_backend.auth import api as auth
 from zentoria_backend.commands import api as commands
 from zentoria_backend.conversations import api as conversations
 from zentoria_backend.events import api as events
+from zentoria_backend.files import api as files
+from zentoria_backend.jobs import api as jobs
 from zentoria_backend.keys import api as keys
 from zentoria_backend.mcp import metadata
 from zentoria_backend.sessions import api as sessions
 from zentoria_backend.site_settings import api as site_settings
+from zentoria_backend.uploads import api as uploads
+from zentoria_backend.uploads import tus
 from zentoria_backend.users import api as users
 
 ROUTERS = (
@@ -25,10 +29,14 @@ ROUTERS = (
     commands.router,
     conversations.router,
     events.router,
+    files.router,
+    jobs.router,
     keys.router,
     metadata.router,
     sessions.router,
     site_settings.router,
+    tus.router,
+    uploads.router,
     users.router,
 )
 """In alphabetical order; a new one needs its lines in ``access/rules``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, cast
 
 import httpx2
@@ -22,6 +22,8 @@ from zentoria_backend.auth.client import AuthClient
 from zentoria_backend.callees.service import Callees
 from zentoria_backend.events.clients import Clients
 from zentoria_backend.events.hub import Hub
+from zentoria_backend.files.store import ObjectStore
+from zentoria_backend.jobs.queue import Handler, Queue
 from zentoria_backend.limits.service import Limiter
 from zentoria_backend.settings import Secrets, Settings
 
@@ -47,6 +49,8 @@ class Services:
     auth: AuthClient
     hub: Hub
     stream_clients: Clients
+    files: ObjectStore
+    jobs: Queue
     clock: Callable[[], datetime.datetime] = utc_now
 
     @property
@@ -64,6 +68,7 @@ class Services:
         await self.access.close()
         await self.audit.close()
         await self.callees.close()
+        await self.files.close()
         await self.database.close()
         await self.redis.aclose()
 
@@ -104,7 +109,17 @@ def make_services(
         auth=auth,
         hub=Hub(client, block=min(1.0, settings.dependency_timeout / 2)),
         stream_clients=Clients(settings.max_websocket_clients),
+        files=ObjectStore(settings, secrets.s3_secret_key),
+        jobs=Queue(settings, secrets.database_password, _handlers()),
     )
+
+
+def _handlers() -> Mapping[str, Handler]:
+    """What works at which kind of job. These modules know the services, so they are asked for late."""
+    from zentoria_backend.jobs.ingest import ingest
+    from zentoria_backend.uploads.service import INGEST
+
+    return {INGEST: ingest}
 
 
 def services_of(holder: HTTPConnection | FastAPI) -> Services:

@@ -59,6 +59,18 @@ class Settings(DatabaseSettings, RedisSettings, S3Settings, IdentitySettings):
     """Where what users upload is kept."""
     s3_bucket_documents: Name = "documents"
     """Where documents are that were read into the index."""
+    database_direct_port: Port = 5432
+    """PostgreSQL's own, on the database's host: jobs are listened for there, which PgBouncer cannot pass on."""
+    file_undo_seconds: Annotated[int, Field(ge=60)] = 7 * 86400
+    """How long a deleted file can be brought back."""
+    upload_expiry_seconds: Annotated[int, Field(ge=60)] = 86400
+    """How long a resumable upload may rest."""
+    sweep_seconds: Seconds = 20.0
+    """How often one process looks for what others left behind."""
+    scan_clamd: Annotated[str, Field(pattern=r"^$|^/[^\s]+$|^[A-Za-z0-9.:_-]+:[0-9]{1,5}$")] = ""
+    """A virus scanner that sees every file: clamd's socket, or its address and port. Empty: none."""
+    scan_command: tuple[str, ...] = ()
+    """In place of it: a command that reads the file from standard input; it exits with 0 (clean) or 1 (found)."""
 
     max_websocket_clients: Annotated[int, Field(ge=1)] = 1000
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from zentoria_common.scopes import ADMIN, SCOPES
 
-Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "WS", "TOOL"]
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WS", "TOOL"]
 
 PUBLIC = None
 """In place of a scope: the route asks for no credential."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from zentoria_backend.access.rule import Rule
-from zentoria_backend.access.rules import core, events
+from zentoria_backend.access.rules import core, events, files
 
-RULES: tuple[Rule, ...] = (*core.RULES, *events.RULES)
+RULES: tuple[Rule, ...] = (*core.RULES, *events.RULES, *files.RULES)
 
 
 def table(rules: tuple[Rule, ...] = RULES) -> Mapping[tuple[str, str], Rule]:

@@ -1,0 +1,315 @@
+"""Files: listed, searched, read, renamed, deleted and brought back. New content comes by ``uploads``."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import unicodedata
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import sqlalchemy
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from zentoria_common.problems import Problem
+from zentoria_schema.core import File as Row
+from zentoria_schema.core import FileVersion as VersionRow
+
+from zentoria_backend import paging
+from zentoria_backend.access.principal import Principal
+from zentoria_backend.events import publish
+from zentoria_backend.files import contents
+from zentoria_backend.files.schemas import File, FileChange, FileVersion
+from zentoria_backend.paging import Page
+from zentoria_backend.services import Services
+
+MAX_READ = 8 << 20
+"""Bytes that :func:`read_range` gives at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """One content of a file, and where it is."""
+
+    file_id: UUID
+    filename: str
+    number: int
+    bucket: str
+    key: str
+    size: int
+    mime_type: str
+    sha256: str
+    created_at: datetime.datetime
+
+    @property
+    def etag(self) -> str:
+        """Strong: equal tags, equal bytes."""
+        return f'"{self.sha256}"'
+
+
+async def list_files(
+    services: Services,
+    principal: Principal,
+    limit: int,
+    cursor: str | None,
+    *,
+    query: str | None = None,
+    deleted: bool = False,
+) -> Page[File]:
+    """The caller's files, the newest first.
+
+    Args:
+        services: the gateway's.
+        principal: the caller.
+        limit: how many.
+        cursor: of the page before.
+        query: words that the name has, or the beginnings of them.
+        deleted: those that were deleted and can be brought back, in place of the others.
+
+    Raises:
+        Problem: 422, the cursor is none of this list.
+    """
+    after = paging.decode(cursor, datetime.datetime, UUID)
+    wanted = select(Row).where(Row.user_id == principal.user_id)
+    wanted = wanted.where(Row.deleted_at.is_not(None) if deleted else Row.deleted_at.is_(None))
+    if query is not None:
+        words = _words(query)
+        if not words:
+            return Page(items=[])
+        wanted = wanted.where(Row.words.op("@@")(sqlalchemy.func.to_tsquery("simple", words)))
+    if after is not None:
+        wanted = wanted.where(sqlalchemy.tuple_(Row.uploaded_at, Row.id) < after)
+    wanted = wanted.order_by(Row.uploaded_at.desc(), Row.id.desc()).limit(limit + 1)
+    async with services.database.session(principal.user_id) as session:
+        rows = (await session.scalars(wanted)).all()
+    return paging.page(rows, limit, shown, lambda row: (row.uploaded_at, str(row.id)))
+
+
+async def search_files(
+    services: Services, principal: Principal, query: str, limit: int, cursor: str | None = None
+) -> Page[File]:
+    """The caller's files whose names have these words, or words that begin so; the newest first.
+
+    Raises:
+        Problem: 422, the cursor is none of this list.
+    """
+    return await list_files(services, principal, limit, cursor, query=query)
+
+
+async def get_file(services: Services, principal: Principal, file_id: UUID) -> File:
+    """One of the caller's files, a deleted one too.
+
+    Raises:
+        Problem: 404.
+    """
+    async with services.database.session(principal.user_id) as session:
+        return shown(await _row(session, principal, file_id, deleted=True))
+
+
+async def list_versions(services: Services, principal: Principal, file_id: UUID) -> list[FileVersion]:
+    """Every content that a file has or had, the newest first.
+
+    Raises:
+        Problem: 404.
+    """
+    async with services.database.session(principal.user_id) as session:
+        row = await _row(session, principal, file_id, deleted=True)
+        wanted = select(VersionRow).where(VersionRow.file_id == file_id).order_by(VersionRow.number.desc())
+        found = (await session.scalars(wanted)).all()
+    return [
+        FileVersion(
+            number=one.number,
+            size=one.size,
+            mime_type=one.mime_type,
+            sha256=one.sha256.hex(),
+            created_at=one.created_at,
+            current=one.number == row.version,
+        )
+        for one in found
+    ]
+
+
+async def change_file(
+    services: Services, principal: Principal, file_id: UUID, change: FileChange, if_match: str | None = None
+) -> File:
+    """Rename a file, or set its tags.
+
+    Raises:
+        Problem: 404; 412, it is not at the revision that ``if_match`` says.
+    """
+    async with services.database.session(principal.user_id) as session:
+        row = await _row(session, principal, file_id, lock=True)
+        check_revision(row, if_match)
+        if change.filename is not None:
+            row.filename = contents.clean_name(change.filename)
+        if change.tags is not None:
+            row.tags = sorted(set(change.tags))
+        row.revision += 1
+        await session.flush()
+        await session.refresh(row)
+        details = change.model_dump(exclude_none=True)
+        await services.audit.record(principal, "files.change", "file", str(file_id), details=details, session=session)
+    return await _told(services, row, "changed")
+
+
+async def delete_file(services: Services, principal: Principal, file_id: UUID, if_match: str | None = None) -> File:
+    """Delete a file. Until ``purge_after`` it can be brought back; a second time changes nothing.
+
+    Raises:
+        Problem: 404; 412, it is not at the revision that ``if_match`` says.
+    """
+    async with services.database.session(principal.user_id) as session:
+        row = await _row(session, principal, file_id, deleted=True, lock=True)
+        check_revision(row, if_match)
+        if row.deleted_at is None:
+            row.deleted_at = services.clock()
+            row.purge_after = row.deleted_at + datetime.timedelta(seconds=services.settings.file_undo_seconds)
+            row.revision += 1
+            await session.flush()
+            await session.refresh(row)
+            details = {"filename": row.filename, "purge_after": row.purge_after.isoformat()}
+            await services.audit.record(
+                principal, "files.delete", "file", str(file_id), details=details, severity="notice", session=session
+            )
+    return await _told(services, row, "deleted")
+
+
+async def restore_file(services: Services, principal: Principal, file_id: UUID) -> File:
+    """Bring a deleted file back; one that is there stays as it is.
+
+    Raises:
+        Problem: 404, it was never there or nothing is left of it.
+    """
+    async with services.database.session(principal.user_id) as session:
+        row = await _row(session, principal, file_id, deleted=True, lock=True)
+        if row.deleted_at is not None:
+            row.deleted_at = row.purge_after = None
+            row.revision += 1
+            await session.flush()
+            await session.refresh(row)
+            await services.audit.record(
+                principal, "files.restore", "file", str(file_id), severity="notice", session=session
+            )
+    return await _told(services, row, "restored")
+
+
+async def content_of(services: Services, principal: Principal, file_id: UUID, number: int | None = None) -> Content:
+    """Where the content of a file is: of its current version, or another one.
+
+    Raises:
+        Problem: 404.
+    """
+    async with services.database.session(principal.user_id) as session:
+        row = await _row(session, principal, file_id)
+        wanted = select(VersionRow).where(
+            VersionRow.file_id == file_id, VersionRow.number == (row.version if number is None else number)
+        )
+        found = (await session.scalars(wanted)).one_or_none()
+    if found is None:
+        raise Problem(404, "the file has no such version", kind="no-such-version")
+    return Content(
+        file_id,
+        row.filename,
+        found.number,
+        found.bucket,
+        found.object_key,
+        found.size,
+        found.mime_type,
+        found.sha256.hex(),
+        found.created_at,
+    )
+
+
+async def open_content(services: Services, content: Content, start: int, length: int) -> AsyncIterator[bytes]:
+    """Read a part of a content.
+
+    Raises:
+        Unavailable: the object storage does not answer, or does not have what it should.
+    """
+    if not length:
+        return _nothing()
+    try:
+        return await services.files.read(content.bucket, content.key, start, length)
+    except FileNotFoundError:
+        raise Problem(503, "the object storage does not have this content", kind="content-missing") from None
+
+
+async def read_range(
+    services: Services, principal: Principal, file_id: UUID, start: int = 0, length: int = MAX_READ
+) -> tuple[Content, bytes]:
+    """A part of a file's current content, at most :data:`MAX_READ` bytes.
+
+    Raises:
+        Problem: 404, 422, 503.
+    """
+    if start < 0 or not 0 < length <= MAX_READ:
+        raise Problem(422, f"start is 0 or more, length 1 to {MAX_READ}")
+    content = await content_of(services, principal, file_id)
+    length = max(0, min(length, content.size - start))
+    chunks = [one async for one in await open_content(services, content, start, length)]
+    return content, b"".join(chunks)
+
+
+def no_file() -> Problem:
+    """404, for another user's file as well."""
+    return Problem(404, "there is no such file")
+
+
+def check_revision(row: Row, if_match: str | None) -> None:
+    """Refuse a change to what somebody changed meanwhile (RFC 9110, section 13.1.1).
+
+    Raises:
+        Problem: 412.
+    """
+    if if_match is not None and if_match.strip() not in ("*", f'"{row.revision}"'):
+        raise Problem(412, f"the file is at revision {row.revision}", kind="changed-meanwhile", revision=row.revision)
+
+
+def shown(row: Row) -> File:
+    """A row as clients see it."""
+    return File(
+        id=row.id,
+        filename=row.filename,
+        size=row.size,
+        mime_type=row.mime_type,
+        sha256=row.sha256.hex(),
+        version=row.version,
+        revision=row.revision,
+        tags=list(row.tags),
+        uploaded_at=row.uploaded_at,
+        updated_at=row.updated_at,
+        deleted_at=row.deleted_at,
+        purge_after=row.purge_after,
+    )
+
+
+async def _told(services: Services, row: Row, change: str) -> File:
+    """Tell the file's owner of the change, and return the file."""
+    news = {"id": row.id, "change": change, "revision": row.revision}
+    await publish(services.redis, row.user_id, "files", news)
+    return shown(row)
+
+
+async def _row(
+    session: AsyncSession, principal: Principal, file_id: UUID, *, deleted: bool = False, lock: bool = False
+) -> Row:
+    wanted = select(Row).where(Row.id == file_id, Row.user_id == principal.user_id)
+    if not deleted:
+        wanted = wanted.where(Row.deleted_at.is_(None))
+    if lock:
+        wanted = wanted.with_for_update()
+    found = (await session.scalars(wanted)).one_or_none()
+    if found is None:
+        raise no_file()
+    return found
+
+
+def _words(query: str) -> str:
+    """A query of PostgreSQL's: every word, or what begins so. Nothing of its syntax comes from outside."""
+    plain = "".join(one if unicodedata.category(one)[0] in "LN" else " " for one in query)
+    return " & ".join(f"{word}:*" for word in plain.split()[:16])
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""

@@ -1,0 +1,167 @@
+"""The queue of jobs in PostgreSQL (procrastinate), and the worker that each process of the gateway has.
+
+A job is a row in ``jobs`` first. The queue only says that somebody should work at it: what it loses, the sweeper gives
+to it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import procrastinate
+import psycopg
+import structlog
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
+from pydantic import SecretStr
+from zentoria_common.problems import Problem, Unavailable
+
+from zentoria_backend.settings import Settings
+
+if TYPE_CHECKING:
+    from zentoria_backend.services import Services
+
+Handler = Callable[["Services", int, UUID], Awaitable[None]]
+"""Works at one job of a user. It may be called again for what it has done already."""
+
+CONCURRENCY = 2
+"""Jobs at which one process works."""
+MAX_ATTEMPTS = 40
+"""Tries while something that a job needs is away: with growing pauses, about an hour."""
+MAX_FAULTS = 3
+"""Tries where a job fails by itself."""
+STALLED_SECONDS = 30.0
+"""A worker that says nothing for so long is dead; its jobs go to others."""
+
+_log = structlog.stdlib.get_logger("zentoria_backend.jobs")
+
+
+class Queue:
+    """Gives jobs to workers, and is one while :meth:`run` is entered.
+
+    Args:
+        settings: where PostgreSQL itself is: LISTEN needs a session of its own, which PgBouncer does not give.
+        password: of ``settings.database_user``.
+        handlers: what works at which kind of job.
+    """
+
+    def __init__(self, settings: Settings, password: SecretStr, handlers: Mapping[str, Handler]) -> None:
+        self._settings = settings
+        self._handlers = handlers
+        self._open = False
+        self._services: Services | None = None
+        connector = procrastinate.PsycopgConnector(
+            min_size=1,
+            max_size=CONCURRENCY + 3,
+            timeout=settings.dependency_timeout,
+            kwargs={
+                "host": settings.database_host,
+                "port": settings.database_direct_port,
+                "dbname": settings.database_name,
+                "user": settings.database_user,
+                "password": password.get_secret_value(),
+                "connect_timeout": max(2, round(settings.dependency_timeout)),
+                "application_name": "zentoria-backend-jobs",
+            },
+        )
+        self.app = procrastinate.App(connector=connector)
+        retry = procrastinate.RetryStrategy(max_attempts=MAX_ATTEMPTS, linear_wait=5)
+        self._task = self.app.task(name="work", retry=retry, pass_context=True)(self._work)
+
+    async def defer(self, user_id: int, job_id: UUID) -> bool:
+        """Ask for somebody to work at a job. False: the queue cannot be reached; the sweeper asks again."""
+        if not self._open:
+            return False
+        one = str(job_id)
+        try:
+            await self._task.configure(lock=one, queueing_lock=one).defer_async(user_id=user_id, job_id=one)
+        except AlreadyEnqueued:
+            return True
+        except (ConnectorException, psycopg.Error, OSError) as error:
+            _log.warning("job waits for the sweeper", error_type=type(error).__qualname__)
+            return False
+        return True
+
+    async def retry_stalled(self) -> int:
+        """Give jobs of workers that died to others; returns how many.
+
+        Raises:
+            ConnectorException: the queue cannot be reached.
+        """
+        if not self._open:
+            return 0
+        stalled = list(await self.app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS))
+        for one in stalled:
+            await self.app.job_manager.retry_job(one)
+        return len(stalled)
+
+    @contextlib.asynccontextmanager
+    async def run(self, services: Services) -> AsyncGenerator[None]:
+        """Work while the block runs. A database that is away is waited for."""
+        self._services = services
+        worker = asyncio.create_task(self._serve(), name="jobs")
+        try:
+            yield
+        finally:
+            worker.cancel()
+            await asyncio.wait({worker})
+            await self._close()
+
+    async def opened(self) -> None:
+        """Connect, where that is not done; for tests and for the worker."""
+        if not self._open:
+            await self.app.open_async()
+            self._open = True
+
+    async def _close(self) -> None:
+        self._open = False
+        with contextlib.suppress(Exception):
+            await self.app.close_async()
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                await self.opened()
+                await self.app.run_worker_async(
+                    concurrency=CONCURRENCY,
+                    install_signal_handlers=False,
+                    delete_jobs="successful",
+                    shutdown_graceful_timeout=self._settings.shutdown_timeout / 2,
+                    stalled_worker_timeout=STALLED_SECONDS,
+                )
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # whatever it is, jobs go on when it is over
+                _log.warning("worker of jobs begins again", error_type=type(error).__qualname__)
+            await self._close()
+            await asyncio.sleep(random.uniform(2, 5))  # noqa: S311 - so that not all come at once
+
+    async def _work(self, context: procrastinate.JobContext, *, user_id: int, job_id: str) -> None:
+        """Work at one job. What it needs and is away is waited for; what it cannot do is written down."""
+        from zentoria_backend.jobs import service
+
+        services = self._services
+        assert services is not None  # noqa: S101 -- for the type: workers run within `run`
+        one = UUID(job_id)
+        kind = await service.kind_of(services, user_id, one)
+        if kind is None or kind not in self._handlers or not await service.begin(services, user_id, one):
+            return
+        try:
+            await self._handlers[kind](services, user_id, one)
+        except Unavailable as problem:
+            if context.job.attempts + 1 < MAX_ATTEMPTS:
+                raise
+            await service.fail(services, user_id, one, service.described(problem))
+        except Problem as problem:
+            await service.fail(services, user_id, one, service.described(problem))
+        except Exception as error:
+            _log.exception("job fails", error_type=type(error).__qualname__)
+            if context.job.attempts + 1 < MAX_FAULTS:
+                raise
+            await service.fail(
+                services, user_id, one, service.described(Problem(500, "the job failed by a fault of its own"))
+            )

@@ -1,0 +1,122 @@
+"""Jobs: listed, shown, cancelled; and what workers write about them."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy
+from sqlalchemy import select, update
+from zentoria_common.problems import Problem
+from zentoria_schema.core import Job as Row
+
+from zentoria_backend import paging
+from zentoria_backend.access.principal import Principal
+from zentoria_backend.jobs.schemas import Job
+from zentoria_backend.paging import Page
+from zentoria_backend.services import Services
+
+ENDED = ("done", "failed", "cancelled")
+
+
+async def list_jobs(services: Services, principal: Principal, limit: int, cursor: str | None) -> Page[Job]:
+    """The caller's jobs, the newest first.
+
+    Raises:
+        Problem: 422, the cursor is none of this list.
+    """
+    after = paging.decode(cursor, datetime.datetime, UUID)
+    wanted = select(Row).where(Row.user_id == principal.user_id)
+    if after is not None:
+        wanted = wanted.where(sqlalchemy.tuple_(Row.created_at, Row.id) < after)
+    wanted = wanted.order_by(Row.created_at.desc(), Row.id.desc()).limit(limit + 1)
+    async with services.database.session(principal.user_id) as session:
+        rows = (await session.scalars(wanted)).all()
+    return paging.page(rows, limit, shown, lambda row: (row.created_at, str(row.id)))
+
+
+async def get_job(services: Services, principal: Principal, job_id: UUID) -> Job:
+    """One of the caller's jobs.
+
+    Raises:
+        Problem: 404.
+    """
+    async with services.database.session(principal.user_id) as session:
+        row = await session.scalar(select(Row).where(Row.id == job_id, Row.user_id == principal.user_id))
+    if row is None:
+        raise Problem(404, "there is no such job")
+    return shown(row)
+
+
+async def kind_of(services: Services, user_id: int, job_id: UUID) -> str | None:
+    """What kind of job it is; None: there is none of that id."""
+    async with services.database.session(user_id) as session:
+        return await session.scalar(select(Row.kind).where(Row.id == job_id))
+
+
+async def begin(services: Services, user_id: int, job_id: UUID) -> bool:
+    """A worker takes a job up, perhaps again. False: there is nothing to do any more."""
+    now = services.clock()
+    changed = (
+        update(Row)
+        .where(Row.id == job_id, Row.state.in_(("queued", "running")))
+        .values(
+            state="running",
+            started_at=sqlalchemy.func.coalesce(Row.started_at, now),
+            heartbeat_at=now,
+            attempts=Row.attempts + 1,
+        )
+        .returning(Row.id)
+    )
+    async with services.database.session(user_id) as session:
+        return (await session.scalar(changed)) is not None
+
+
+async def note(services: Services, user_id: int, job_id: UUID, progress: float, stage: str) -> None:
+    """A worker says how far it is; so others know that it lives."""
+    changed = (
+        update(Row)
+        .where(Row.id == job_id, Row.state == "running")
+        .values(heartbeat_at=services.clock(), progress=progress, stage=stage)
+    )
+    async with services.database.session(user_id) as session:
+        await session.execute(changed)
+
+
+async def fail(services: Services, user_id: int, job_id: UUID, error: dict[str, Any]) -> None:
+    """The end of a job that did not succeed."""
+    changed = (
+        update(Row)
+        .where(Row.id == job_id, Row.state.not_in(ENDED))
+        .values(state="failed", error=error, finished_at=services.clock())
+    )
+    async with services.database.session(user_id) as session:
+        await session.execute(changed)
+
+
+def shown(row: Row) -> Job:
+    """A row as clients see it."""
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        state=row.state,  # type: ignore[arg-type] # the table's own check has the same values
+        progress=row.progress,
+        stage=row.stage,
+        result=row.result,
+        error=row.error,
+        file_id=row.file_id,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+def described(problem: Problem) -> dict[str, Any]:
+    """A problem as a job keeps it (RFC 9457)."""
+    return {
+        "type": f"/problems/{problem.kind}" if problem.kind else "about:blank",
+        "status": problem.status,
+        "detail": problem.detail,
+        **problem.members,
+    }

@@ -1,0 +1,117 @@
+"""What processes that died left behind, and what has had its time: given up, tried again, removed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+from collections.abc import AsyncGenerator, Awaitable
+from uuid import UUID
+
+import sqlalchemy
+import structlog
+from procrastinate.exceptions import ConnectorException
+from sqlalchemy import delete, select
+from sqlalchemy.exc import SQLAlchemyError
+from zentoria_common.problems import Problem
+from zentoria_schema.core import File as FileRow
+from zentoria_schema.core import FileVersion as VersionRow
+from zentoria_schema.core import Upload as UploadRow
+
+from zentoria_backend.services import Services
+from zentoria_backend.uploads.service import mark_aborted, remove
+
+JOB_SILENCE = datetime.timedelta(seconds=60)
+"""A job of which nobody said anything for so long is given to the queue again."""
+MOST = 100
+"""Rows of each kind at a time."""
+_LOCK = 0x5A54_4A53
+"""Of the advisory lock: one process sweeps at a time."""
+
+_log = structlog.stdlib.get_logger("zentoria_backend.jobs")
+
+
+@contextlib.asynccontextmanager
+async def sweeping(services: Services) -> AsyncGenerator[None]:
+    """Sweep again and again while the block runs."""
+    task = asyncio.create_task(_forever(services), name="sweep")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _forever(services: Services) -> None:
+    while True:
+        await asyncio.sleep(services.settings.sweep_seconds)
+        try:
+            async with services.database.session() as session:
+                # held while the block runs: others pass by
+                if not await session.scalar(sqlalchemy.select(sqlalchemy.func.pg_try_advisory_xact_lock(_LOCK))):
+                    continue
+                await sweep(services)
+        except (Problem, SQLAlchemyError, ConnectorException, OSError) as error:
+            _log.warning("sweep goes on later", error_type=type(error).__qualname__)
+
+
+async def sweep(services: Services) -> dict[str, int]:
+    """Look once for all that is due; returns how much was done of each kind.
+
+    Raises:
+        Unavailable: the database does not answer. What fails by itself is left for the next time.
+    """
+    now = services.clock()
+    done = dict.fromkeys(("uploads", "files", "jobs", "stalled"), 0)
+    for user_id, one in await _due(services, "uploads", now):
+        done["uploads"] += await _tried(_give_up(services, user_id, one))
+    for user_id, one in await _due(services, "files", now):
+        done["files"] += await _tried(_purge(services, user_id, one))
+    for user_id, one in await _due(services, "jobs", now - JOB_SILENCE):
+        done["jobs"] += await services.jobs.defer(user_id, one)
+    done["stalled"] = await services.jobs.retry_stalled()
+    return done
+
+
+async def _due(services: Services, kind: str, before: datetime.datetime) -> list[tuple[int, UUID]]:
+    statement = sqlalchemy.text("SELECT user_id, id FROM rows_due(:kind, :before, :most)")
+    async with services.database.session() as session:
+        rows = await session.execute(statement, {"kind": kind, "before": before, "most": MOST})
+        return [(row[0], row[1]) for row in rows]
+
+
+async def _tried(work: Awaitable[bool]) -> bool:
+    try:
+        return await work
+    except (Problem, SQLAlchemyError) as error:
+        _log.warning("left for the next sweep", error_type=type(error).__qualname__)
+        return False
+
+
+async def _give_up(services: Services, user_id: int, upload_id: UUID) -> bool:
+    """An upload that expired. Its bytes go first; whoever still sends some is told that it was given up."""
+    async with services.database.session(user_id) as session:
+        row = await session.scalar(select(UploadRow).where(UploadRow.id == upload_id, UploadRow.state == "open"))
+    if row is None:
+        return False  # one that was received waits for its job
+    await remove(services, row.bucket, row.object_key, row.multipart_id)
+    return await mark_aborted(services, user_id, upload_id)
+
+
+async def _purge(services: Services, user_id: int, file_id: UUID) -> bool:
+    """A file whose deletion cannot be undone any more: contents first, then the row that knows of them."""
+    wanted = select(FileRow).where(
+        FileRow.id == file_id, FileRow.deleted_at.is_not(None), FileRow.purge_after <= services.clock()
+    )
+    async with services.database.session(user_id) as session:
+        row = await session.scalar(wanted.with_for_update())
+        if row is None:
+            return False
+        versions = await session.scalars(select(VersionRow).where(VersionRow.file_id == file_id))
+        for one in versions.all():
+            await services.files.delete(one.bucket, one.object_key)
+        await session.execute(delete(FileRow).where(FileRow.id == file_id))
+        await services.audit.record(
+            None, "files.purge", "file", str(file_id), details={"filename": row.filename}, session=session
+        )
+    return True
