@@ -6,6 +6,9 @@ SELECT count(*) = 1
    AND d.datallowconn
    AND d.datacl IS NOT NULL
    AND NOT EXISTS (SELECT FROM aclexplode(d.datacl) WHERE grantee = 0)
+{% if database.ours %}
+   AND NOT EXISTS (SELECT FROM aclexplode(d.datacl) WHERE grantee <> d.datdba AND privilege_type <> 'CONNECT')
+{% endif %}
    AND (SELECT array_agg(DISTINCT pg_get_userbyid(a.grantee) ORDER BY pg_get_userbyid(a.grantee))
           FROM aclexplode(d.datacl) a WHERE a.privilege_type = 'CONNECT')
      = (SELECT array_agg(u ORDER BY u)

@@ -8,4 +8,7 @@ SELECT DISTINCT format('REVOKE ALL ON DATABASE %I FROM %I', d.datname, pg_get_us
  WHERE d.datname = {{ database.name | literal }}
    AND a.grantee <> 0
    AND pg_get_userbyid(a.grantee) NOT IN ({{ database.users | map("literal") | join(", ") }}) \gexec
-GRANT CONNECT, TEMPORARY ON DATABASE {{ database.name | name }} TO {{ database.users | map("name") | join(", ") }};
+{% if database.ours %}
+REVOKE CREATE, TEMPORARY ON DATABASE {{ database.name | name }} FROM {{ database.users | reject("equalto", database.owner) | map("name") | join(", ") }};
+{% endif %}
+GRANT CONNECT{{ "" if database.ours else ", TEMPORARY" }} ON DATABASE {{ database.name | name }} TO {{ database.users | map("name") | join(", ") }};

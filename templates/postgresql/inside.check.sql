@@ -1,8 +1,11 @@
 SELECT (SELECT count(*) FROM pg_extension
          WHERE extname = ANY (ARRAY[{{ database.extensions | map("literal") | join(", ") }}]::name[]))
          = {{ database.extensions | length }}
-   AND (SELECT count(*) FROM pg_namespace
-         WHERE nspname = ANY (ARRAY[{{ database.tenants | map("literal") | join(", ") }}]::name[])
-           AND pg_get_userbyid(nspowner) = nspname)
-         = {{ database.tenants | length }}
+{% if database.ours %}
+   AND NOT EXISTS (SELECT FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
+                    WHERE n.nspname = r.rolname AND r.rolcanlogin
+                      AND NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid)
+                      AND NOT EXISTS (SELECT FROM pg_type WHERE typnamespace = n.oid)
+                      AND NOT EXISTS (SELECT FROM pg_proc WHERE pronamespace = n.oid))
+{% endif %}
    AND NOT has_schema_privilege('public', 'public', 'CREATE');

@@ -4,11 +4,13 @@ SET log_statement = none;
 SET log_min_duration_statement = -1;
 SELECT format('CREATE ROLE %I', {{ role | literal }})
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {{ role | literal }}) \gexec
-ALTER ROLE {{ role | name }} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
+ALTER ROLE {{ role | name }} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION
+  {{ "" if reads_all else "NO" }}BYPASSRLS
   PASSWORD {{ verifier | literal }};
-{% if reads_all %}
-GRANT pg_read_all_data TO {{ role | name }};
-{% else %}
-SELECT format('REVOKE pg_read_all_data FROM %I', {{ role | literal }})
- WHERE pg_has_role({{ role | literal }}, 'pg_read_all_data', 'MEMBER') \gexec
-{% endif %}
+SELECT format('REVOKE %I FROM %I', pg_get_userbyid(m.roleid), r.rolname)
+  FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member
+ WHERE r.rolname = {{ role | literal }}
+   AND NOT pg_get_userbyid(m.roleid) = ANY (ARRAY[{{ member | map("literal") | join(", ") }}]::name[]) \gexec
+{% for group in member %}
+GRANT {{ group | name }} TO {{ role | name }};
+{% endfor %}

@@ -64,6 +64,9 @@ class FixedMaterials:
     def release(self, directory: str) -> Artifact:
         return fixed_release(directory)
 
+    def migrations(self, directory: str) -> dict[str, str]:
+        return {"zentoria_core": "0003", "zentoria_vectors": "0001"}
+
     def archive(self, component: Component, program: str, strip: int = 0) -> Artifact:
         self.archives.append((component, program, strip))
         return Artifact("1-abc", Archive(blob="b" * 64, size=1, entries=1))

@@ -125,7 +125,7 @@ def test_a_nonce_changes_the_release_and_nothing_else() -> None:
     plain, again = state("backend"), state("backend", nonce="n1")
     changed = [new for old, new in zip(plain.resources, again.resources, strict=True) if old != new]
     assert [one.kind for one in changed] == ["release"]
-    assert state("db", nonce="n1") == state("db")
+    assert state("redis", nonce="n1") == state("redis")
 
 
 def test_files_end_with_a_line_break(guest: GuestState) -> None:

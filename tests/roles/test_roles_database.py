@@ -44,8 +44,8 @@ def test_each_need_has_exactly_one_line(guest: GuestState) -> None:
     for need in expand_needs(inventory()):
         if need.destination != "db" or need.first not in (5432, 6432):
             continue
-        names = ("n8n", "zentoria_core", "zentoria_vectors") if need.source == "backup" else (
-            {"n8n": "n8n", "embeddings": "zentoria_vectors"}.get(need.source, "zentoria_core"),
+        names = ("n8n", "paperless", "zentoria_core", "zentoria_vectors") if need.source == "backup" else (
+            {"n8n": "n8n", "ocr": "paperless", "embeddings": "zentoria_vectors"}.get(need.source, "zentoria_core"),
         )  # fmt: skip
         address = "127.0.0.1" if need.first == 6432 else str(inventory().by_name(need.source).address)
         expected |= {("host", name, need.source, f"{address}/32", "scram-sha-256") for name in names}
@@ -66,10 +66,12 @@ def test_databases_and_owners() -> None:
     ways = databases.accesses(inventory(), inventory().by_name("db"))
     found = {one.name: one for one in databases.databases(ways)}
     assert {name: one.owner for name, one in found.items()} == {
-        "n8n": "n8n", "zentoria_core": "backend", "zentoria_vectors": "embeddings",
+        "n8n": "n8n", "paperless": "ocr", "zentoria_core": "zentoria_owner", "zentoria_vectors": "zentoria_owner",
     }  # fmt: skip
     assert found["zentoria_vectors"].extensions == ("vector",)
-    assert found["zentoria_core"].tenants == ("ai", "auth", "ocr")
+    assert found["zentoria_core"].members == ("ai", "auth", "backend")
+    assert databases.groups(ways, "backend") == ("svc_backend",)
+    assert databases.groups(ways, "n8n") == ()
     assert found["n8n"].users == ("backup", "n8n")
 
 
@@ -246,7 +248,7 @@ def _steps() -> list[Command]:
     steps = [one for one in state("db").resources if isinstance(one, Command) and "psql" in one.check]
     bare = {
         f"postgresql:inside:{one.name}": postgres_sql.inside_command(
-            made.render, databases.Database(one.name, one.owner, one.tenants, one.readers)
+            made.render, databases.Database(one.name, one.owner, one.members, one.readers)
         )
         for one in found
     }
@@ -266,12 +268,48 @@ def test_steps_in_a_real_server(server: Server) -> None:
     refused = server.sql("SELECT 1", "zentoria_vectors", "auth")
     assert "permission denied for database" in refused.stderr
     assert "permission denied for database" in server.sql("SELECT 1", "postgres", "backend").stderr
-    # what a tenant makes is in its own schema, and closed to the others
-    assert server.sql("CREATE TABLE mine (a int); INSERT INTO mine VALUES (7)", "zentoria_core", "auth").returncode == 0
-    assert server.sql("SELECT a FROM auth.mine", "zentoria_core", "backup").stdout.strip() == "7"
-    assert "permission denied" in server.sql("SELECT a FROM auth.mine", "zentoria_core", "ocr").stderr
-    assert "permission denied" in server.sql("CREATE TABLE public.x (a int)", "zentoria_core", "ocr").stderr
-    assert "permission denied" in server.sql("INSERT INTO auth.mine VALUES (1)", "zentoria_core", "backup").stderr
+    # who has rights by a group makes nothing, not even for a while
+    for making in ("CREATE TABLE public.x (a int)", "CREATE SCHEMA x", "CREATE TEMPORARY TABLE x (a int)"):
+        assert "permission denied" in server.sql(making, "zentoria_core", "auth").stderr, making
+    assert server.sql("CREATE TABLE public.x (a int)", "n8n", "n8n").returncode == 0
+    # a dump has every row, whoever may see it
+    made = (
+        "SET ROLE zentoria_owner; CREATE TABLE mine (a int); ALTER TABLE mine ENABLE ROW LEVEL SECURITY, FORCE ROW "
+        "LEVEL SECURITY; RESET ROLE; INSERT INTO mine VALUES (7); GRANT SELECT ON mine TO svc_auth"
+    )
+    assert server.sql(made, "zentoria_core").stderr == ""
+    assert server.sql("SELECT a FROM mine", "zentoria_core", "auth").stdout == ""
+    assert server.sql("SELECT a FROM mine", "zentoria_core", "backup").stdout.strip() == "7"
+    assert "permission denied" in server.sql("INSERT INTO mine VALUES (1)", "zentoria_core", "backup").stderr
+    assert "permission denied" in server.sql("SELECT a FROM mine", "zentoria_core", "ai").stderr
+
+
+def test_a_stack_whose_databases_belonged_to_containers_is_taken_on(server: Server) -> None:
+    """As an earlier release left it: ``backend`` owned zentoria_core, others had a schema in it."""
+    steps = _steps()
+    for words in (
+        "DROP DATABASE IF EXISTS zentoria_core", "DROP DATABASE IF EXISTS zentoria_vectors",
+        "CREATE DATABASE zentoria_core OWNER backend", "CREATE DATABASE zentoria_vectors OWNER embeddings",
+        "REVOKE svc_auth FROM auth", "GRANT pg_read_all_data TO auth",
+        "GRANT CONNECT, TEMPORARY ON DATABASE zentoria_core TO ai, auth, backend, ocr",
+    ):  # fmt: skip
+        assert server.sql(words).stderr.replace("NOTICE", "").strip().count("ERROR") == 0, words
+    for role in ("auth", "ai"):
+        assert server.sql(f"CREATE SCHEMA {role} AUTHORIZATION {role}", "zentoria_core").returncode == 0
+    assert server.sql("CREATE TABLE mine (a int)", "zentoria_core", "ai").returncode == 0
+    for step in steps:
+        if not server.passes(step):
+            server.apply(step)
+    assert [step.id for step in steps if not server.passes(step)] == []
+    owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname LIKE 'zentoria%'"
+    assert server.sql(owner).stdout.split() == ["zentoria_owner"] * 2
+    # empty schemas go, what has something in it stays
+    left = server.sql("SELECT nspname FROM pg_namespace WHERE nspname IN ('ai', 'auth')", "zentoria_core")
+    assert left.stdout.split() == ["ai"]
+    assert "permission denied" in server.sql("CREATE TABLE x (a int)", "zentoria_core", "backend").stderr
+    assert "permission denied" in server.sql("SELECT 1", "zentoria_core", "ocr").stderr
+    member = "SELECT pg_get_userbyid(roleid) FROM pg_auth_members WHERE member = 'auth'::regrole"
+    assert server.sql(member).stdout.split() == ["svc_auth"]
 
 
 def test_what_somebody_changed_is_put_right(server: Server) -> None:
@@ -283,6 +321,14 @@ def test_what_somebody_changed_is_put_right(server: Server) -> None:
         ("ALTER ROLE auth SUPERUSER", "postgresql:login:auth"),
         ("ALTER ROLE auth PASSWORD 'other'", "postgresql:login:auth"),
         ("GRANT pg_read_all_data TO ocr", "postgresql:login:ocr"),
+        ("GRANT svc_backend TO auth", "postgresql:login:auth"),
+        ("GRANT zentoria_owner TO backend", "postgresql:login:backend"),
+        ("REVOKE svc_backend FROM backend", "postgresql:login:backend"),
+        ("ALTER ROLE backup NOBYPASSRLS", "postgresql:login:backup"),
+        ("ALTER ROLE auth BYPASSRLS", "postgresql:login:auth"),
+        ("ALTER ROLE zentoria_owner LOGIN", "postgresql:groups:owner and groups"),
+        ("ALTER DATABASE zentoria_core OWNER TO backend", "postgresql:database:zentoria_core"),
+        ("GRANT TEMPORARY ON DATABASE zentoria_core TO auth", "postgresql:database:zentoria_core"),
         ("GRANT CONNECT ON DATABASE n8n TO PUBLIC", "postgresql:database:n8n"),
         ("GRANT CONNECT ON DATABASE n8n TO auth", "postgresql:database:n8n"),
         ("ALTER DATABASE n8n OWNER TO postgres", "postgresql:database:n8n"),

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from zentoria_infra.errors import AuthError, GuestError, RefusedError, UnreachableError
 from zentoria_infra.guest import bundle, protocol
 from zentoria_infra.guest.secrets import new_password
-from zentoria_infra.guest.state import GuestReport, GuestState, Release, Rollback
+from zentoria_infra.guest.state import GuestReport, GuestState, Migration, Release, ResourceReport, Restore, Rollback
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.materials.artifacts.cache import BlobCache
 from zentoria_infra.materials.once import Once
@@ -152,6 +152,22 @@ class GuestsInside:
             raise failure(self._inventory.by_vmid(vmid).name, report, "roll back")
         return report
 
+    def lost_by_roll_back(self, vmid: int, back: int) -> tuple[ResourceReport, ...]:
+        """What a rollback would take back besides programs: databases that are restored from a dump. Changes nothing.
+
+        Raises:
+            RefusedError: none of its services is deployed in releases.
+            GuestError: the agent could not look, or there is no such release or dump.
+        """
+        state = self._back(vmid, back, "")
+        if not any(isinstance(one, Restore) for one in state.resources):
+            return ()
+        report = self._talk(vmid, state, "check", lambda text: None)
+        if report.failed:
+            raise failure(self._inventory.by_vmid(vmid).name, report, "roll back")
+        restored = {one.id for one in state.resources if isinstance(one, Restore)}
+        return tuple(one for one in report.changes if one.id in restored)
+
     def require_healthy(self, vmid: int, say: Callable[[str], None]) -> None:
         """Wait until a container that was put back answers: systemd, then each service that has a check.
 
@@ -186,7 +202,14 @@ class GuestsInside:
                 todo=f"undo the change in the inventory (`git revert`), then `zentoria redeploy {name}`; or, if "
                 f"`zentoria rollback {name} --list` shows a snapshot, `zentoria rollback {name} --snapshot`",
             )
-        return GuestState(vmid=vmid, hostname=state.hostname, resources=found)
+        # Before the release that knows how to: what is older need not know of it.
+        restores = tuple(
+            Restore(id=f"restore:{one.database}", migration=one, release=back_to.release, back=back)
+            for one in state.resources
+            for back_to in found
+            if back and isinstance(one, Migration) and back_to.release.root == one.root
+        )
+        return GuestState(vmid=vmid, hostname=state.hostname, resources=(*restores, *found))
 
     def state(self, vmid: int) -> GuestState:
         """The desired state of one guest. Makes passwords, certificates and releases where there are none."""

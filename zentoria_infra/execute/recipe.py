@@ -19,6 +19,7 @@ from zentoria_infra.inventory.component_model import Component, NpmComponent
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.materials.artifacts.npm import FOLDER, tree_hash
 from zentoria_infra.materials.artifacts.wheels import sources_hash
+from zentoria_infra.materials.migrations import newest_migrations
 from zentoria_infra.materials.sources import SERVICES
 from zentoria_infra.roles.compile import compile_guest
 from zentoria_infra.roles.kit.materials import ServerCertificate
@@ -55,6 +56,14 @@ class SourceMaterials:
             version = sources_hash(folder) if folder.is_dir() else "no sources"
             self._releases[directory] = Artifact(version, Wheels(wheels=(), requirements=""))
         return self._releases[directory]
+
+    def migrations(self, directory: str) -> Mapping[str, str]:
+        """As they are: told by the names of files.
+
+        Raises:
+            ArtifactError: there are none.
+        """
+        return newest_migrations(self._root / SERVICES / directory)
 
     def archive(self, component: Component, program: str, strip: int = 0) -> Artifact:
         """What is not fetched: its version is the hash of where it comes from."""

@@ -10,7 +10,7 @@ from importlib import resources
 
 MODULES = (
     "failure", "paths", "masking", "common", "run", "files", "unsynced", "packages", "network", "units", "archives",
-    "releases", "rollback", "owned", "main",
+    "releases", "rollback", "migrations", "owned", "main",
 )  # fmt: skip
 """The agent's modules, each after those that it imports."""
 

@@ -149,6 +149,38 @@ class Release(_Resource):
     """Set to a new value to redeploy the same version: the gate and the restart are done again."""
 
 
+class Migration(_Resource):
+    """A database whose tables are at a migration: ``head`` is a number with leading zeros, as ``0005``.
+
+    The release at ``root`` has the ``program`` that migrates; it first dumps the database into the folder ``dumps``
+    (where it has tables already), and keeps the last two dumps. It connects as ``user`` through the socket of ``port``.
+    """
+
+    kind: Literal["migration"] = "migration"
+    id: str
+    database: str
+    head: str
+    root: str
+    program: str
+    port: int
+    user: str
+    dumps: str
+    timeout: int = 3600
+
+
+class Restore(_Resource):
+    """Brings a database back to the migration that an earlier release needs, from its dump; part of no desired state.
+
+    ``release`` and ``back`` say which release, as in :class:`Rollback`, which comes after it.
+    """
+
+    kind: Literal["restore"] = "restore"
+    id: str
+    migration: Migration
+    release: Release
+    back: int
+
+
 class Rollback(_Resource):
     """Goes back to a release that was there before; not part of any desired state.
 
@@ -194,7 +226,20 @@ class Health(_Resource):
 
 
 Resource = Annotated[
-    Packages | File | Directory | Symlink | Absent | User | Volume | Command | Release | Rollback | Unit | Health,
+    Packages
+    | File
+    | Directory
+    | Symlink
+    | Absent
+    | User
+    | Volume
+    | Command
+    | Release
+    | Migration
+    | Restore
+    | Rollback
+    | Unit
+    | Health,
     Field(discriminator="kind"),
 ]
 

@@ -13,6 +13,7 @@ DatabaseName = Annotated[
     str, matching(r"^[a-z][a-z0-9_]{0,62}$", "a database's name (a-z, 0-9 and '_', a letter first, 63 at most)")
 ]
 """63 bytes are what PostgreSQL keeps of a name (``NAMEDATALEN``)."""
+GroupName = Annotated[str, matching(r"^[a-z][a-z0-9_]{0,58}$", "a group's name as backend")]
 ExtensionName = Annotated[str, matching(r"^[a-z][a-z0-9_-]{0,62}$", "an extension's name as vector")]
 KeyPattern = Annotated[
     str, matching(r"^[A-Za-z0-9][A-Za-z0-9:._-]*\*?$", "a pattern of Redis keys that begins with their name, as bull:*")
@@ -30,8 +31,10 @@ class DatabaseWish(Model):
     """A database that a service wants of the server that it needs. Its role there is named as its container."""
 
     name: DatabaseName
-    tenant: bool = False
-    """The database belongs to another container; this one has a schema of its own in it, named as its role."""
+    group: GroupName | None = None
+    """The database is one of Zentoria's own: its tables come with the service ``schema`` of the server's container, and
+    belong to nobody who logs in. This container's role may do what ``svc_<group>`` may, and nothing more. Without it,
+    the database belongs to this container's role."""
     extensions: tuple[ExtensionName, ...] = ()
     """What is installed into it by the superuser, as ``vector``."""
 

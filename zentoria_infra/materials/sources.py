@@ -14,6 +14,7 @@ from zentoria_infra.materials.artifacts.cache import BlobCache
 from zentoria_infra.materials.artifacts.fetch import fetch
 from zentoria_infra.materials.artifacts.origin import archive_of
 from zentoria_infra.materials.artifacts.wheels import build_release
+from zentoria_infra.materials.migrations import newest_migrations
 from zentoria_infra.materials.once import Once
 from zentoria_infra.materials.secret_file import SecretFile
 from zentoria_infra.materials.site_ca import SiteCa
@@ -69,6 +70,14 @@ class Materials:
             ArtifactError: it cannot be built.
         """
         return self._releases(directory)
+
+    def migrations(self, directory: str) -> dict[str, str]:
+        """The newest migration of each database that ``services/<directory>`` has the tables of, by its name.
+
+        Raises:
+            ArtifactError: there are none.
+        """
+        return newest_migrations(self._root / SERVICES / directory)
 
     def archive(self, component: Component, program: str, strip: int = 0) -> Artifact:
         """What others release, as an archive in the cache.

@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import ipaddress
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.artifact import Archive, Artifact, Wheel, Wheels
 from zentoria_infra.guest.secrets import Generator, SecretStore, stand_in
 from zentoria_infra.inventory.component_model import Component
+from zentoria_infra.materials.migrations import newest_migrations
 from zentoria_infra.roles.kit.materials import ServerCertificate
 
 _SERVICES = "services"
@@ -75,6 +76,14 @@ class StandInMaterials:
         wheel = Wheel(name=f"{name.replace('-', '_')}-{version}-py3-none-any.whl", blob=blob)
         content = Wheels(wheels=(wheel,), requirements=f"{name}=={version} --hash=sha256:{blob}\n")
         return Artifact(f"{version}-stand-in", content)
+
+    def migrations(self, directory: str) -> Mapping[str, str]:
+        """As they are: told by the names of files.
+
+        Raises:
+            ArtifactError: there are none.
+        """
+        return newest_migrations(self._root / _SERVICES / directory)
 
     def archive(self, component: Component, program: str, strip: int = 0) -> Artifact:
         """An archive of nothing."""

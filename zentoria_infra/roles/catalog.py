@@ -21,6 +21,7 @@ PLACES: dict[str, str] = {
     "redis": "zentoria_infra.roles.redis:ROLE",
     "redis-exporter": "zentoria_infra.roles.redis:EXPORTER_ROLE",
     "s3": "zentoria_infra.roles.s3:ROLE",
+    "schema": "zentoria_infra.roles.schema:ROLE",
 }
 """``module:name`` by component. A service whose component is not here is not installed."""
 

@@ -1,7 +1,8 @@
 """Who has which database, as the needs of the inventory's services say. Pure.
 
 A container that needs the database container has one role in it, with the container's name and the password
-``zentoria/db/<name>_password``. Its services share it.
+``zentoria/db/<name>_password``. Its services share it. A database belongs to one such role, or to ``zentoria_owner``,
+as which nobody logs in: then what roles may do in it is what their groups may.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from zentoria_infra.roles.kit.clients import Consumer, consumers, database_passw
 SERVER, POOL = "postgresql", "pgbouncer"
 RESERVED = frozenset({"postgres", "template0", "template1"})
 """Databases that every cluster has."""
+OWNER = "zentoria_owner"
+"""Owns the databases whose tables are ours (``zentoria_schema.roles``)."""
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -29,7 +32,7 @@ class Access:
         address: the container's address.
         direct: it connects to PostgreSQL itself.
         pooled: it connects to PgBouncer.
-        tenant: it has a schema of its own in the database of another.
+        groups: what it may do in a database of ours, as ``svc_backend``; empty where it owns the database.
         reads: it reads everything in it and owns nothing.
         extensions: what it wants installed there.
     """
@@ -39,7 +42,7 @@ class Access:
     address: str
     direct: bool
     pooled: bool
-    tenant: bool = False
+    groups: tuple[str, ...] = ()
     reads: bool = False
     extensions: tuple[str, ...] = ()
 
@@ -51,21 +54,26 @@ class Database:
     Args:
         name: its name.
         owner: the role that owns it.
-        tenants: other roles that have a schema of their own in it.
+        members: roles that have rights in it by their groups.
         readers: roles that read everything in it.
         extensions: extensions that are created in it.
     """
 
     name: str
     owner: str
-    tenants: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
     readers: tuple[str, ...] = ()
     extensions: tuple[str, ...] = ()
 
     @property
     def users(self) -> tuple[str, ...]:
         """Every role that may connect, sorted."""
-        return tuple(sorted({self.owner, *self.tenants, *self.readers}))
+        return tuple(sorted({self.owner, *self.members, *self.readers}))
+
+    @property
+    def ours(self) -> bool:
+        """Whether its tables come with our migrations."""
+        return self.owner == OWNER
 
 
 def accesses(inventory: Inventory, container: Container) -> tuple[Access, ...]:
@@ -81,9 +89,8 @@ def accesses(inventory: Inventory, container: Container) -> tuple[Access, ...]:
             readers.append((one, direct, pooled))
         elif one.need.database is not None:
             wish, name = one.need.database, one.container.name
-            way = Access(
-                name, wish.name, str(one.container.address), direct, pooled, wish.tenant, False, wish.extensions
-            )
+            groups = (f"svc_{wish.group}",) if wish.group else ()
+            way = Access(name, wish.name, str(one.container.address), direct, pooled, groups, False, wish.extensions)
             found[name, wish.name] = _both(found.get((name, wish.name)), way)
     names = {way.database for way in found.values()}
     for one, direct, pooled in readers:
@@ -106,19 +113,20 @@ def databases(ways: Iterable[Access]) -> tuple[Database, ...]:
         by_name.setdefault(way.database, []).append(way)
     found = []
     for name, every in sorted(by_name.items()):
-        owners = sorted(way.role for way in every if not way.tenant and not way.reads)
+        members = tuple(sorted(way.role for way in every if way.groups))
+        owners = sorted(way.role for way in every if not way.groups and not way.reads) + [OWNER] * bool(members)
         if len(owners) != 1:
             raise InventoryError(
                 "make the databases",
                 on=name,
                 got=f"{' and '.join(owners) or 'nobody'} would own it",
-                todo="let one container need it without 'tenant: true', and all others with it",
+                todo="let one container need it without 'group', or all of them with it",
             )
         found.append(
             Database(
                 name,
                 owners[0],
-                tuple(sorted(way.role for way in every if way.tenant)),
+                members,
                 tuple(sorted(way.role for way in every if way.reads)),
                 tuple(sorted({extension for way in every for extension in way.extensions})),
             )
@@ -131,6 +139,11 @@ def roles(ways: Iterable[Access]) -> tuple[str, ...]:
     return tuple(sorted({way.role for way in ways}))
 
 
+def groups(ways: Iterable[Access], role: str) -> tuple[str, ...]:
+    """The groups of a role, sorted."""
+    return tuple(sorted({group for way in ways if way.role == role for group in way.groups}))
+
+
 def readers(ways: Iterable[Access]) -> frozenset[str]:
     """Roles that read everything (``pg_read_all_data``)."""
     return frozenset(way.role for way in ways if way.reads)
@@ -139,7 +152,6 @@ def readers(ways: Iterable[Access]) -> frozenset[str]:
 def check(inventory: Inventory, container: Container, service: Service) -> Iterator[Problem]:
     """Needs of the server that do not say which database, and databases with no owner or several."""
     owners: dict[str, Consumer] = {}
-    tenants: list[Consumer] = []
     for one, _, _ in _clients(inventory, container):
         wish = one.need.database
         if wish is None:
@@ -149,19 +161,16 @@ def check(inventory: Inventory, container: Container, service: Service) -> Itera
             continue
         if wish.name in RESERVED:
             yield problem(one.position(inventory, "database.name"), f"'{wish.name}' is PostgreSQL's own database")
-        if wish.tenant:
-            tenants.append(one)
-            continue
         other = owners.setdefault(wish.name, one)
-        if other.container is not one.container:
+        first = other.need.database
+        if first is not None and bool(first.group) != bool(wish.group):
             there = other.position(inventory, "database")
-            text = f"database '{wish.name}' has an owner already, in {there}: say 'tenant: true' for a schema in it"
+            text = f"database '{wish.name}' is needed with a group and without one, also in {there}: who owns it?"
             yield problem(one.position(inventory, "database"), text)
-    for one in tenants:
-        wish = one.need.database
-        if wish is not None and wish.name not in owners:
-            text = f"nobody owns database '{wish.name}': one container must need it without 'tenant: true'"
-            yield problem(one.position(inventory, "database.name"), text)
+        elif wish.group is None and other.container is not one.container:
+            there = other.position(inventory, "database")
+            text = f"database '{wish.name}' has an owner already, in {there}: two containers cannot own it"
+            yield problem(one.position(inventory, "database"), text)
 
 
 def grants(inventory: Inventory, container: Container, service: Service) -> Iterator[tuple[Consumer, str]]:
@@ -187,6 +196,6 @@ def _both(one: Access | None, other: Access) -> Access:
         one,
         direct=one.direct or other.direct,
         pooled=one.pooled or other.pooled,
-        tenant=one.tenant and other.tenant,
+        groups=tuple(dict.fromkeys((*one.groups, *other.groups))),
         extensions=tuple(dict.fromkeys((*one.extensions, *other.extensions))),
     )

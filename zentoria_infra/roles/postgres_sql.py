@@ -20,12 +20,21 @@ def psql(database: str = "postgres") -> tuple[str, ...]:
     return ("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database)
 
 
-def login_command(render: Templates, role: str, verifier: str, *, reads_all: bool) -> Command:
+def login_command(
+    render: Templates, role: str, verifier: str, *, groups: tuple[str, ...] = (), reads_all: bool = False
+) -> Command:
     """A role that logs in with a password of which the server gets the SCRAM verifier only.
 
-    ``reads_all`` lets it read every database and write none.
+    It is a member of ``groups`` and of nothing else. ``reads_all`` lets it read every row of every database and write
+    none: dumps want that.
     """
-    return _step(render, "login", role, secret=True, role=role, verifier=verifier, reads_all=reads_all)
+    member = tuple(sorted((*groups, *(("pg_read_all_data",) if reads_all else ()))))
+    return _step(render, "login", role, secret=True, role=role, verifier=verifier, member=member, reads_all=reads_all)
+
+
+def groups_command(render: Templates, groups: tuple[str, ...]) -> Command:
+    """The owner of our tables, and groups that rights in them are granted to. Nobody logs in as these."""
+    return _step(render, "groups", "owner and groups", groups=groups)
 
 
 def monitor_command(render: Templates, role: str) -> Command:
@@ -44,7 +53,7 @@ def database_command(render: Templates, database: Database) -> Command:
 
 
 def inside_command(render: Templates, database: Database) -> Command:
-    """What is in a database: a schema for each tenant, extensions, and nothing that PUBLIC may create."""
+    """What is in a database besides tables: extensions, and nothing that PUBLIC may create."""
     return _step(render, "inside", database.name, connect=database.name, database=database)
 
 

@@ -75,9 +75,13 @@ def _content(context: Context, ways: tuple[databases.Access, ...]) -> tuple[Reso
     render = context.render
     found: list[Resource] = []
     readers = databases.readers(ways)
+    groups = {group for way in ways for group in way.groups}
+    if groups:
+        found.append(postgres_sql.groups_command(render, tuple(sorted({databases.OWNER, *groups}))))
     for role in databases.roles(ways):
         verifier = secrets.role_verifier(context.secret(clients.database_password(role)), role)
-        found.append(postgres_sql.login_command(render, role, verifier, reads_all=role in readers))
+        mine = databases.groups(ways, role)
+        found.append(postgres_sql.login_command(render, role, verifier, groups=mine, reads_all=role in readers))
     found += [postgres_sql.monitor_command(render, MONITOR), postgres_sql.closed_command(render)]
     for database in databases.databases(ways):
         found += [postgres_sql.database_command(render, database), postgres_sql.inside_command(render, database)]

@@ -55,7 +55,8 @@ def rollback(
     """Go back to a release that was there before, behind its health gate; or to a snapshot.
 
     Releases are kept in the container, so nothing is built or fetched for it. The next plan says that the service was
-    rolled back, and `up` brings the inventory's release again. With --snapshot, the whole container goes back.
+    rolled back, and `up` brings the inventory's release again. Where a database was migrated since, it goes back to the
+    dump that was made before, and what was written since is lost: asks. With --snapshot, the whole container goes back.
     """
     if snapname and not snapshot:
         raise typer.BadParameter("a name goes with --snapshot", param_hint="SNAPNAME")
@@ -66,15 +67,19 @@ def rollback(
     elif snapshot:
         _to_snapshot(inventory, vmid, snapname, yes=yes, as_json=as_json, wait=wait)
     else:
-        _to_release(inventory, vmid, to, as_json=as_json, wait=wait)
+        _to_release(inventory, vmid, to, yes=yes, as_json=as_json, wait=wait)
 
 
-def _to_release(inventory: Inventory, vmid: int, back: int, *, as_json: bool, wait: float) -> None:
+def _to_release(inventory: Inventory, vmid: int, back: int, *, yes: bool, as_json: bool, wait: float) -> None:
     with site_run(inventory, wait=wait, documents=[applied.NAME]) as at_work:
         deployment = deployment_of(inventory, at_work.proxmox, firewall=False)
         deployment.require_ours(vmid)
-        GuestsInside(inventory, at_work.proxmox).require_releases(vmid)
+        inside = GuestsInside(inventory, at_work.proxmox)
+        inside.require_releases(vmid)
         container = inventory.by_vmid(vmid)
+        if lost := inside.lost_by_roll_back(vmid, back):
+            words = "".join(f"{one.detail}.\n" for one in lost)
+            output.confirm(f"{words}Services that want a newer one refuse to start.\nRoll {container.name} back?", yes)
         stages = (RollBack(vmid, container.name, f"{vmid}:rollback", (), back, who()),)
         with progress.shown(stages, as_json=as_json) as listen:
             result = at_work.carry_out(deployment, stages, listen)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
-from . import common, files, masking, owned, packages, paths, releases, rollback, units
+from . import common, files, masking, migrations, owned, packages, paths, releases, rollback, units
 from .common import Failed, Outcome, Resource
 from .run import INCOMING, Run, Starts, Tell
 
@@ -29,6 +29,8 @@ HANDLERS: dict[str, Callable[[Resource, Run], Outcome]] = {
     "volume": files.volume,
     "command": packages.command,
     "release": releases.release,
+    "migration": migrations.migration,
+    "restore": migrations.restore,
     "rollback": rollback.rollback,
     "unit": units.unit,
     "health": units.health,

@@ -20,14 +20,7 @@ def rollback(resource: Resource, run: Run) -> Outcome:
     found = _kept(release)
     if not resource["back"]:
         return Outcome(False, json.dumps(found))
-    current = next((number for number, one in enumerate(found) if one["current"]), None)
-    if current is None:
-        raise Failed("no release runs here, so there is none before it")
-    older = [one for one in found[current + 1 :] if one["passed"]]
-    if len(older) < resource["back"]:
-        known = ", ".join(one["version"] for one in older) or "none"
-        raise Failed(f"there are not so many releases before {found[current]['version']}: {known}")
-    target, before = older[resource["back"] - 1]["version"], found[current]["version"]
+    target, before = _chosen(found, resource["back"])
     outcome = Outcome(True, f"{before} -> {target}", "", before, target)
     if not run.apply:
         run.restarted += release["units"]
@@ -38,6 +31,23 @@ def rollback(resource: Resource, run: Run) -> Outcome:
         release, {"version": target, "nonce": "", "back": f"rolled back from {before} by {resource['by']}, {at}"}
     )
     return outcome
+
+
+def target(release: Resource, back: int) -> str:
+    """The release that so many steps lead back to. Raises Failed: there are not so many."""
+    return _chosen(_kept(release), back)[0]
+
+
+def _chosen(found: list[dict[str, Any]], back: int) -> tuple[str, str]:
+    """The release to go back to, and the one that runs."""
+    current = next((number for number, one in enumerate(found) if one["current"]), None)
+    if current is None:
+        raise Failed("no release runs here, so there is none before it")
+    older = [one for one in found[current + 1 :] if one["passed"]]
+    if len(older) < back:
+        known = ", ".join(one["version"] for one in older) or "none"
+        raise Failed(f"there are not so many releases before {found[current]['version']}: {known}")
+    return older[back - 1]["version"], found[current]["version"]
 
 
 def _kept(release: Resource) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from pydantic import SecretStr
@@ -39,6 +39,14 @@ class Materials(Protocol):
 
         Raises:
             ZentoriaError: it cannot be built.
+        """
+        ...
+
+    def migrations(self, directory: str) -> Mapping[str, str]:
+        """The newest migration of each database that ``services/<directory>`` has the tables of, by its name.
+
+        Raises:
+            ZentoriaError: there are none.
         """
         ...
 

@@ -57,8 +57,10 @@ def existing(folder: Path, database: str) -> tuple[Dump, ...]:
     return tuple(sorted(found, reverse=True))
 
 
-def make(folder: Path, database: str, head: str, environment: Mapping[str, str]) -> Dump:
+def make(folder: Path, database: str, head: str, environment: Mapping[str, str], *, spare: Dump | None = None) -> Dump:
     """Dump ``database``, which is at ``head``, into a file that only its owner reads; older ones than ``KEEP`` go.
+
+    ``spare`` stays, however old it is.
 
     Raises:
         DumpError: pg_dump failed, or the disk is full; nothing of it stays.
@@ -79,7 +81,8 @@ def make(folder: Path, database: str, head: str, environment: Mapping[str, str])
     finally:
         Path(part).unlink(missing_ok=True)
     for old in existing(folder, database)[KEEP:]:
-        old.path.unlink()
+        if old != spare:
+            old.path.unlink()
     return Dump(stamp, database, head, path)
 
 

@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--database", action="append", choices=ALL, help="default: all")
     made.add_argument("--to", default="head", metavar="REVISION", help="default: the newest; 'base' removes all tables")
     made.add_argument("--dumps", type=Path, metavar="FOLDER", help="dump a database here before it changes")
-    made = command("restore", "go back to the newest dump of a database; what came later is lost", _restore)
+    made = command("restore", "go back to the newest dump of a database: what is there now is dumped first", _restore)
     made.add_argument("--database", required=True, choices=ALL)
     made.add_argument("--dumps", type=Path, required=True, metavar="FOLDER")
     made.add_argument("--head", metavar="REVISION", help="the newest dump of this migration")
@@ -124,6 +124,8 @@ def _restore(options: argparse.Namespace) -> int:
         kept = ", ".join(f"{one.head} of {one.stamp}" for one in found) or "none"
         raise dumps.DumpError(f"there is no such dump of {options.database} in {options.dumps}; there are: {kept}")
     before = _is(options.database)
+    if before is not None:
+        dumps.make(options.dumps, options.database, before, _environment(), spare=chosen)
     dumps.restore(chosen, _environment())
     _say({"database": options.database, "before": before, "after": _is(options.database), "dump": str(chosen.path)})
     return 0
