@@ -112,7 +112,7 @@ def test_the_gateway_is_told_its_own_key_and_buckets() -> None:
 def _needs(**of: Any) -> dict[str, Any]:
     need = {"service": "files.s3", "start": False, "purpose": "Documents", **of}
     return {"containers": {"ocr": {"services": {"paperless": {"needs": [
-        {"service": "db.postgresql", "database": {"name": "zentoria_core", "tenant": True}, "purpose": "Metadata"},
+        {"service": "db.postgresql", "database": {"name": "zentoria_core", "group": "ai"}, "purpose": "Metadata"},
         {"service": "redis.redis", "purpose": "Task queue"}, need]}}}}}  # fmt: skip
 
 
