@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
-import ipaddress
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from auth_certificates import make_certificates
 
 from tests.support.needs import need_program
 
@@ -66,7 +61,7 @@ class DirectoryServer:
 def running(folder: Path, names: tuple[str, ...] = ("127.0.0.1", "localhost")) -> Iterator[DirectoryServer]:
     """Run a directory with :data:`PEOPLE`, whose certificate is for ``names``."""
     (folder / "data").mkdir()
-    _certificates(folder, names)
+    make_certificates(folder, names)
     # A simple bind without TLS is refused by the server itself, so that a client that sends one is found out.
     (folder / "slapd.conf").write_text(_CONF.format(folder=folder, base=BASE, reader=READER, strength=128))
     (folder / "people.ldif").write_text(_ldif())
@@ -108,52 +103,6 @@ def _ldif() -> str:
         for name, uid, mail, password in PEOPLE
     ]
     return "\n\n".join(entries) + "\n"
-
-
-def _certificates(folder: Path, names: tuple[str, ...]) -> None:
-    keys = {}
-    for name in ("ca", "other-ca"):
-        keys[name] = ec.generate_private_key(ec.SECP256R1())
-        certificate = _certificate(name, keys[name], name, keys[name], None)
-        (folder / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _certificate("server", key, "ca", keys["ca"], names)
-    (folder / "server.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "server.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-        )
-    )
-
-
-def _certificate(
-    subject: str,
-    key: ec.EllipticCurvePrivateKey,
-    issuer: str,
-    issuer_key: ec.EllipticCurvePrivateKey,
-    names: tuple[str, ...] | None,
-) -> x509.Certificate:
-    now = datetime.datetime.now(datetime.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=names is None, path_length=None), critical=True)
-    )
-    if names is not None:
-        builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
-    return builder.sign(issuer_key, hashes.SHA256())
-
-
-def _general(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
 
 
 def _free_port() -> int:

@@ -85,7 +85,12 @@ async def authorize(request: Request, oauth: OAuthDep) -> Response:
         pairs = wire.query_of(request)
         # A second state or scope may be told to the client; a second client_id or redirect_uri may not.
         known = requests.single(pair for pair in pairs if pair[0] in ("client_id", "redirect_uri"))
-        client = await server.client(known.get("client_id"))
+        client_id = known.get("client_id", "")
+        described = clients.is_document_url(client_id)
+        user = await oauth.browser(request)
+        if user is None and described:
+            return _to_sign_in(request)
+        client = await server.client(client_id, fetch=described)
         redirect_uri = requests.redirect_of(client, known)
     except OAuthError as error:
         return pages.message("This request cannot be answered", error.description, 400)
@@ -94,7 +99,6 @@ async def authorize(request: Request, oauth: OAuthDep) -> Response:
         asked = requests.authorization(client, redirect_uri, requests.single(pairs), server.offer)
     except OAuthError as error:
         return _back(oauth, redirect_uri, state, error=error.code, error_description=error.description)
-    user = await oauth.browser(request)
     if user is None:
         if "none" in asked.prompt:
             return _back(

@@ -43,9 +43,8 @@ class Documents:
         """
         if not is_document_url(url):
             raise OAuthError("invalid_client", "client_id is not the https URL of a metadata document")
-        key = f"{self._prefix}:document:{hashlib.sha256(url.encode()).hexdigest()}"
-        if (kept := await self._redis.get(key)) is not None:
-            return Client.model_validate_json(kept)
+        if (kept := await self.kept(url)) is not None:
+            return kept
         try:
             answer = await self._outbound.get(url, {"accept": "application/json"})
         except OutboundError as error:
@@ -53,8 +52,18 @@ class Documents:
         if answer.status != 200:
             raise OAuthError("invalid_client", f"the metadata document cannot be fetched: status {answer.status}")
         found = document(url, _object(answer.headers, answer.content))
-        await self._redis.set(key, found.model_dump_json(), ex=keep_seconds(answer.headers.get("cache-control", "")))
+        await self._redis.set(
+            self._key(url), found.model_dump_json(), ex=keep_seconds(answer.headers.get("cache-control", ""))
+        )
         return found
+
+    async def kept(self, url: str) -> Client | None:
+        """The client with this id, if its document was fetched not long ago. Asks nobody."""
+        text = await self._redis.get(self._key(url))
+        return None if text is None else Client.model_validate_json(text)
+
+    def _key(self, url: str) -> str:
+        return f"{self._prefix}:document:{hashlib.sha256(url.encode()).hexdigest()}"
 
 
 def keep_seconds(cache_control: str) -> int:

@@ -72,14 +72,19 @@ class AuthorizationServer:
         self._sessions = sessions
         self._tokens = tokens
 
-    async def client(self, client_id: str | None) -> Client:
+    async def client(self, client_id: str | None, *, fetch: bool = False) -> Client:
         """Find a client.
+
+        Args:
+            client_id: as it was sent.
+            fetch: whether its metadata document may be fetched. Only for who is signed in: else anybody could have this
+                server call others.
 
         Raises:
             OAuthError: ``invalid_client``.
         """
         if not client_id or len(client_id) > 2048:
-            raise OAuthError("invalid_client", "client_id is missing", 401)
+            raise OAuthError("invalid_client", "client_id is missing, or too long", 401)
         if client_id == COMMAND_LINE.id:
             async with self._database.session() as session:
                 disabled = await repository.is_disabled(session, client_id)
@@ -88,8 +93,11 @@ class AuthorizationServer:
         elif is_document_url(client_id):
             async with self._database.session() as session:
                 disabled = await repository.is_disabled(session, client_id)
-            if not disabled:
+                known = None if fetch else await repository.find_client(session, client_id)
+            if not disabled and fetch:
                 return await self._documents.find(client_id)
+            if not disabled and (found := await self._documents.kept(client_id) or known) is not None:
+                return found
         elif "\0" not in client_id:
             async with self._database.session() as session:
                 found = await repository.find_client(session, client_id)
