@@ -481,6 +481,20 @@ async def test_a_device_page_for_nobody_and_for_nothing(world: World, browser: d
     assert (await world.post("/auth/device", fields, cross)).status_code == 403
 
 
+async def test_codes_of_devices_cannot_be_tried_without_end(world: World, browser: dict[str, str]) -> None:
+    codes = await device(world)
+    wrong = {"user_code": "BBBB-BBBB", "decision": "allow", "scope": "files:read"}
+    seen = [(await world.post("/auth/device", wrong, browser)).status_code for _ in range(60)]
+    assert seen[0] == 410
+    assert seen[-1] == 429
+    assert (await world.http.get("/auth/device?user_code=BBBB-BBBB", headers=browser)).status_code == 429
+    right = {"user_code": codes["user_code"], "decision": "allow", "scope": "files:read"}
+    assert (await world.post("/auth/device", right, browser)).status_code == 429, "nor is a right one looked at then"
+    registered = await world.http.post("/oauth/register", json={"redirect_uris": [CALLBACK]})
+    assert (registered.status_code, registered.json()["error"]) == (429, "temporarily_unavailable")
+    await world.services.redis.delete(*[key async for key in world.services.redis.scan_iter("auth:tries:*")])
+
+
 async def test_redis_away_is_said_and_nothing_is_given(
     world: World, browser: dict[str, str], redis_server: RedisServer
 ) -> None:

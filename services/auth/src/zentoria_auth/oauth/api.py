@@ -19,6 +19,7 @@ from zentoria_auth.oauth.metadata import server_metadata
 from zentoria_auth.oauth.service import AuthorizationServer, role_of
 from zentoria_auth.oauth.tickets import DEVICE_INTERVAL, DEVICE_SECONDS, plain_user_code, shown_user_code
 from zentoria_auth.peer import peer_of
+from zentoria_auth.services import services_of
 from zentoria_auth.sessions.service import SignedIn, Tokens
 
 router = APIRouter(tags=["oauth"])
@@ -140,7 +141,7 @@ async def consent(request: Request, oauth: OAuthDep) -> Response:
     return _back(oauth, asked.redirect_uri, asked.state, code=code)
 
 
-@router.post("/oauth/token")
+@router.post("/oauth/token", responses=wire.errors(400, 401), openapi_extra=wire.form("grant_type", "client_id"))
 async def token(request: Request, oauth: OAuthDep) -> JSONResponse:
     """Give tokens for a code, a refresh token or a device code."""
     server = oauth.server
@@ -161,7 +162,7 @@ async def token(request: Request, oauth: OAuthDep) -> JSONResponse:
     return wire.answer(_tokens(issued, with_refresh=client.may("refresh_token")))
 
 
-@router.post("/oauth/revoke")
+@router.post("/oauth/revoke", responses=wire.errors(400, 401), openapi_extra=wire.form("token", "client_id"))
 async def revoke(request: Request, oauth: OAuthDep) -> JSONResponse:
     """End the session of a token (RFC 7009)."""
     form = await wire.form_of(request)
@@ -170,11 +171,14 @@ async def revoke(request: Request, oauth: OAuthDep) -> JSONResponse:
     return wire.answer({})
 
 
-@router.post("/oauth/register")
+@router.post("/oauth/register", status_code=201, responses=wire.errors(400, 403, 429), openapi_extra=wire.METADATA)
 async def register(request: Request, oauth: OAuthDep) -> JSONResponse:
     """Register a client (RFC 7591)."""
     if not oauth.registration:
         raise OAuthError("access_denied", "clients cannot register here: use a client ID metadata document", 403)
+    attempt = await services_of(request).throttle.attempt(None, peer_of(request).ip or "unknown")
+    if not attempt.allowed:
+        raise OAuthError("temporarily_unavailable", f"too many registrations: wait {attempt.wait:.0f} s", 429)
     metadata = clients.registration(await wire.object_of(request))
     client, secret = await oauth.server.register(metadata, peer_of(request))
     body: dict[str, Any] = {"client_id": client.id, **client.metadata.model_dump(mode="json", exclude_defaults=True)}
@@ -185,7 +189,7 @@ async def register(request: Request, oauth: OAuthDep) -> JSONResponse:
     return wire.answer(body, 201)
 
 
-@router.post("/oauth/device_authorization")
+@router.post("/oauth/device_authorization", responses=wire.errors(400, 401), openapi_extra=wire.form("client_id"))
 async def device_authorization(request: Request, oauth: OAuthDep) -> JSONResponse:
     """Let a device wait for its user (RFC 8628)."""
     form = await wire.form_of(request)
@@ -213,11 +217,18 @@ async def device_page(request: Request, oauth: OAuthDep, user_code: str = "") ->
         return _to_sign_in(request)
     if not user_code:
         return pages.device_code(user.account)
+    # Whoever is signed in could try codes until one is another's: wrong ones are counted (RFC 8628 section 5.1).
+    throttle = services_of(request).throttle
+    attempt = await throttle.attempt(None, peer_of(request).ip or "unknown")
+    if not attempt.allowed:
+        return pages.device_code(user.account, f"Too many codes were wrong: wait {attempt.wait:.0f} s.", "", 429)
     try:
         found = await oauth.server.device(user_code)
     except OAuthError:
         found = None
-    if found is None:
+    if found is not None:
+        await throttle.give_back(attempt)
+    else:
         complaint = "No device waits with this code. It may be too old: begin again at the device."
         return pages.device_code(user.account, complaint, user_code[:20], 404)
     client, device = found
@@ -232,6 +243,10 @@ async def device_answer(request: Request, oauth: OAuthDep) -> Response:
     user = await oauth.browser(request)
     if user is None:
         return pages.message("You are not signed in", "Sign in, and type the code again.", 401)
+    throttle = services_of(request).throttle
+    attempt = await throttle.attempt(None, peer_of(request).ip or "unknown")
+    if not attempt.allowed:
+        return pages.device_code(user.account, f"Too many codes were wrong: wait {attempt.wait:.0f} s.", "", 429)
     try:
         wire.check_origin(request, oauth.server.offer.issuer)
         pairs = await wire.pairs_of(request)
@@ -241,6 +256,7 @@ async def device_answer(request: Request, oauth: OAuthDep) -> Response:
         return pages.message("This answer cannot be taken", error.description, error.status)
     if not taken:
         return pages.message("This code is too old", "Begin again at the device.", 410)
+    await throttle.give_back(attempt)
     if not chosen:
         return pages.message("Refused", "The device was given nothing. You can close this page.")
     return pages.message("Allowed", "The device goes on by itself. You can close this page.")

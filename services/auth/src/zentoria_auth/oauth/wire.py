@@ -9,9 +9,10 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from zentoria_auth.oauth.errors import OAuthError
-from zentoria_auth.oauth.requests import single
+from zentoria_auth.oauth.requests import MAX_VALUE, single
 
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 60
@@ -25,6 +26,31 @@ PREFLIGHT = {
     "access-control-allow-headers": "authorization, content-type, mcp-protocol-version",
     "access-control-max-age": "600",
 }
+
+
+class Refusal(BaseModel):
+    """An error as RFC 6749 has it (section 5.2)."""
+
+    error: str
+    error_description: str
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route says in OpenAPI of its errors."""
+    return {status: {"model": Refusal} for status in statuses}
+
+
+def form(*required: str) -> dict[str, Any]:
+    """What a route says in OpenAPI of the form that it takes: the RFC that it follows knows the other fields."""
+    fields = {name: {"type": "string", "maxLength": MAX_VALUE} for name in required}
+    schema = {"type": "object", "properties": fields, "additionalProperties": {"type": "string"}}
+    return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
+
+
+METADATA: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+}
+"""The same of a client's metadata (RFC 7591 section 2)."""
 
 
 async def form_of(request: Request) -> dict[str, str]:
