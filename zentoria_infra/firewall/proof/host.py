@@ -20,6 +20,9 @@ from zentoria_infra.firewall.sets.services import InvalidRuleError
 from zentoria_infra.inventory.problems import Position
 from zentoria_infra.inventory.spans import contains, meets
 
+_FEW = 8
+"""Addresses up to which a rule is found by each of them."""
+
 
 def unmet(
     compiled: Compiled, there: Configuration, addresses: Mapping[str, Collection[str]]
@@ -38,6 +41,7 @@ def unmet(
     for node in there.nodes:
         if node.options.get("enable", "1") == "0":
             continue  # a node without its firewall takes everything
+        chain = _Chain(objects, [*node.rules, *there.datacenter.rules])
         for rule, place in compiled.by_hand:
             if rule.dest not in addresses.get(node.name, ()):
                 continue
@@ -45,7 +49,7 @@ def unmet(
                 source: why
                 for source in rule.source.split(",")
                 for want in [clause_of(plain, dataclasses.replace(rule, source=source))]
-                if (why := _lacks(objects, [*node.rules, *there.datacenter.rules], want))
+                if (why := chain.lacks(want))
             }
             if lacks:
                 left = dataclasses.replace(rule, source=",".join(lacks))
@@ -62,12 +66,13 @@ def node_differences(
         yield Difference(Kind.MISSING, rule.source, f"{NODE} ({rule.dest})", services, 0, rule, None, place, told)
     shared = compiled.configuration.datacenter
     intended, objects = Objects(shared), Objects(there.datacenter)
+    # a node without its firewall takes everything
+    nodes = [one for one in there.nodes or (Node("the node"),) if one.options.get("enable", "1") != "0"]
+    chains = [(one, _Chain(objects, [*one.rules, *there.datacenter.rules])) for one in nodes]
     for rule in shared.rules:
         want = clause_of(intended, rule)
-        for node in there.nodes or (Node("the node"),):
-            if node.options.get("enable", "1") == "0":
-                continue  # a node without its firewall takes everything
-            if why := _lacks(objects, [*node.rules, *there.datacenter.rules], want):
+        for node, chain in chains:
+            if why := chain.lacks(want):
                 yield _difference(Kind.MISSING, rule, positions, f"{node.name} does not let it in: {why}")
     known = {(one.type, identity(one.comment)): one for one in shared.rules}
     for rule in there.datacenter.rules:
@@ -78,21 +83,48 @@ def node_differences(
             yield _difference(Kind.EXTRA, rule, positions, "a rule of ours for the nodes lets in what nobody asked for")
 
 
-def _lacks(objects: Objects, rules: Iterable[Rule], want: Clause) -> str:
-    """Why a chain does not let something in; empty when it does."""
-    vanished = ""
-    for rule in _flat(objects, rules):
-        try:
-            one = clause_of(objects, rule)
-        except InvalidRuleError as error:
-            vanished = vanished or f"; the rule {_name(rule)} {error}, so that Proxmox leaves it out"
-            continue
-        # On which interface packets come, only the node knows: a rule for one of them may miss them.
-        if one.accept and not rule.iface and _covers(one, want):
-            return ""
-        if not one.accept and _touches(one, want):
-            return f"the rule {_name(rule)} denies it first"
-    return f"no rule of the datacenter or the node accepts it{vanished}"
+class _Chain:
+    """The rules that let something into a node, read once; what is wanted of it finds those that may be about it.
+
+    Every container may want something of its node, and has a rule for it: each held against each would take hours.
+
+    Args:
+        objects: of the datacenter.
+        rules: in their order.
+    """
+
+    def __init__(self, objects: Objects, rules: Iterable[Rule]) -> None:
+        self._denying: list[tuple[int, Rule, Clause]] = []
+        self._of_address: dict[int, list[tuple[int, Clause]]] = {}
+        self._wide: list[tuple[int, Clause]] = []
+        self._vanished = ""
+        for number, rule in enumerate(_flat(objects, rules)):
+            try:
+                one = clause_of(objects, rule)
+            except InvalidRuleError as error:
+                gone = f"; the rule {_name(rule)} {error}, so that Proxmox leaves it out"
+                self._vanished = self._vanished or gone
+                continue
+            if not one.accept:
+                self._denying.append((number, rule, one))
+            elif rule.iface:
+                continue  # on which interface packets come, only the node knows: a rule for one may miss them
+            elif len(one.far_sure) <= _FEW and all(first == last for first, last in one.far_sure):
+                for address, _ in one.far_sure:
+                    self._of_address.setdefault(address, []).append((number, one))
+            else:
+                self._wide.append((number, one))
+
+    def lacks(self, want: Clause) -> str:
+        """Why it does not let something in; empty when it does."""
+        nearby = self._of_address.get(want.far[0][0], []) if want.far else []
+        accepted = min((number for number, one in (*nearby, *self._wide) if _covers(one, want)), default=None)
+        for number, rule, one in self._denying:
+            if accepted is not None and number > accepted:
+                break
+            if _touches(one, want):
+                return f"the rule {_name(rule)} denies it first"
+        return "" if accepted is not None else f"no rule of the datacenter or the node accepts it{self._vanished}"
 
 
 def _flat(objects: Objects, rules: Iterable[Rule]) -> Iterator[Rule]:
