@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zentoria_auth.pages.web import HOME, local
 from zentoria_auth.peer import Peer
+from zentoria_auth.providers.service import Arrived, Providers
+from zentoria_auth.providers.settings import Provider
 
 NEW = "a quite different phrase"
 
@@ -340,6 +342,28 @@ async def test_ones_sessions_are_ended_one_by_one(site: Site) -> None:
     assert first.path == "/auth/sign-in"
     await second.get("/auth/security")
     assert second.path == "/auth/security"
+
+
+@pytest.mark.asyncio
+async def test_who_comes_from_a_provider_takes_our_second_step_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna = await site.owner()
+    app, _ = await site.totp(anna.id)
+    provider = Provider(name="corp", kind="oidc", label="<Corp>", issuer="https://id.test", client_id="x")
+    monkeypatch.setattr(Providers, "shown", property(lambda _: [provider]))
+
+    async def arrive(*_: object) -> Arrived:
+        return Arrived(user_id=anna.id, amr=("fed",), next="/auth/identities", linked=False)
+
+    monkeypatch.setattr(Providers, "arrive", arrive)
+    browser = Browser(site)
+    await browser.get("/auth/sign-in?next=/auth/identities")
+    assert 'href="/auth/providers/corp/start?next=/auth/identities">Sign in with &lt;Corp&gt;<' in browser.text
+    await browser.get("/auth/providers/corp/callback?code=x&state=y")
+    assert browser.path == "/auth/sign-in/code?next=/auth/identities"
+    await browser.post("/auth/sign-in/code", code=site.code(app), next=browser.hidden("next"))
+    assert browser.path == "/auth/identities"
+    ((amr,),) = site.rows("select amr from sessions order by created_at desc limit 1")
+    assert amr == ["fed", "otp", "mfa"]
 
 
 @pytest.mark.asyncio

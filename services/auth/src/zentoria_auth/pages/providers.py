@@ -1,11 +1,12 @@
-"""The other ways to sign in that the sign-in page offers; who has some registers them with the application."""
+"""The other ways to sign in that the sign-in page offers: a button a provider of the site."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from fastapi import FastAPI, Request
+from zentoria_auth.pages import web
+from zentoria_auth.services import Services
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,23 +15,21 @@ class Choice:
 
     Args:
         label: what stands on it, after "Sign in with".
-        path: where it leads, below ``/auth/``.
+        path: where it leads.
     """
 
     label: str
     path: str
 
 
-Choices = Callable[[str], Sequence[Choice]]
-"""Takes where to go after the sign-in, and gives the buttons."""
+def choices(services: Services, after: str) -> Sequence[Choice]:
+    """Those of the site.
 
-
-def offer(app: FastAPI, made: Choices) -> None:
-    """Have the sign-in page offer them."""
-    app.state.sign_in_choices = made
-
-
-def choices(request: Request, after: str) -> Sequence[Choice]:
-    """Those of this application."""
-    made: Choices | None = getattr(request.app.state, "sign_in_choices", None)
-    return () if made is None else made(after)
+    Args:
+        services: of the application.
+        after: where to go after the sign-in.
+    """
+    return [
+        Choice(one.label, f"/auth/providers/{one.name}/start?next={web.quoted(after)}")
+        for one in services.providers.shown
+    ]

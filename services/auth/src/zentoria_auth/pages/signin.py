@@ -137,7 +137,7 @@ def _form(request: Request, after: str, email: str = "", problem: Problem | None
         email=email[:254],
         next=after,
         complaint=_complaint(problem),
-        providers=choices(request, after),
+        providers=choices(services_of(request), after),
     )
 
 

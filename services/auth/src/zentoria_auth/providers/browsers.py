@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from fastapi import Request, Response
-from fastapi.responses import RedirectResponse
 
-from zentoria_auth.oauth import pages, wire
-from zentoria_auth.oauth.setup import COOKIE, signed_in
-from zentoria_auth.peer import peer_of
+from zentoria_auth.oauth.setup import signed_in
+from zentoria_auth.pages import signin
 from zentoria_auth.providers.api import Federation
 from zentoria_auth.providers.service import Arrived, Providers
 from zentoria_auth.services import services_of
-from zentoria_auth.sessions.browsers import LIFETIME
 from zentoria_auth.sessions.service import SignedIn
-from zentoria_auth.signin.service import Passed
 
 
 def _providers(request: Request) -> Providers:
@@ -27,13 +23,7 @@ async def _fresh(request: Request, user: SignedIn) -> bool:
 async def _sign_in(request: Request, arrived: Arrived) -> Response:
     services = services_of(request)
     outcome = await services.sign_in.elsewhere(arrived.user_id, arrived.amr)
-    if not isinstance(outcome, Passed):
-        text = "Your account asks for a second factor as well. Sign in with your password or a passkey."
-        return pages.message("You are not signed in", text, 403)
-    _, cookie = await services.sessions.begin_browser(outcome.account, outcome.amr, peer_of(request))
-    response = RedirectResponse(arrived.next, 303, headers=wire.NO_STORE)
-    response.set_cookie(COOKIE, cookie, max_age=LIFETIME, path="/", secure=True, httponly=True, samesite="lax")
-    return response
+    return await signin.complete(request, outcome, arrived.next)
 
 
 FEDERATION = Federation(_providers, signed_in, _fresh, _sign_in)
