@@ -141,16 +141,16 @@ async def running_site(
     gateway = Identity("backend", SecretStr(_ed25519()))
     callers = folder / "callers.json"
     callers.write_text(json.dumps({"keys": [gateway.public_jwk()]}))
-    found = settings(
-        database_host=postgres.host,
-        database_port=postgres.port,
-        database_name=database,
-        redis_port=redis.port,
-        redis_user="auth",
-        callers_file=callers,
-        trusted_proxies="127.0.0.1",
-        **changes,
-    )
+    values: dict[str, Any] = {
+        "database_host": postgres.host,
+        "database_port": postgres.port,
+        "database_name": database,
+        "redis_port": redis.port,
+        "redis_user": "auth",
+        "callers_file": callers,
+        "trusted_proxies": "127.0.0.1",
+    }
+    found = settings(**(values | changes))
     held = secrets(redis_password=redis.password("auth"))
     site: Site | None = None
     services = make_services(found, held, lambda: time.time() + (site.ahead if site else 0.0))
