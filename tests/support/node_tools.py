@@ -20,7 +20,8 @@ NODE = str(_NODE / "bin" / "node")
 def node_modules() -> Path:
     """The folder with the packages of ``tests/support/node/package-lock.json``; installed once for a lock.
 
-    No script of a package is run.
+    No script of a package is run. The Inspector names an optional package for Windows that the registry does not have:
+    ``overrides`` puts one in its place that is there anyhow, so that nobody else can.
     """
     text = (_FOLDER / "package-lock.json").read_bytes()
     place = _KEPT / hashlib.sha256(text).hexdigest()[:16]
@@ -45,3 +46,11 @@ def node_modules() -> Path:
 def conformance() -> list[str]:
     """The command of MCP's official conformance suite."""
     return [NODE, str(node_modules() / "@modelcontextprotocol" / "conformance" / "dist" / "index.js")]
+
+
+def inspector() -> list[str]:
+    """The command line of the MCP Inspector."""
+    return [
+        NODE,
+        str(node_modules() / "@modelcontextprotocol" / "inspector" / "clients" / "cli" / "build" / "index.js"),
+    ]

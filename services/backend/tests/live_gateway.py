@@ -15,10 +15,10 @@ from zentoria_common.server import Server, make_server
 class Live:
     """A server that answers at ``url``."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, port: int = 0) -> None:
         self.app = app
         self._socket = socket.socket()
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket.bind(("127.0.0.1", port))
         self._socket.listen(128)
         self.port = int(self._socket.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
@@ -42,9 +42,9 @@ class Live:
 
 
 @contextlib.contextmanager
-def live(app: FastAPI) -> Iterator[Live]:
+def live(app: FastAPI, port: int = 0) -> Iterator[Live]:
     """Serve ``app`` until the end of the block."""
-    server = Live(app)
+    server = Live(app, port)
     server.start()
     try:
         yield server

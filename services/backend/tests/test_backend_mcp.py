@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -138,6 +140,18 @@ async def test_what_a_tool_refuses_the_model_reads(gateway: Live, world: World, 
             assert "Traceback" not in content.text
     outcomes = [each["details"]["outcome"] for each in world.audit(after=before) if each["action"] == "mcp.tool"]
     assert outcomes == ["error"] * 3
+
+
+@pytest.mark.asyncio
+async def test_the_configuration_in_the_readme_is_one(gateway: Live, world: World, ada: Person) -> None:
+    text = (Path(__file__).resolve().parents[3] / "README.md").read_text()
+    (block,) = [each for each in re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL) if "mcpServers" in each]
+    server = json.loads(block)["mcpServers"]["zentoria"]
+    assert (server["type"], server["url"]) == ("http", "https://zentoria.example.org/mcp")
+    key = world.key(ada.id, "chat:read")
+    headers = {name: value.replace("zt_PREFIX_SECRET", key) for name, value in server["headers"].items()}
+    async with connected(gateway, **headers) as client:
+        assert "conversations_list" in [tool.name for tool in (await client.list_tools()).tools]
 
 
 def test_every_tool_has_a_rule_and_every_rule_a_tool() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import re
 import socket
 import subprocess
@@ -22,7 +24,7 @@ from live_gateway import live
 from zentoria_backend.access.rule import Rule
 from zentoria_backend.mcp.endpoint import Endpoint
 
-from tests.support.node_tools import conformance, node_modules
+from tests.support.node_tools import conformance, inspector, node_modules
 
 
 @contextlib.contextmanager
@@ -76,3 +78,35 @@ def test_every_scored_scenario_of_the_official_suite_passes(url: str, revision: 
     assert done.returncode == 0, said[-6000:]
     passed = dict(re.findall(r"^✓ ([a-z0-9-]+): (\d+) passed, 0 failed", said, flags=re.MULTILINE))
     assert [name for name in scored if int(passed.get(name, "0")) == 0] == []
+
+
+@pytest.mark.slow
+def test_the_inspectors_command_line_lists_and_calls_tools(world: World, tmp_path: Path) -> None:
+    with socket.socket() as sock:  # its public name is where the Inspector finds it: no forwarder adds a header
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    person = world.person()
+    key = world.key(person.id, "chat:read", "profile:read")
+    world.admin.execute("insert into conversations (user_id, title) values (%s, 'Fjords')", [person.id])
+    before = world.last_audit()
+    with live(world.app(public_url=f"http://127.0.0.1:{port}"), port) as gateway:
+
+        def inspect(*words: str, token: str = key) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [*inspector(), f"{gateway.url}/mcp", "--transport", "http", "--header",
+                 f"Authorization: Bearer {token}", *words],
+                cwd=tmp_path, capture_output=True, text=True, timeout=120,
+                env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+            )  # fmt: skip
+
+        listed = inspect("--method", "tools/list")
+        assert listed.returncode == 0, listed.stdout + listed.stderr
+        names = [tool["name"] for tool in json.loads(listed.stdout)["tools"]]
+        assert names == ["conversations_list", "conversations_messages", "conversations_search"]
+        called = inspect("--method", "tools/call", "--tool-name", "conversations_list", "--tool-arg", "limit=1")
+        assert called.returncode == 0, called.stdout + called.stderr
+        assert json.loads(called.stdout)["structuredContent"]["items"][0]["title"] == "Fjords"
+        assert inspect("--method", "tools/list", token="zt_aaaaaaaa_" + "x" * 43).returncode != 0
+    assert [row["resource_id"] for row in world.audit(after=before) if row["action"] == "mcp.tool"] == [
+        "conversations_list"
+    ]

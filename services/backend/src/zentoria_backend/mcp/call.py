@@ -24,12 +24,14 @@ class Call:
         principal: whose credential it has.
         services: of the application.
         tools: the names of all tools that there are.
+        target: what it is about, for its audit row.
         mime_type: what a resource that was read is; its template cannot say.
     """
 
     principal: Principal
     services: Services
     tools: frozenset[str]
+    target: str = ""
     mime_type: str | None = None
 
 

@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 from zentoria_common.problems import Problem
 
 from zentoria_backend.access.gate import authenticated
+from zentoria_backend.mcp import resources
 from zentoria_backend.mcp.call import KEY, Call
 from zentoria_backend.mcp.metadata import RESOURCE, WELL_KNOWN, reading_scopes
 from zentoria_backend.mcp.server import make_server, note
@@ -142,16 +143,20 @@ class Endpoint:
 
 
 def called_tool(body: bytes) -> str:
-    """The name of the tool that a request calls; empty for whatever else it is, which the SDK judges."""
+    """The tool that a request calls, or must be allowed to call; empty for whatever else it is: the SDK judges that."""
     try:
         message = json.loads(body)
     except (ValueError, RecursionError):
         return ""
-    if not isinstance(message, dict) or message.get("method") != "tools/call":
+    parameters = message.get("params") if isinstance(message, dict) else None
+    if not isinstance(parameters, dict):
         return ""
-    parameters = message.get("params")
-    name = parameters.get("name") if isinstance(parameters, dict) else None
-    return name if isinstance(name, str) else ""
+    match message.get("method"):
+        case "tools/call":
+            return name if isinstance(name := parameters.get("name"), str) else ""
+        case "resources/read" if str(parameters.get("uri")).startswith(resources.PREFIX):
+            return resources.TOOL
+    return ""
 
 
 def hosts(public_url: str) -> list[str]:

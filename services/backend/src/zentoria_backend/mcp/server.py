@@ -19,6 +19,7 @@ from zentoria_backend.mcp.call import Call, call_of
 if TYPE_CHECKING:
     from zentoria_backend.services import Services
 
+TARGETS = ("conversation_id", "file_id", "job_id", "key_id", "workflow_id")
 INSTRUCTIONS = (
     "Zentoria holds the user's files, conversations, jobs, workflows and API keys. Lists come in pages: give "
     "next_cursor as cursor to get the next one. A tool that changes something answers approval_required first: tell "
@@ -65,8 +66,8 @@ async def guard(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> Han
             return await _run(call, ctx, call_next)
         case "resources/list":
             return await resources.listed(call, ctx.params, _result(await call_next(ctx)))
-        case "resources/read":
-            read = _result(await call_next(ctx))
+        case "resources/read" if str((ctx.params or {}).get("uri")).startswith(resources.PREFIX):
+            read = _result(await _run(call, ctx, call_next, resources.TOOL))
             if call.mime_type is not None:
                 for content in read["contents"]:
                     content["mimeType"] = call.mime_type
@@ -74,16 +75,20 @@ async def guard(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> Han
     return await call_next(ctx)
 
 
-async def _run(call: Call, context: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Run a tool, and write its audit row, whatever came of it."""
-    name = str((context.params or {}).get("name", ""))[:128]
+async def _run(
+    call: Call, ctx: ServerRequestContext[Any, Any], call_next: CallNext, tool: str | None = None
+) -> HandlerResult:
+    """Run a tool, or what counts as ``tool``, and write its audit row, whatever came of it."""
+    parameters = ctx.params or {}
+    name = tool or str(parameters.get("name", ""))[:128]
+    call.target = _target(parameters)
     if name in call.tools and not call.services.access.tool_allowed(call.principal, name):
         # the endpoint has asked this already; here it holds whatever the way was on which a message came
         await note(call, name, "refused")
         raise MCPError(INVALID_PARAMS, f"the credential may not use {name}")
     outcome = "failed"
     try:
-        result = await call_next(context)
+        result = await call_next(ctx)
         outcome = _outcome(result)
         return result
     finally:
@@ -98,8 +103,22 @@ async def note(call: Call, name: str, outcome: str) -> None:
     """
     severity: Severity = "info" if outcome in ("done", "approval_required") else "notice"
     await call.services.audit.record(
-        call.principal, "mcp.tool", "tool", name, details={"outcome": outcome}, severity=severity
+        call.principal,
+        "mcp.tool",
+        "tool",
+        name,
+        details={"outcome": outcome, **({"target": call.target} if call.target else {})},
+        severity=severity,
     )
+
+
+def _target(parameters: Mapping[str, Any]) -> str:
+    """What a call is about: the id in its arguments, or the address of a document. Nothing else of them is kept."""
+    if isinstance(uri := parameters.get("uri"), str):
+        return uri[:128]
+    arguments = parameters.get("arguments")
+    given = arguments if isinstance(arguments, Mapping) else {}
+    return next((str(given[name])[:64] for name in TARGETS if name in given), "")
 
 
 def _outcome(result: HandlerResult) -> str:

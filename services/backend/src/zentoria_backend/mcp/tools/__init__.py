@@ -6,12 +6,15 @@ from typing import Any
 
 from mcp.server.mcpserver import MCPServer
 
-from zentoria_backend.mcp.tools import conversations, keys, workflows
+from zentoria_backend.mcp.tools import conversations, files, jobs, keys, search, workflows
 from zentoria_backend.mcp.tools.kit import Offer, guarded
 
 OFFERS: tuple[Offer, ...] = (
     *conversations.OFFERS,
+    *files.OFFERS,
+    *jobs.OFFERS,
     *keys.OFFERS,
+    *search.OFFERS,
     *workflows.OFFERS,
 )
 
