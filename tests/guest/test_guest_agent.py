@@ -58,6 +58,14 @@ def test_files_are_written_with_mode_and_found_unchanged(guest: Guest) -> None:
     assert "-three\n+two" in guest.run(file).resources[0].diff
 
 
+def test_an_answer_of_a_letter_is_no_secret_whose_every_letter_is_blotted_out(guest: Guest) -> None:
+    login = Command(id="login", check=("echo", "t"), expect="t", apply=("true",), check_stdin="select 1", secret=True)
+    bad = Command(id="bad", check=("false",), apply=("sh", "-c", "echo that table is not there; exit 1"))
+    report = guest.run(login, bad)
+    assert report.failed == "bad"
+    assert "that table is not there" in report.resources[1].output
+
+
 def test_a_secret_is_in_no_report(guest: Guest) -> None:
     secret = "canary-Xk29-canary"
     file = File(id="f", path=str(guest.root / "s"), text=f"password={secret}\n", mode="0600", secret=True, **ME)

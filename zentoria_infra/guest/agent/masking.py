@@ -8,6 +8,8 @@ from typing import Any
 
 GRAM = 8
 """No piece of a secret that is this long, or longer, is reported."""
+SHORTEST = 3
+"""What is shorter is no secret but an answer, as psql's ``t``: without its letters no error could be read."""
 TAIL = 6000
 """Characters of a command's output that are reported, from its end."""
 BLOT = "********"
@@ -51,7 +53,7 @@ class Mask:
         grams: set[str] = set()
         short: set[str] = set()
         for secret in self._texts():
-            if len(secret.strip()) < GRAM:
+            if SHORTEST <= len(secret.strip()) < GRAM:
                 short.add(secret.strip())
             pieces = (secret[start : start + GRAM] for start in range(len(secret) - GRAM + 1))
             grams.update(piece for piece in pieces if not _PLAIN.fullmatch(piece))
