@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import hashlib
 import json
 import secrets
+import socket
+import subprocess
+import threading
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx2
@@ -25,6 +29,7 @@ from zentoria_backend.services import Services, make_services
 from zentoria_backend.settings import Secrets, Settings
 from zentoria_common.identity import Callers, Identity
 from zentoria_common.scopes import ROLES, Role
+from zentoria_common.server import make_server
 from zentoria_schema.embedded import PostgresServer
 
 PUBLIC_URL = "https://zentoria.test"
@@ -145,6 +150,8 @@ class World:
     auth: AuthService
     admin: Connection[Any]
     s3: S3Server | None = None
+    started: list[subprocess.Popen[bytes]] = dataclasses.field(default_factory=list)
+    """Servers that a test started again."""
 
     @property
     def secrets(self) -> Secrets:
@@ -203,3 +210,23 @@ class World:
 def client_of(app: FastAPI) -> httpx2.AsyncClient:
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False, client=("203.0.113.9", 4711))
     return httpx2.AsyncClient(transport=transport, base_url="http://gateway.test")
+
+
+@contextlib.contextmanager
+def serving(app: FastAPI, settings: Settings) -> Iterator[str]:
+    """The application on a real socket, in a thread of this process; its base URL."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen(512)
+    sock.setblocking(False)
+    server = make_server(settings, app)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([sock])), name="gateway")
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        assert server.started
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(60)

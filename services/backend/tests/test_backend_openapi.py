@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
+import hypothesis.errors
 import pytest
+import schemathesis
+from backend_fakes import app_with
 from fastapi import FastAPI
-from gateway_kit import World
+from gateway_kit import Person, World, serving
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 from zentoria_backend.access.rules import TABLE
+from zentoria_backend.app import create_app
 
-EXAMPLES = 12
-"""A route. With the profile ``soak``, hypothesis's own number."""
-
-
-@pytest.fixture(scope="module")
-def running(world: World) -> Iterator[FastAPI]:
-    """An application whose startup and end happen in a loop that lives as long as the module."""
-    app = world.app(health_interval=3600.0)
-    yield app
+EXAMPLES = 200 if hypothesis.settings.get_current_profile_name() == "soak" else 80
+"""Good and as many bad requests, a route."""
 
 
 def documented(app: FastAPI) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -51,3 +55,57 @@ def test_every_route_says_what_it_answers(world: World) -> None:
         if "requestBody" in operation:
             assert "422" in operation["responses"]
             assert "413" in operation["responses"]
+
+
+@pytest.fixture(scope="module")
+def api(world: World) -> Iterator[tuple[str, Person]]:
+    """The gateway on a real socket, and an owner."""
+    now = "2026-11-29T00:00:00Z"
+    me = {"id": 1, "email": "a@b.cd", "name": "Ada", "role": "owner", "created_at": now}
+    tokens = {
+        "access_token": "a.b.c", "token_type": "Bearer", "expires_in": 900, "refresh_token": "ztr_f_s",
+        "refresh_expires_in": 604800, "user": {"id": 1, "email": "a@b.cd", "name": "Ada", "role": "owner"},
+    }  # fmt: skip
+    world.auth.answers = {
+        ("GET", "me"): (200, me), ("PATCH", "me"): (200, me), ("POST", "me/password"): (204, None),
+        ("GET", "sessions"): (200, {"items": [], "next_cursor": None}), ("POST", "login"): (200, tokens),
+        ("POST", "refresh"): (200, tokens), ("POST", "logout"): (204, None),
+    }  # fmt: skip
+    settings = world.settings(limit_sign_in=1_000_000)
+    app = create_app(settings, world.services(limit_sign_in=1_000_000), ())
+    with serving(app, settings) as url:
+        yield url, world.person()
+
+
+CHECKED = [
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+]
+OPERATIONS = {
+    result.ok().label: result.ok()
+    for result in schemathesis.openapi.from_dict(app_with(()).openapi()).get_all_operations()
+}
+
+
+@pytest.mark.slow  # all of them together
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_no_answer_is_undocumented(label: str, mode: schemathesis.GenerationMode, api: tuple[str, Person]) -> None:
+    url, person = api
+    requests = OPERATIONS[label].as_strategy(generation_mode=mode)
+
+    @hypothesis.settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+    @hypothesis.given(requests)
+    def check(case: schemathesis.Case) -> None:
+        answer = case.call(base_url=url, headers=person.headers)
+        if answer.status_code >= 500:
+            # what a container that is not there is meant to be answered with
+            assert (answer.status_code, answer.json()["type"]) == (503, "/problems/service-missing"), answer.text
+        case.validate_response(answer, checks=CHECKED)
+
+    try:
+        check()
+    except hypothesis.errors.Unsatisfiable:  # a route that takes nothing cannot be asked wrongly
+        assert (mode.value, label) in {("negative", "GET /api/v1/health"), ("negative", "GET /api/v1/health/live")}
