@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 from zentoria_backend.access.rules import TABLE
 from zentoria_backend.app import create_app
 
-EXAMPLES = 200 if hypothesis.settings.get_current_profile_name() == "soak" else 80
+EXAMPLES = 200 if hypothesis.settings.get_current_profile_name() == "soak" else 15
 """Good and as many bad requests, a route."""
 
 
@@ -45,7 +45,7 @@ def test_every_route_says_what_it_answers(world: World) -> None:
     for method, path, operation in documented(world.app()):
         assert operation.get("summary"), (method, path)
         rule = TABLE[method, path]
-        if rule.scope is None:
+        if not rule.scope:
             continue
         assert {"400", "401", "403", "429", "500", "503"} <= operation["responses"].keys(), (method, path)
         assert operation["security"][0] == {"bearer": [rule.scope] if rule.scope else []}
@@ -86,6 +86,7 @@ CHECKED = [
 OPERATIONS = {
     result.ok().label: result.ok()
     for result in schemathesis.openapi.from_dict(app_with(()).openapi()).get_all_operations()
+    if result.ok().label != "GET /api/v1/events"  # it has no end: a test of its own hears it
 }
 
 

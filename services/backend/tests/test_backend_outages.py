@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -74,6 +75,7 @@ async def recovered(client: httpx2.AsyncClient, method: str, path: str, **argume
         answer = await client.request(method, path, **arguments)  # type: ignore[arg-type]
         if answer.status_code != 503 or time.monotonic() > deadline:
             return answer
+        await asyncio.sleep(0.1)  # as a client does that is told to come again
 
 
 def is_503(answer: httpx2.Response, service: str) -> bool:
