@@ -45,6 +45,7 @@ class AuthService:
         self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
         self.sessions: dict[str, int] = {}
         """Sessions that it may end, by id; whose they are."""
+        self.passkeys: dict[str, int] = {}
         self.fetched = 0
         self.away = False
         pem = OKPKey.generate_key("Ed25519").as_pem(private=True).decode()
@@ -75,6 +76,9 @@ class AuthService:
     async def _internal(self, path: str, request: Request) -> Response:
         body = await request.body()
         self.asked.append((request.method, path, json.loads(body or b"{}"), dict(request.headers)))
+        if path.startswith("me/passkeys/") and path.endswith("/remove"):
+            mine = self.user_of(request) == self.passkeys.get(path.split("/")[2])
+            return Response(status_code=204) if mine else JSONResponse({"detail": "there is no such passkey"}, 404)
         kind, _, identifier = path.partition("/")
         if (request.method, kind) == ("DELETE", "sessions") and identifier in self.sessions:
             mine = self.user_of(request) == self.sessions[identifier]
@@ -97,6 +101,32 @@ class AuthService:
                 return await inner.handle_async_request(request)
 
         return Gate()
+
+
+ME = {"id": 1, "email": "a@b.cd", "name": "Ada", "role": "owner", "created_at": "2026-11-29T00:00:00Z"}
+TOKENS = {
+    "access_token": "a.b.c", "token_type": "Bearer", "expires_in": 900, "refresh_token": "ztr_f_s",
+    "refresh_expires_in": 604800, "user": {"id": 1, "email": "a@b.cd", "name": "Ada", "role": "owner"},
+}  # fmt: skip
+_CODES: dict[str, Any] = {"recovery_codes": ["a-b"]}
+GOOD_ANSWERS: dict[tuple[str, str], tuple[int, Any]] = {
+    ("GET", "me"): (200, ME),
+    ("GET", "me/passkeys"): (200, {"items": [], "next_cursor": None}),
+    ("GET", "sessions"): (200, {"items": [], "next_cursor": None}),
+    ("PATCH", "me"): (200, ME),
+    ("POST", "login"): (200, TOKENS),
+    ("POST", "logout"): (204, None),
+    ("POST", "me/passkeys"): (201, _CODES | {"id": "0198c1f2-7c11-4e0b-9f3e-3f8d1f0c4b7a"}),
+    ("POST", "me/passkeys/options"): (200, {"id": "q", "options": {}}),
+    ("POST", "me/password"): (204, None),
+    ("POST", "me/recovery-codes"): (200, _CODES),
+    ("POST", "me/totp"): (200, {"secret": "S", "uri": "otpauth://totp/x"}),
+    ("POST", "me/totp/confirm"): (200, _CODES),
+    ("POST", "me/totp/remove"): (204, None),
+    ("POST", "passkeys/options"): (200, {"id": "q", "options": {}}),
+    ("POST", "refresh"): (200, TOKENS),
+}
+"""What the auth service answers when all is well."""
 
 
 @dataclasses.dataclass(frozen=True)

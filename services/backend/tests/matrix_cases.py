@@ -27,6 +27,12 @@ def some_session(world: World, person: Person) -> str:
     return person.sid
 
 
+def some_passkey(world: World, person: Person) -> str:
+    identifier = str(uuid.uuid4())
+    world.auth.passkeys[identifier] = person.id
+    return identifier
+
+
 def some_approval(world: World, person: Person) -> str:
     row = world.admin.execute(
         "insert into approvals (user_id, digest, tool, arguments, actor, expires_at)"
@@ -89,6 +95,7 @@ MAKERS: Mapping[str, Maker] = {
     "job_id": some_job,
     "key": some_setting,
     "key_id": some_key,
+    "passkey_id": some_passkey,
     "session_id": some_session,
     "upload_id": some_upload,
 }
@@ -110,6 +117,13 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/api/v1/uploads"): None,
     ("PUT", "/api/v1/uploads"): {"any": "bytes"},
     ("POST", "/api/v1/mcp/workflow"): {"workflow_id": str(uuid.uuid4())},
+    ("POST", "/api/v1/users/me/passkeys"): {"id": "q", "credential": {}},
+    ("POST", "/api/v1/users/me/passkeys/options"): {},
+    ("POST", "/api/v1/users/me/passkeys/{passkey_id}/remove"): {},
+    ("POST", "/api/v1/users/me/recovery-codes"): {},
+    ("POST", "/api/v1/users/me/totp"): {},
+    ("POST", "/api/v1/users/me/totp/confirm"): {"code": "123456"},
+    ("POST", "/api/v1/users/me/totp/remove"): {},
     ("POST", "/api/v1/users/me/password"): {"new_password": "correct horse battery"},
     ("PUT", "/api/v1/settings/{key}"): {"value": 1},
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
-from gateway_kit import PUBLIC_URL, Person, World
+from gateway_kit import GOOD_ANSWERS, PUBLIC_URL, Person, World
 from matrix_cases import ANSWERS, BODIES, HEADERS, MAKERS
 from zentoria_backend.access.rule import ALL, OWN, Rule
 from zentoria_backend.access.rules import RULES
@@ -65,13 +64,7 @@ def let_through(rule: Rule, answer: httpx2.Response) -> bool:
 
 @pytest_asyncio.fixture
 async def client(world: World) -> AsyncIterator[httpx2.AsyncClient]:
-    now = datetime.datetime.now(datetime.UTC).isoformat()
-    world.auth.answers |= {
-        ("GET", "me"): (200, {"id": 1, "email": "a@b.cd", "name": "Ada", "role": "owner", "created_at": now}),
-        ("PATCH", "me"): (200, {"id": 1, "email": "a@b.cd", "name": "Ada", "role": "owner", "created_at": now}),
-        ("POST", "me/password"): (204, None),
-        ("GET", "sessions"): (200, {"items": [], "next_cursor": None}),
-    }
+    world.auth.answers |= GOOD_ANSWERS
     async with world.client() as client:
         yield client
 

@@ -11,7 +11,7 @@ import pytest
 import schemathesis
 from backend_fakes import app_with
 from fastapi import FastAPI
-from gateway_kit import Person, World, serving
+from gateway_kit import GOOD_ANSWERS, Person, World, serving
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -60,17 +60,7 @@ def test_every_route_says_what_it_answers(world: World) -> None:
 @pytest.fixture(scope="module")
 def api(world: World) -> Iterator[tuple[str, Person]]:
     """The gateway on a real socket, and an owner."""
-    now = "2026-11-29T00:00:00Z"
-    me = {"id": 1, "email": "a@b.cd", "name": "Ada", "role": "owner", "created_at": now}
-    tokens = {
-        "access_token": "a.b.c", "token_type": "Bearer", "expires_in": 900, "refresh_token": "ztr_f_s",
-        "refresh_expires_in": 604800, "user": {"id": 1, "email": "a@b.cd", "name": "Ada", "role": "owner"},
-    }  # fmt: skip
-    world.auth.answers = {
-        ("GET", "me"): (200, me), ("PATCH", "me"): (200, me), ("POST", "me/password"): (204, None),
-        ("GET", "sessions"): (200, {"items": [], "next_cursor": None}), ("POST", "login"): (200, tokens),
-        ("POST", "refresh"): (200, tokens), ("POST", "logout"): (204, None),
-    }  # fmt: skip
+    world.auth.answers |= GOOD_ANSWERS
     settings = world.settings(limit_sign_in=1_000_000)
     app = create_app(settings, world.services(limit_sign_in=1_000_000), ())
     with serving(app, settings) as url:

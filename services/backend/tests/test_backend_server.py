@@ -113,7 +113,7 @@ def test_both_ports_serve_and_a_stop_is_clean(service: Service, tmp_path: Path) 
         answer = httpx.get(f"http://127.0.0.1:{port_of(sock)}/api/v1/health", timeout=30)
         assert answer.status_code == 503
         reasons = {name: each["error"] for name, each in answer.json()["dependencies"].items()}
-        assert reasons == dict.fromkeys(("database", "redis", "s3"), "connection refused")
+        assert reasons == dict.fromkeys(("database", "schema", "redis", "s3"), "connection refused")
     assert service.stop() == 0
     log = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert next(line for line in log if line["event"] == "starting")["sockets"] == ["http", "ws"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 import sqlalchemy.exc
@@ -13,12 +14,13 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from zentoria_common import database, redis, s3
 from zentoria_common.application import make_app
-from zentoria_common.database import DatabaseProbe
+from zentoria_common.database import DatabaseProbe, SchemaProbe
 from zentoria_common.health.probe import Probe
 from zentoria_common.lifecycle import Lifecycle
 from zentoria_common.problems import ProblemResponse, problem
 from zentoria_common.redis import RedisProbe
 from zentoria_common.s3 import S3Probe
+from zentoria_schema import head
 
 from zentoria_backend import __version__, openapi, routes
 from zentoria_backend.access.context import ClientContext
@@ -39,9 +41,21 @@ def make_probes(settings: Settings, secrets: Secrets, services: Services | None 
     made = services or make_services(settings, secrets)
     return (
         DatabaseProbe(made.database.engine, secrets.database_password.get_secret_value()),
+        _schema(made, secrets),
         RedisProbe(made.redis, secrets.redis_password.get_secret_value()),
         S3Probe(made.files.bucket(settings.s3_bucket_uploads), secrets.s3_secret_key.get_secret_value()),
     )
+
+
+def required(settings: Settings, secrets: Secrets) -> tuple[Probe, ...]:
+    """What must be right before anything is served: the database's tables are those of this release."""
+    return (_schema(make_services(settings, secrets), secrets, closes=True),)
+
+
+def _schema(services: Services, secrets: Secrets, *, closes: bool = False) -> SchemaProbe:
+    trouble = functools.partial(head.trouble, "zentoria_core")
+    password = secrets.database_password.get_secret_value()
+    return SchemaProbe(services.database.engine, trouble, password, closes=closes)
 
 
 def create_app(

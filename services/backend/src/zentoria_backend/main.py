@@ -5,7 +5,7 @@ from __future__ import annotations
 from zentoria_common.program import Program
 
 from zentoria_backend import __version__
-from zentoria_backend.app import make_probes, open_app
+from zentoria_backend.app import make_probes, open_app, required
 from zentoria_backend.audit import command as audit
 from zentoria_backend.settings import Secrets, Settings
 
@@ -19,6 +19,7 @@ PROGRAM = Program(
     app=open_app,
     ports=lambda settings: {"http": settings.http_port, "ws": settings.websocket_port},
     commands=(audit.COMMAND,),
+    required=required,
 )
 
 

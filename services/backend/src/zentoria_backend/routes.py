@@ -21,6 +21,7 @@ from zentoria_backend.site_settings import api as site_settings
 from zentoria_backend.uploads import api as uploads
 from zentoria_backend.uploads import tus
 from zentoria_backend.users import api as users
+from zentoria_backend.users import factors_api as factors
 
 ROUTERS = (
     approvals.router,
@@ -29,6 +30,7 @@ ROUTERS = (
     commands.router,
     conversations.router,
     events.router,
+    factors.router,
     files.router,
     jobs.router,
     keys.router,

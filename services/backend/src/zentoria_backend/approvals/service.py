@@ -19,6 +19,7 @@ from zentoria_schema.core import Approval as Row
 from zentoria_backend import paging
 from zentoria_backend.access.principal import Principal
 from zentoria_backend.approvals.schemas import Approval, State
+from zentoria_backend.events import publish
 from zentoria_backend.paging import Page
 from zentoria_backend.services import Services
 
@@ -104,7 +105,7 @@ async def propose(
         await session.flush()
         await session.refresh(row)
         await _note(services, principal, "approvals.request", row, session)
-    return _shown(row, now)
+    return await _told(services, _shown(row, now), principal)
 
 
 async def list_approvals(
@@ -162,7 +163,7 @@ async def decide(
         row.state, row.decided_at, row.decided_by, row.reason = wanted, now, principal.user_id, reason
         await session.flush()
         await _note(services, principal, f"approvals.{'approve' if approve else 'deny'}", row, session)
-    return _shown(row, now)
+    return await _told(services, _shown(row, now), principal)
 
 
 async def use(
@@ -187,7 +188,7 @@ async def use(
         Problem: 404; 409 ``/problems/approval-mismatch`` where anything is other than what was approved, or
             ``/problems/approval-<state>`` where it is not approved (any more).
     """
-    now = services.clock()
+    now, used = services.clock(), False
     async with services.database.session(principal.user_id) as session:
         row = await _row(session, principal, approval_id, lock=True)
         given = _digest_for(principal, tool, arguments, target_revision, row.expires_at)
@@ -196,7 +197,9 @@ async def use(
             row.state, row.used_at = "used", now
             await session.flush()
             await _note(services, principal, "approvals.use", row, session)
-            return _shown(row, now)
+            shown, used = _shown(row, now), True
+    if used:
+        return await _told(services, shown, principal)
     if not matches:
         details = {"tool": tool, "approved_tool": row.tool, "revision": target_revision}
         await services.audit.record(
@@ -233,6 +236,13 @@ def _digest_for(
         user_id=principal.user_id,
         expires_at=expires_at,
     )
+
+
+async def _told(services: Services, approval: Approval, principal: Principal) -> Approval:
+    """Tell the user's open pages; the transaction is committed by now."""
+    news = {"id": str(approval.id), "state": approval.state, "tool": approval.tool}
+    await publish(services.redis, principal.user_id, "approvals", news)
+    return approval
 
 
 def _wrong_state(state: State) -> Problem:

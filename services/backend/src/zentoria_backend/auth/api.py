@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 
 from fastapi import APIRouter, Request, Response
 from zentoria_common.problems import answers
 
-from zentoria_backend.auth.schemas import Login, Refresh, Tokens
+from zentoria_backend.auth.schemas import Login, PasskeyQuestion, Refresh, Tokens
 from zentoria_backend.services import ServicesDep
 
 router = APIRouter(tags=["auth"])
@@ -22,9 +23,16 @@ async def login(body: Login, request: Request, services: ServicesDep) -> Tokens:
     An account with one answers 401 `/problems/otp-required` first, with a `challenge` that stands for the password
     in the second step.
     """
-    await services.limiter.sign_in(request, body.email or body.challenge or "")
+    await services.limiter.sign_in(request, body.account)
     sent = body.model_dump(exclude_none=True) | {"client": services.auth.client()}
     return await services.auth.ask(Tokens, "POST", "/login", json=sent)
+
+
+@router.post("/api/v1/auth/passkeys/options", summary="Begin to sign in with a passkey", responses=answers(502))
+async def passkey_options(request: Request, services: ServicesDep) -> PasskeyQuestion:
+    """What to ask the browser; its answer is `passkey` of a sign-in."""
+    await services.limiter.sign_in(request, secrets.token_hex(8))  # it is nobody's account yet
+    return await services.auth.ask(PasskeyQuestion, "POST", "/passkeys/options", json={})
 
 
 @router.post("/api/v1/auth/refresh", summary="Get new tokens", responses=answers(502))

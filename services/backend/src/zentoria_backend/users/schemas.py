@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,6 +37,67 @@ class MeChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: PersonName
+
+
+class Proof(BaseModel):
+    """The present password, unless one has signed in a moment ago."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    current_password: Password | None = None
+
+
+class TotpSecret(BaseModel):
+    """What an authenticator app is given; it is shown this once."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    secret: str
+    uri: Annotated[str, Field(description="`otpauth://...`, for a QR code")]
+
+
+class TotpCode(BaseModel):
+    """The first code that the app shows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: Annotated[str, Field(min_length=6, max_length=20, pattern=r"^[0-9 ]+$", examples=["123456"])]
+
+
+class Codes(BaseModel):
+    """Recovery codes; they are shown this once. None, where earlier ones are still good."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    recovery_codes: list[str]
+
+
+class PasskeyShown(BaseModel):
+    """A passkey."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: UUID
+    name: str
+    created_at: datetime.datetime
+    last_used_at: datetime.datetime | None
+    backed_up: bool
+
+
+class PasskeyMade(BaseModel):
+    """What the browser made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$", description="of the question")]
+    credential: dict[str, Any]
+    name: Annotated[str, Field(max_length=100, pattern=r"^[^\x00]*$", examples=["Ada's laptop"])] = ""
+
+
+class PasskeyAdded(Codes):
+    """It is kept."""
+
+    id: UUID
 
 
 class PasswordChange(BaseModel):
