@@ -66,7 +66,8 @@ class Stack:
 
     def lab(self, *arguments: str, timeout: float = 600, check: bool = True) -> Run:
         """Run a ``zentoria lab`` command for this lab."""
-        return self._run([str(ZENTORIA), "lab", *arguments, "--name", self.name], timeout, check)
+        command = [str(ZENTORIA), "--root", str(self.project), "lab", *arguments, "--name", self.name]
+        return self._run(command, timeout, check)
 
     def start(self, *options: str) -> None:
         """Bring the lab up on free ports."""
