@@ -65,6 +65,8 @@ class Settings(DatabaseSettings, RedisSettings, S3Settings, IdentitySettings):
     """How long a deleted file can be brought back."""
     upload_expiry_seconds: Annotated[int, Field(ge=60)] = 86400
     """How long a resumable upload may rest."""
+    job_stalled_seconds: Seconds = 30.0
+    """A worker that says nothing for so long is dead; its jobs go to others."""
     sweep_seconds: Seconds = 20.0
     """How often one process looks for what others left behind."""
     scan_clamd: Annotated[str, Field(pattern=r"^$|^/[^\s]+$|^[A-Za-z0-9.:_-]+:[0-9]{1,5}$")] = ""

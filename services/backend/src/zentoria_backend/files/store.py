@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import datetime
 import hashlib
 import xml.etree.ElementTree as ElementTree
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
@@ -21,6 +23,9 @@ from zentoria_common.s3 import TRANSFER_SECONDS, make_store
 from zentoria_common.settings import S3Settings
 
 from zentoria_backend.files.signing import canonical_query, signed_headers
+
+if TYPE_CHECKING:
+    from obstore import BytesStream
 
 READ_BYTES = 1 << 20
 """How much of an object is on its way to a client at a time."""
@@ -40,11 +45,13 @@ class Part:
         number: from 1.
         etag: what the server calls it.
         size: in bytes.
+        sha256: of its bytes, in hexadecimal digits.
     """
 
     number: int
     etag: str
     size: int
+    sha256: str
 
 
 class ObjectStore:
@@ -103,22 +110,21 @@ class ObjectStore:
             FileNotFoundError: there is no such object.
             Unavailable: the server does not answer. While it is read, too.
         """
+        store = self.bucket(bucket)
+        skip = 0
         try:
-            found = await obstore.get_async(self.bucket(bucket), key, options={"range": (start, start + length)})
+            try:
+                found = await obstore.get_async(store, key, options={"range": (start, start + length)})
+            except BaseError as error:
+                if "non-partial" not in str(error):
+                    raise
+                # rclone's server answers a range with 200, which obstore does not take: all of it, then, and we cut
+                found, skip = await obstore.get_async(store, key), start
         except (NotFoundError, FileNotFoundError):
             raise FileNotFoundError(key) from None
         except (BaseError, OSError) as error:
             raise _away(error) from error
-        stream = found.stream(min_chunk_size=chunk)
-
-        async def chunks() -> AsyncIterator[bytes]:
-            try:
-                async for one in stream:
-                    yield bytes(one)
-            except (BaseError, OSError) as error:
-                raise _away(error) from error
-
-        return chunks()
+        return _cut(found.stream(min_chunk_size=chunk), skip, length)
 
     async def delete(self, bucket: str, *keys: str) -> None:
         """Remove objects; one that is not there is removed already.
@@ -152,7 +158,7 @@ class ObjectStore:
         Raises:
             Unavailable: the server does not answer.
         """
-        answer = await self._ask("POST", bucket, key, {"uploads": ""})
+        answer = await self._ask("POST", bucket, key, {"uploads": ""}, headers={"x-amz-checksum-algorithm": "SHA256"})
         return _text(_tree(answer), "UploadId")
 
     async def put_part(self, bucket: str, key: str, upload: str, number: int, data: bytes, sha256: str) -> Part:
@@ -164,7 +170,7 @@ class ObjectStore:
         """
         query = {"partNumber": str(number), "uploadId": upload}
         answer = await self._ask("PUT", bucket, key, query, data, sha256)
-        return Part(number, answer.headers.get("etag", "").strip('"'), len(data))
+        return Part(number, answer.headers.get("etag", "").strip('"'), len(data), sha256)
 
     async def complete(self, bucket: str, key: str, upload: str, parts: Sequence[Part]) -> None:
         """Make the object of its parts.
@@ -174,7 +180,8 @@ class ObjectStore:
             Unavailable: the server does not answer, or could not.
         """
         inner = "".join(
-            f"<Part><PartNumber>{one.number}</PartNumber><ETag>&quot;{escape(one.etag)}&quot;</ETag></Part>"
+            f"<Part><PartNumber>{one.number}</PartNumber><ETag>&quot;{escape(one.etag)}&quot;</ETag>"
+            f"<ChecksumSHA256>{_base64(one.sha256)}</ChecksumSHA256></Part>"
             for one in parts
         )
         body = f"<CompleteMultipartUpload>{inner}</CompleteMultipartUpload>".encode()
@@ -199,30 +206,44 @@ class ObjectStore:
         Raises:
             Unavailable: the server does not answer.
         """
-        tree = _tree(await self._ask("GET", bucket, "", {"uploads": "", "prefix": key}))
+        try:
+            tree = _tree(await self._ask("GET", bucket, "", {"uploads": "", "prefix": key}))
+        except NoSuchUpload:  # so says rclone's server where there are none at all
+            return []
         every = (one for one in tree if one.tag.rpartition("}")[2] == "Upload")
         return [_text(one, "UploadId") for one in every if _text(one, "Key") == key]
 
     async def _ask(
-        self, method: str, bucket: str, key: str, query: Mapping[str, str], body: bytes = b"", sha256: str = ""
+        self,
+        method: str,
+        bucket: str,
+        key: str,
+        query: Mapping[str, str],
+        body: bytes = b"",
+        sha256: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         path = f"/{bucket}/{key}" if key else f"/{bucket}"
-        headers = signed_headers(
+        digest = sha256 or hashlib.sha256(body).hexdigest()
+        # The hash that is signed is not looked at by every server; this one is.
+        checksum = {"x-amz-checksum-sha256": _base64(digest)} if method == "PUT" else {}
+        signed = signed_headers(
             method,
             self._host,
             path,
             query,
-            sha256 or hashlib.sha256(body).hexdigest(),
+            digest,
             region=self._settings.s3_region,
             access_key=self._settings.s3_access_key,
             secret_key=self._secret_key,
             now=self._clock(),
+            headers={**checksum, **(headers or {})},
         )
         if self._client is None:
             self._client = self._connected()
         try:
             answer = await self._client.request(
-                method, f"{self._settings.s3_endpoint}{path}?{canonical_query(query)}", headers=headers, content=body
+                method, f"{self._settings.s3_endpoint}{path}?{canonical_query(query)}", headers=signed, content=body
             )
         except httpx2.HTTPError as error:
             raise _away(error) from error
@@ -240,9 +261,29 @@ class ObjectStore:
         return httpx2.AsyncClient(verify=verify, timeout=timeout, trust_env=False)
 
 
+async def _cut(stream: BytesStream, skip: int, length: int) -> AsyncIterator[bytes]:
+    """The chunks of a stream from ``skip`` on, ``length`` bytes in all."""
+    try:
+        async for one in stream:
+            size = len(one)
+            chunk = bytes(one)[skip : skip + length] if skip or size > length else bytes(one)
+            skip = max(0, skip - size)
+            length -= len(chunk)
+            if chunk:
+                yield chunk
+            if not length:
+                return
+    except (BaseError, OSError) as error:
+        raise _away(error) from error
+
+
 def _away(error: Exception) -> Unavailable:
     _log.warning("s3 fails", error_type=type(error).__qualname__)
     return Unavailable("s3", "the object storage does not answer at the moment")
+
+
+def _base64(digest: str) -> str:
+    return base64.b64encode(bytes.fromhex(digest)).decode()
 
 
 def _tree(answer: httpx2.Response) -> ElementTree.Element:

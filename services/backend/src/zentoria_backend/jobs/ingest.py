@@ -41,6 +41,8 @@ async def ingest(services: Services, user_id: int, job_id: UUID) -> None:
         return
     try:
         digest, kind = await _look(services, row, user_id, job_id)
+        if row.parts:  # it rested in between: what waited beside it has become a part of it
+            await services.files.delete(row.bucket, *await services.files.keys(row.bucket, f"{row.object_key}.tail/"))
         made = await _publish(services, row, user_id, job_id, digest, kind)
     except Problem as problem:
         if problem.status != 503:

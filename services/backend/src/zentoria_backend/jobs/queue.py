@@ -34,9 +34,6 @@ MAX_ATTEMPTS = 40
 """Tries while something that a job needs is away: with growing pauses, about an hour."""
 MAX_FAULTS = 3
 """Tries where a job fails by itself."""
-STALLED_SECONDS = 30.0
-"""A worker that says nothing for so long is dead; its jobs go to others."""
-
 _log = structlog.stdlib.get_logger("zentoria_backend.jobs")
 
 
@@ -94,7 +91,9 @@ class Queue:
         """
         if not self._open:
             return 0
-        stalled = list(await self.app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS))
+        stalled = list(
+            await self.app.job_manager.get_stalled_jobs(seconds_since_heartbeat=self._settings.job_stalled_seconds)
+        )
         for one in stalled:
             await self.app.job_manager.retry_job(one)
         return len(stalled)
@@ -131,7 +130,8 @@ class Queue:
                     install_signal_handlers=False,
                     delete_jobs="successful",
                     shutdown_graceful_timeout=self._settings.shutdown_timeout / 2,
-                    stalled_worker_timeout=STALLED_SECONDS,
+                    update_heartbeat_interval=self._settings.job_stalled_seconds / 3,
+                    stalled_worker_timeout=self._settings.job_stalled_seconds,
                 )
             except asyncio.CancelledError:
                 raise

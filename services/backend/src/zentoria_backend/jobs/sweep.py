@@ -21,8 +21,6 @@ from zentoria_schema.core import Upload as UploadRow
 from zentoria_backend.services import Services
 from zentoria_backend.uploads.service import mark_aborted, remove
 
-JOB_SILENCE = datetime.timedelta(seconds=60)
-"""A job of which nobody said anything for so long is given to the queue again."""
 MOST = 100
 """Rows of each kind at a time."""
 _LOCK = 0x5A54_4A53
@@ -67,7 +65,8 @@ async def sweep(services: Services) -> dict[str, int]:
         done["uploads"] += await _tried(_give_up(services, user_id, one))
     for user_id, one in await _due(services, "files", now):
         done["files"] += await _tried(_purge(services, user_id, one))
-    for user_id, one in await _due(services, "jobs", now - JOB_SILENCE):
+    silence = datetime.timedelta(seconds=2 * services.settings.job_stalled_seconds)
+    for user_id, one in await _due(services, "jobs", now - silence):
         done["jobs"] += await services.jobs.defer(user_id, one)
     done["stalled"] = await services.jobs.retry_stalled()
     return done

@@ -215,7 +215,9 @@ class _State:
         self._services, self._row = services, row
         self._received = row.received
         entries: list[dict[str, Any]] = list(row.parts)
-        self.parts = [Part(one["number"], one["etag"], one["size"]) for one in entries if "number" in one]
+        self.parts = [
+            Part(one["number"], one["etag"], one["size"], one["sha256"]) for one in entries if "number" in one
+        ]
         self._tail = next((one for one in entries if "tail" in one), None)
 
     async def read_tail(self) -> bytes:
