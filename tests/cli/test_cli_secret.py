@@ -58,3 +58,35 @@ def test_what_nobody_declares_and_nothing_are_refused(
     done = CliRunner().invoke(app, ["secret", "set", path, *words], input=given)
     assert isinstance(done.exception, error), done.output
     assert not list(tmp_path.rglob("secrets.json"))
+
+
+def test_a_signing_key_is_renewed_and_the_one_before_stays(words: list[str], tmp_path: Path) -> None:
+    runner = CliRunner()
+
+    def kept() -> dict[str, str]:
+        (file,) = tmp_path.rglob("secrets.json")
+        found: dict[str, str] = json.loads(file.read_text())["secrets"]
+        return found
+
+    jwt, before, identity = "zentoria/jwt/secret_key", "zentoria/jwt/previous_key", "zentoria/identity/backend"
+    assert runner.invoke(app, ["secret", "renew", jwt, *words]).exit_code == 0
+    first = kept()
+    assert first.keys() == {jwt}  # there was none before
+    done = runner.invoke(app, ["secret", "renew", jwt, *words])
+    assert "auth.api get it at the next `zentoria up`" in done.output
+    assert kept()[before] == first[jwt] != kept()[jwt]
+    assert all("BEGIN PRIVATE KEY" in one for one in kept().values())
+    assert runner.invoke(app, ["secret", "renew", identity, *words]).exit_code == 0
+    one = kept()[identity]
+    assert runner.invoke(app, ["secret", "renew", identity, *words]).exit_code == 0
+    assert kept().keys() == {jwt, before, identity}
+    assert kept()[identity] != one
+    assert "PRIVATE" not in done.output
+
+
+@pytest.mark.parametrize("path", [PATH, "zentoria/db/backend_password", "zentoria/identity/nobody", "../x"])
+def test_nothing_but_a_key_pair_is_renewed(words: list[str], tmp_path: Path, path: str) -> None:
+    done = CliRunner().invoke(app, ["secret", "renew", path, *words])
+    assert isinstance(done.exception, RefusedError), done.output
+    assert "zentoria/identity/auth, zentoria/identity/backend, zentoria/jwt/secret_key" in str(done.exception)
+    assert not list(tmp_path.rglob("secrets.json"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from zentoria_auth.providers.settings import read_providers
 from zentoria_auth.settings import Settings as AuthSettings
 from zentoria_backend.settings import Settings as BackendSettings
 from zentoria_common.identity import Callers, Identity, IdentityError
@@ -18,10 +19,6 @@ from zentoria_infra.guest import secrets
 from zentoria_infra.guest.state import GuestState, Release
 from zentoria_infra.roles.kit import clients
 
-NOT_YET = {
-    "ZENTORIA_OAUTH_DYNAMIC_REGISTRATION", "ZENTORIA_OUTBOUND_ALLOW", "ZENTORIA_PROVIDERS_FILE",
-}  # fmt: skip
-"""What sign-in by others' accounts will read; a service passes over what it does not know."""
 GOOGLE = "zentoria/oauth/google_client_secret"
 
 
@@ -33,7 +30,7 @@ def environment(guest: GuestState, name: str) -> dict[str, str]:
 @pytest.mark.parametrize(("name", "kind"), [("auth", AuthSettings), ("backend", BackendSettings)])
 def test_each_variable_is_understood(name: str, kind: type[CommonSettings], monkeypatch: pytest.MonkeyPatch) -> None:
     found = environment(state(name), name)
-    assert set(unknown_variables(kind, found)) <= NOT_YET
+    assert unknown_variables(kind, found) == ()
     for key, value in found.items():
         monkeypatch.setenv(key, value)
     read: Any = kind()
@@ -115,9 +112,21 @@ def test_a_provider_is_there_once_its_secret_is(tmp_path: Path) -> None:
     assert "/etc/zentoria/auth/github_client_secret" not in files(guest)
 
 
+def test_a_provider_is_understood_by_the_service(tmp_path: Path) -> None:
+    materials = FixedMaterials()
+    materials.secrets.supplied[GOOGLE] = SecretStr("from Google")
+    path = tmp_path / "providers.json"
+    path.write_text(text(state("auth", overrides={"sign_in": SIGN_IN}, materials=materials),
+                         "/etc/zentoria/auth/providers.json"))  # fmt: skip
+    (one,) = read_providers(path)
+    assert (one.name, one.issuer_url) == ("google", "https://accounts.google.com")
+
+
 def test_a_directory_and_what_may_be_called_are_told() -> None:
     found = environment(state("auth", overrides={"sign_in": SIGN_IN}), "auth")
+    assert unknown_variables(AuthSettings, found) == ()
     assert found["ZENTORIA_LDAP_URL"] == "ldaps://ldap.home.arpa"
+    assert found["ZENTORIA_LDAP_START_TLS"] == "false"
     assert found["ZENTORIA_LDAP_USER_FILTER"] == "(uid={login})"
     assert found["ZENTORIA_LDAP_CA_FILE"] == "/etc/zentoria/auth/ldap-ca.pem"
     assert found["ZENTORIA_OAUTH_DYNAMIC_REGISTRATION"] == "true"

@@ -87,6 +87,28 @@ class SecretFile:
             self._write(found)
             self._known = found
 
+    def renew(self, path: str, generator: Generator, keep: str = "") -> None:
+        """Make a secret anew, in one write.
+
+        Args:
+            path: of the secret.
+            generator: makes the new one.
+            keep: where the one before stays, for as long as what it signed is about; nowhere if empty.
+
+        Raises:
+            PrivateFileError: the file cannot be read or written, is damaged, or is not private. It is unchanged then.
+            ValueError: one of the paths is none of a secret.
+        """
+        if not all(_PATH.fullmatch(one) for one in (path, keep or path)):
+            raise ValueError(f"not a path of a secret: {path!r}, {keep!r}")
+        with self._mutex, private_file.locked(self._path.parent):
+            found = self._read()
+            if keep and path in found:
+                found = {**found, keep: found[path]}
+            found = {**found, path: generator()}
+            self._write(found)
+            self._known = found
+
     def _look(self, path: str, generator: Generator) -> dict[str, str]:
         """Read the file again, for another process may have written it, and add what is missing."""
         with private_file.locked(self._path.parent):

@@ -13,6 +13,8 @@ from zentoria_infra.roles.kit.python_service import python_service
 SETTINGS = "/etc/zentoria/auth"
 USUAL = ("github", "google", "microsoft")
 """Providers whose secrets the service declares, whether a site has them or not."""
+JWT_KEY, JWT_PREVIOUS_KEY = "zentoria/jwt/secret_key", "zentoria/jwt/previous_key"
+"""The key that signs access tokens, and the one before it: tokens that it signed are good for 15 minutes more."""
 LDAP_PASSWORD = "zentoria/ldap/bind_password"  # noqa: S105 - where it is
 
 
@@ -21,7 +23,8 @@ def _supplied(inventory: Inventory) -> Mapping[str, str]:
     paths = {name: f"zentoria/oauth/{name}_client_secret" for name in USUAL}
     paths |= {one.name: one.secret_path for one in inventory.site.sign_in.providers}
     return {f"{name}_client_secret": path for name, path in sorted(paths.items())} | {
-        "ldap_bind_password": LDAP_PASSWORD
+        "jwt_previous_key": JWT_PREVIOUS_KEY,
+        "ldap_bind_password": LDAP_PASSWORD,
     }
 
 
@@ -37,6 +40,7 @@ def _variables(context: Context, service: Service) -> Mapping[str, object]:
     if ldap := site.sign_in.ldap:
         variables |= {
             "ZENTORIA_LDAP_URL": ldap.url,
+            "ZENTORIA_LDAP_START_TLS": str(ldap.url.startswith("ldap://")).lower(),
             "ZENTORIA_LDAP_BASE_DN": ldap.base_dn,
             "ZENTORIA_LDAP_TRUST_MAIL": str(ldap.trust_mail).lower(),
         }
@@ -71,7 +75,7 @@ ROLE = python_service(
     title="sign-in",
     uses=("database", "redis"),
     variables=_variables,
-    secrets={"jwt_key": "zentoria/jwt/secret_key", "seal_key": "zentoria/auth/seal_key"},
+    secrets={"jwt_key": JWT_KEY, "seal_key": "zentoria/auth/seal_key"},
     kinds={"jwt_key": "ec-keypair"},
     supplied=_supplied,
     files=_files,

@@ -10,9 +10,12 @@ import typer
 from zentoria_infra.cli import output
 from zentoria_infra.cli.context import JsonOption, RootOption, SiteOption, inventory_of
 from zentoria_infra.errors import InventoryError, RefusedError
+from zentoria_infra.guest.secrets import Kind, generator
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.inventory.wording import nearest
 from zentoria_infra.materials.secret_file import SecretFile
+from zentoria_infra.roles.auth import JWT_KEY, JWT_PREVIOUS_KEY
+from zentoria_infra.roles.kit.clients import identity_key
 
 secret_app = typer.Typer(no_args_is_help=True, help="Secrets of the site's file: which are there, and supplying one.")
 MAX_CHARACTERS = 64 * 1024
@@ -62,6 +65,32 @@ def set_(
         )
     store.put(path, _value(path))
     output.note(f"{path} is kept; {', '.join(declared[path])} get it at the next `zentoria up`.")
+
+
+@secret_app.command("renew")
+def renew(
+    context: typer.Context,
+    path: Annotated[str, typer.Argument(help="zentoria/jwt/secret_key, or zentoria/identity/NAME of a container.")],
+    root: RootOption = None,
+    site: SiteOption = None,
+) -> None:
+    """Make a key pair of the site anew; services get it at the next `up`.
+
+    Tokens that the old signing key has signed stay good: it is kept beside the new one until it is renewed again.
+    """
+    inventory = inventory_of(context, root, site)
+    declared = _declared(inventory)
+    pairs = {one: "" for one in declared if one.startswith(identity_key(""))} | {JWT_KEY: JWT_PREVIOUS_KEY}
+    if path not in declared or path not in pairs:
+        raise RefusedError(
+            "renew a secret",
+            on=path,
+            got="only key pairs of the site are made anew",
+            todo=f"name one of {', '.join(sorted(pairs))}",
+        )
+    kind: Kind = "ec-keypair" if path == JWT_KEY else "keypair"
+    _store(inventory).renew(path, generator(kind), pairs[path])
+    output.note(f"{path} is another one; {', '.join(declared[path])} get it at the next `zentoria up`.")
 
 
 def _value(path: str) -> str:
