@@ -82,6 +82,17 @@ async def test_sign_in_goes_where_one_wanted_and_sign_out_ends_it(site: Site) ->
 
 
 @pytest.mark.asyncio
+async def test_to_the_authorization_endpoint_one_goes_over_a_page_because_it_may_lead_elsewhere(site: Site) -> None:
+    await site.owner()
+    browser = Browser(site)
+    await browser.sign_in(PASSWORD, next="/oauth/authorize%3Fclient_id=a%26state=%2522")
+    assert (browser.path, browser.title) == ("/auth/sign-in", "You are signed in")
+    assert '<meta http-equiv="refresh" content="0;url=/oauth/authorize?client_id=a&amp;state=%22">' in browser.text
+    await browser.get("/auth/security")
+    assert browser.path == "/auth/security"
+
+
+@pytest.mark.asyncio
 async def test_cookies_are_for_our_pages_alone_and_forms_have_a_policy(site: Site) -> None:
     await site.owner()
     browser = Browser(site)
@@ -390,7 +401,7 @@ async def test_errors_are_pages_and_bad_bodies_too(site: Site, redis_server: Any
 @pytest.mark.asyncio
 async def test_style_and_script_come_from_here_and_nothing_else_does(site: Site) -> None:
     browser = Browser(site)
-    for name, kind in (("auth.css", "text/css"), ("passkey.js", "text/javascript")):
+    for name, kind in (("auth.css", "text/css"), ("passkey.js", "text/javascript"), ("icon.svg", "image/svg")):
         answer = await browser.get(f"/auth/static/{name}")
         assert answer.headers["content-type"].startswith(kind)
     for name in ("..%2fweb.py", "web.py", "%2e%2e/web.py", ""):

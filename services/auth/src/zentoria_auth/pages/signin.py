@@ -42,7 +42,7 @@ async def complete(request: Request, outcome: Passed | StepNeeded, next_path: st
     _, cookie = await services.sessions.begin_browser(outcome.account, outcome.amr, peer)
     if before is not None:
         await services.sessions.end(before.sid, "replaced", peer)
-    answer = web.see(after)
+    answer = web.onward(request, after)
     web.set_session(answer, cookie)
     web.drop_cookie(answer, STEP_COOKIE)
     return answer

@@ -1,4 +1,4 @@
-"""Style and script of our pages, from this origin."""
+"""Style, script and sign of our pages, from this origin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from starlette.exceptions import HTTPException
 
 router = APIRouter(prefix="/auth", include_in_schema=False)
-KINDS = {"auth.css": "text/css", "passkey.js": "text/javascript"}
+KINDS = {"auth.css": "text/css", "icon.svg": "image/svg+xml", "passkey.js": "text/javascript"}
 
 
 @router.get("/static/{name}")

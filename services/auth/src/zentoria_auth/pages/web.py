@@ -125,6 +125,16 @@ def see(path: str) -> RedirectResponse:
     return RedirectResponse(path, 303, {"cache-control": "no-store", "referrer-policy": "same-origin"})
 
 
+def onward(request: Request, path: str) -> Response:
+    """Go on after a form of ours was sent.
+
+    The authorization endpoint may lead on to a client's address at once. Chromium holds every redirect after a form
+    against the policy of the form's page, which allows this site alone: so the way there is a page that goes on by
+    itself.
+    """
+    return page(request, "onward.html", next=path) if path.startswith("/oauth/") else see(path)
+
+
 def set_cookie(answer: Response, name: str, value: str, seconds: int | None) -> None:
     """Set a cookie that only our own pages get, and no script."""
     answer.set_cookie(name, value, max_age=seconds, path="/", secure=True, httponly=True, samesite="lax")
