@@ -17,7 +17,7 @@ from zentoria_auth.accounts import repository as accounts
 from zentoria_auth.app import create_app
 from zentoria_auth.clock import moment
 from zentoria_auth.oauth.clients import ClientMetadata
-from zentoria_auth.oauth.setup import COOKIE
+from zentoria_auth.pages.web import SESSION_COOKIE
 from zentoria_auth.peer import Peer
 from zentoria_auth.services import Services, make_services
 from zentoria_auth.sessions.service import Account
@@ -57,7 +57,7 @@ class World:
     async def browser(self, account: Account) -> dict[str, str]:
         """Headers of a browser that this user is signed in in."""
         _, cookie = await self.services.sessions.begin_browser(account, ["pwd", "otp"], PEER)
-        return {"cookie": f"{COOKIE}={cookie}"}
+        return {"cookie": f"{SESSION_COOKIE}={cookie}"}
 
     async def client(self, **said: Any) -> str:
         """Register a public client."""

@@ -20,7 +20,10 @@ from zentoria_auth.providers.settings import Provider
 from zentoria_auth.sessions.service import Account
 
 _templates = jinja2.Environment(
-    loader=jinja2.PackageLoader("zentoria_auth.oauth"),
+    loader=jinja2.ChoiceLoader(
+        # the frame and what it looks like are those of the sign-in pages
+        [jinja2.PackageLoader("zentoria_auth.oauth"), jinja2.PackageLoader("zentoria_auth.pages")]
+    ),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
@@ -96,7 +99,7 @@ def identities(user: Account, linked: Sequence[Linked], providers: Sequence[Prov
 
 def message(title: str, text: str, status: int = 200) -> HTMLResponse:
     """Say something and ask nothing."""
-    return _page("message.html", status=status, title=title, text=text)
+    return _page("message.html", status=status, title=title, text=text, back="")
 
 
 def _reach(resource: str, offer: Offer) -> str:
@@ -104,7 +107,7 @@ def _reach(resource: str, offer: Offer) -> str:
 
 
 def _page(template: str, *, status: int = 200, form_to: str = "", **values: Any) -> HTMLResponse:
-    policy = f"default-src 'none'; style-src 'self' 'unsafe-inline'; form-action 'self' {form_to}".rstrip()
+    policy = f"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' {form_to}".rstrip()
     policy += "; frame-ancestors 'none'; base-uri 'none'"
     text = _templates.get_template(template).render(**values)
     return HTMLResponse(text, status_code=status, headers={**_HEADERS, "content-security-policy": policy})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fastapi import Request
 from zentoria_common.outbound import Allowed, Outbound
 
 from zentoria_auth.oauth.api import OAuth
@@ -10,11 +9,8 @@ from zentoria_auth.oauth.clients import MAX_DOCUMENT_BYTES
 from zentoria_auth.oauth.documents import TIMEOUT, Documents
 from zentoria_auth.oauth.service import AuthorizationServer, make_offer
 from zentoria_auth.oauth.tickets import Tickets
-from zentoria_auth.services import Services, services_of
-from zentoria_auth.sessions.service import SignedIn
-
-COOKIE = "__Host-zentoria_auth"
-"""Of the sign-in pages' session."""
+from zentoria_auth.pages.web import signed_in
+from zentoria_auth.services import Services
 
 
 def make_oauth(services: Services) -> OAuth:
@@ -34,9 +30,3 @@ def make_oauth(services: Services) -> OAuth:
         services.tokens,
     )
     return OAuth(server, signed_in, settings.oauth_dynamic_registration, outbound.close)
-
-
-async def signed_in(request: Request) -> SignedIn | None:
-    """Who is signed in in the browser that asks."""
-    cookie = request.cookies.get(COOKIE)
-    return None if cookie is None else await services_of(request).sessions.browser(cookie)

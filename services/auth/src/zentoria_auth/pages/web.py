@@ -31,7 +31,7 @@ HOME = "/auth/security"
 FORM_FIELD = "form_token"
 FORM_HEADER = "x-form-token"
 MAX_FIELDS = 30
-MAX_NEXT = 2000
+MAX_NEXT = 6000
 
 _FORM_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 # One slash, then no second one and no backslash, which browsers take for one; and nothing that they leave out.

@@ -13,6 +13,7 @@ from fastapi.responses import RedirectResponse
 from zentoria_auth.oauth import pages, wire
 from zentoria_auth.oauth.errors import OAuthError
 from zentoria_auth.oauth.requests import single
+from zentoria_auth.pages import web
 from zentoria_auth.peer import peer_of
 from zentoria_auth.providers.attempts import LIFETIME, browser_secret
 from zentoria_auth.providers.service import Arrived, Providers, SignInRefused
@@ -60,7 +61,7 @@ async def start(
         link_for = user.account.id
     secret = browser_secret(request.cookies.get(COOKIE))
     try:
-        url = await federation.providers(request).begin(name, secret, next, link_for)
+        url = await federation.providers(request).begin(name, secret, web.local(next), link_for)
     except SignInRefused as refused:
         return _refusal(refused)
     response = RedirectResponse(url, 303, headers={**wire.NO_STORE, "referrer-policy": "no-referrer"})

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict
 LIFETIME = 600
 """Seconds that somebody may take at the provider."""
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
-_LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,2047}")
 
 
 class Started(BaseModel):
@@ -38,7 +37,7 @@ class Started(BaseModel):
             browser=digest(browser),
             nonce=secrets.token_urlsafe(32),
             verifier=secrets.token_urlsafe(48),
-            next=local_path(following),
+            next=following,
             link_for=link_for,
         )
 
@@ -77,11 +76,6 @@ class Attempts:
 def browser_secret(kept: str | None) -> str:
     """What ties attempts to a browser: its cookie's value, or a new one."""
     return kept if kept is not None and _SECRET.fullmatch(kept) else secrets.token_urlsafe(32)
-
-
-def local_path(following: str) -> str:
-    """``following`` if it is a path of this site, else ``/``: what browsers read as another host is none."""
-    return following if _LOCAL.fullmatch(following) else "/"
 
 
 def digest(text: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
-from zentoria_auth.oauth.setup import signed_in
-from zentoria_auth.pages import signin
+from zentoria_auth.pages import signin, web
 from zentoria_auth.providers.api import Federation
 from zentoria_auth.providers.service import Arrived, Providers
 from zentoria_auth.services import services_of
@@ -21,9 +20,9 @@ async def _fresh(request: Request, user: SignedIn) -> bool:
 
 
 async def _sign_in(request: Request, arrived: Arrived) -> Response:
-    services = services_of(request)
-    outcome = await services.sign_in.elsewhere(arrived.user_id, arrived.amr)
+    """Our own second factor is asked for all the same: what the provider saw is not ours to judge."""
+    outcome = await services_of(request).sign_in.elsewhere(arrived.user_id, arrived.amr)
     return await signin.complete(request, outcome, arrived.next)
 
 
-FEDERATION = Federation(_providers, signed_in, _fresh, _sign_in)
+FEDERATION = Federation(_providers, web.signed_in, _fresh, _sign_in)
