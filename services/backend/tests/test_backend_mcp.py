@@ -284,12 +284,27 @@ async def test_other_methods_and_types(gateway: Live, world: World, ada: Person)
     sent["accept"] = "application/json, text/event-stream"
     async with httpx2.AsyncClient(base_url=gateway.url, headers=sent) as http:
         assert (await http.put("/mcp", json={})).status_code == 405
-        assert (await http.get("/mcp", headers={"MCP-Protocol-Version": "2026-07-28"})).status_code == 405
+        for revision in REVISIONS:
+            for method in ("GET", "DELETE"):
+                answer = await http.request(method, "/mcp", headers={"MCP-Protocol-Version": revision})
+                assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
         assert (await http.get("/mcp/")).status_code in (307, 404)
         headers, body = modern("tools/list")
         plain = {**headers, "content-type": "text/plain"}
         assert (await http.post("/mcp", content=json.dumps(body), headers=plain)).status_code == 400
         assert (await http.post("/mcp", json=body, headers=headers | {"accept": "text/html"})).status_code == 406
+
+
+@pytest.mark.asyncio
+async def test_no_stream_stays_open(gateway: Live, world: World, ada: Person) -> None:
+    headers, body = modern("subscriptions/listen", notifications={"toolsListChanged": True})
+    sent = {**headers, "authorization": f"Bearer {world.key(ada.id, 'chat:read')}"}
+    answer = await post(gateway, sent, body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, types.METHOD_NOT_FOUND)
+    headers, body = modern("server/discover")
+    told = await post(gateway, {**sent, **headers}, body)
+    assert told.status_code == 200
+    assert not told.json()["result"]["capabilities"]["tools"].get("listChanged")
 
 
 @pytest.mark.asyncio
@@ -405,6 +420,26 @@ async def test_an_approved_key_is_revoked(gateway: Live, world: World, ada: Pers
         assert (
             await web.get("/api/v1/conversations", headers={"Authorization": f"Bearer {victim}"})
         ).status_code == 401
+
+
+@pytest.mark.asyncio
+async def test_the_user_hears_of_what_waits_and_of_what_was_decided(gateway: Live, world: World, ada: Person) -> None:
+    key = world.key(ada.id, "chat:read", "chat:write")
+    async with httpx2.AsyncClient(base_url=gateway.url, headers=ada.headers, timeout=30) as web:
+        one = (await web.post("/api/v1/conversations", json={})).json()["id"]
+        async with connected(gateway, Authorization=f"Bearer {key}") as client:
+            asked = await done(client, "conversations_delete", {"conversation_id": one})
+        await web.post(f"/api/v1/approvals/{asked['approval_id']}/deny", json={})
+        told: list[dict[str, Any]] = []
+        query = {"topics": "approvals", "last_event_id": "0-0"}
+        async with web.stream("GET", "/api/v1/events", params=query) as events:
+            async for line in events.aiter_lines():
+                if line.startswith("data: ") and "state" in line:
+                    told.append(json.loads(line.removeprefix("data: "))["data"])
+                if len(told) == 2:
+                    break
+    expected = {"id": asked["approval_id"], "tool": "conversations_delete"}
+    assert told == [{**expected, "state": "pending"}, {**expected, "state": "denied"}]
 
 
 @pytest.mark.asyncio

@@ -19,7 +19,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
-from zentoria_common.problems import Problem
+from zentoria_common.problems import Problem, problem
 
 from zentoria_backend.access.gate import authenticated
 from zentoria_backend.mcp import resources
@@ -42,7 +42,8 @@ class Endpoint:
     Args:
         services: of the application.
         extend: puts more into the server; for tests.
-        sessions: keep a session for a client that shakes hands. Only one process can; for tests of what wants them.
+        sessions: keep a session for a client that shakes hands, and streams for whoever listens. Only one process can;
+            for tests of what wants them.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Endpoint:
         self._sessions = sessions
         public = services.settings.public_url
         self._metadata = f"{public}{WELL_KNOWN}{RESOURCE}"
-        server = make_server(services)
+        server = make_server(listening=sessions)
         if extend is not None:
             extend(server)
         server.streamable_http_app(
@@ -100,6 +101,10 @@ class Endpoint:
             receive = await self._checked(scope, receive, call)
         except Problem as refusal:
             await self._refused(refusal, scope, receive, send)
+            return
+        if scope["method"] != "POST" and not self._sessions:
+            # nothing of ours comes without a question: a stream would be open for nothing, and hold up a stop
+            await problem(405, "ask with POST", {"allow": "POST"})(scope, receive, send)
             return
         scope[KEY] = call
         if self._sessions:  # the SDK holds a session to the credential that opened it

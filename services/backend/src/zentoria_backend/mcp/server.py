@@ -17,7 +17,7 @@ from zentoria_backend.mcp import resources, tools
 from zentoria_backend.mcp.call import Call, call_of
 
 if TYPE_CHECKING:
-    from zentoria_backend.services import Services
+    pass
 
 TARGETS = ("conversation_id", "file_id", "job_id", "key_id", "workflow_id")
 INSTRUCTIONS = (
@@ -29,14 +29,19 @@ LISTS_FRESH = 60_000
 """Milliseconds for which a client may keep a list of tools. It changes with its credential or our release alone."""
 
 
-def make_server(services: Services) -> MCPServer[Any]:
-    """Make the server with all its tools and resources."""
+def make_server(*, listening: bool = False) -> MCPServer[Any]:
+    """Make the server with all its tools and resources.
+
+    Args:
+        listening: let clients listen for changes of lists; nothing here tells of any, and so it is for tests.
+    """
     server: MCPServer[Any] = MCPServer(
         "zentoria",
         title="Zentoria",
         version=__version__,
         instructions=INSTRUCTIONS,
         middleware=[guard],
+        subscriptions=None if listening else False,
         cache_hints={
             "tools/list": CacheHint(LISTS_FRESH, "private"),
             "resources/list": CacheHint(0, "private"),

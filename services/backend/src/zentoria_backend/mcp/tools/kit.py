@@ -17,7 +17,6 @@ from pydantic import BaseModel, Field
 from zentoria_common.problems import Problem
 
 from zentoria_backend.approvals import service as approvals
-from zentoria_backend.events import publish
 from zentoria_backend.mcp.call import Call
 
 Ctx = Context[Any, Any]
@@ -111,8 +110,6 @@ async def under_approval(
     """
     if approval_id is None:
         asked = await approvals.propose(call.services, call.principal, tool, arguments, revision)
-        told = {"id": str(asked.id), "state": asked.state, "tool": tool}
-        await publish(call.services.redis, call.principal.user_id, "approvals", told)
         return Outcome(
             status="approval_required",
             approval_id=asked.id,
