@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.bench.ansible_peer import MORE, compare
 from tests.bench.commands_growth import commands_growth
+from tests.bench.gateway import gateway_figures
 from tests.bench.growth import growth
 from tests.support.stack import RequestLoop, Run, Stack, no_lxc
 
@@ -49,6 +50,7 @@ def main() -> int:
             found |= _stack(options.repeat)
         found |= compare("t-bench")
     if not options.peer_only:
+        found |= gateway_figures()
         found |= commands_growth()
         # After it: a child's peak memory begins with that of the process that makes it.
         found |= growth()

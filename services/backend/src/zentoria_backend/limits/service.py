@@ -21,6 +21,7 @@ from starlette.requests import HTTPConnection
 from zentoria_common.problems import Problem, Unavailable
 
 from zentoria_backend.access.context import current_client
+from zentoria_backend.access.expiring import Expiring
 from zentoria_backend.access.principal import Principal
 from zentoria_backend.settings import Quotas
 
@@ -51,6 +52,18 @@ class Standing:
     reset: int
 
 
+@dataclasses.dataclass
+class _Left:
+    """What ``RateLimit`` says of a client; refusals do not go by it."""
+
+    remaining: int
+    reset_time: float
+
+
+def _seconds(reset_time: float, policy: Policy) -> int:
+    return min(max(1, math.ceil(reset_time - time.time())), policy.seconds)
+
+
 class Limiter:
     """Counts requests.
 
@@ -71,6 +84,7 @@ class Limiter:
         )
         self._shared: RateLimiter = SlidingWindowCounterRateLimiter(storage)
         self._own: RateLimiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._left: Expiring[_Left] = Expiring(1.0)
         self._breakers = AsyncCircuitBreakerFactory(3, 2, exclude=[asyncio.CancelledError])
         self.address = Policy("address", quotas.address, 60)
         self.user = Policy("user", quotas.user, 60)
@@ -119,13 +133,31 @@ class Limiter:
     async def _count(self, counted: Sequence[tuple[Policy, str]], *, closed: bool = False) -> list[Standing]:
         try:
             async with await self._breakers.get_breaker("redis"):
-                return await _hits(self._shared, counted)
+                return await self._hits(self._shared, counted)
         except (redis.exceptions.RedisError, OSError, OpenedState) as error:
             if closed:
                 raise Unavailable("redis", "nobody can sign in while attempts cannot be counted") from error
             if not isinstance(error, OpenedState):
                 _log.warning("rate limits are counted by each process alone", error=type(error).__qualname__)
-            return await _hits(self._own, counted)
+            return await self._hits(self._own, counted)
+
+    async def _hits(self, limiter: RateLimiter, counted: Sequence[tuple[Policy, str]]) -> list[Standing]:
+        return list(await asyncio.gather(*(self._hit(limiter, policy, who) for policy, who in counted)))
+
+    async def _hit(self, limiter: RateLimiter, policy: Policy, who: str) -> Standing:
+        """Count one request. How many are left is asked for once a second, and counted on in between."""
+        item = policy.item
+        if not await limiter.hit(item, who):
+            stats = await limiter.get_window_stats(item, who)
+            return Standing(policy, admitted=False, remaining=0, reset=_seconds(stats.reset_time, policy))
+        kept = self._left.get(f"{policy.name} {who}")
+        if kept is None:
+            stats = await limiter.get_window_stats(item, who)
+            kept = _Left(stats.remaining, stats.reset_time)
+            self._left.put(f"{policy.name} {who}", kept)
+        else:
+            kept.remaining = max(0, kept.remaining - 1)
+        return Standing(policy, admitted=True, remaining=kept.remaining, reset=_seconds(kept.reset_time, policy))
 
     def _refuse(self, connection: HTTPConnection, standings: Sequence[Standing]) -> None:
         headers = header_fields(standings)
@@ -140,18 +172,6 @@ class Limiter:
                 headers={"retry-after": str(wait), **headers},
                 policies=[each.policy.name for each in over],
             )
-
-
-async def _hits(limiter: RateLimiter, counted: Sequence[tuple[Policy, str]]) -> list[Standing]:
-    return list(await asyncio.gather(*(_hit(limiter, policy, who) for policy, who in counted)))
-
-
-async def _hit(limiter: RateLimiter, policy: Policy, who: str) -> Standing:
-    item = policy.item
-    admitted = await limiter.hit(item, who)
-    stats = await limiter.get_window_stats(item, who)
-    reset = max(1, math.ceil(stats.reset_time - time.time()))
-    return Standing(policy, admitted, stats.remaining if admitted else 0, min(reset, policy.seconds))
 
 
 def header_fields(standings: Sequence[Standing]) -> dict[str, str]:
