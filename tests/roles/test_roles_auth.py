@@ -17,6 +17,7 @@ from zentoria_common.settings import CommonSettings, unknown_variables
 from tests.roles.roles_support import CANARY, FixedMaterials, files, inventory, state, text
 from zentoria_infra.guest import secrets
 from zentoria_infra.guest.state import GuestState, Release
+from zentoria_infra.render import parsers
 from zentoria_infra.roles.kit import clients
 
 GOOGLE = "zentoria/oauth/google_client_secret"
@@ -42,7 +43,9 @@ def test_each_variable_is_understood(name: str, kind: type[CommonSettings], monk
 
 
 def test_the_backend_knows_whom_to_call_and_whose_pages_may_call_it() -> None:
-    found = environment(state("backend", overrides={"cors_origins": ["https://app.example.com"]}), "backend")
+    guest = state("backend", overrides={"cors_origins": ["https://app.example.com"]})
+    parsers.environment(text(guest, "/etc/zentoria/backend/environment"))
+    found = environment(guest, "backend")
     assert found["ZENTORIA_AUTH_URL"] == "http://10.10.40.9:9000"
     assert found["ZENTORIA_AI_URL"] == "http://10.10.40.5:5000"
     assert json.loads(found["ZENTORIA_CORS_ORIGINS"]) == ["https://app.example.com"]

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 Parse = Callable[[str], object]
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
-_VARIABLE = re.compile(r'[A-Za-z_][A-Za-z0-9_]*="[^"\\$`]*"')
+_VARIABLE = re.compile(r"""[A-Za-z_][A-Za-z0-9_]*=("[^"\\$`]*"|'[^'\\$`]*')""")
 _USER = re.compile(r'"[^"]+" "SCRAM-SHA-256\$\d+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+"')
 _FIREWALL = re.compile(r"\[(OPTIONS|ALIASES|RULES|IPSET [a-z0-9_-]+|group [A-Za-z0-9_-]+)\]( #.*)?")
 _HBA_METHODS = frozenset({"peer", "scram-sha-256", "reject", "cert"})
@@ -55,7 +55,7 @@ def unit(text: str) -> None:
 
 
 def environment(text: str) -> None:
-    """``NAME="value"``, read by systemd: nothing in a value that it would take for more than text."""
+    """``NAME="value"``, single quotes where it has double ones; nothing in it that systemd takes for more than text."""
     _each(text, _VARIABLE.fullmatch)
 
 
@@ -175,9 +175,15 @@ PARSERS: Mapping[str, tuple[str, Parse]] = {
     "/etc/pgbouncer/userlist.txt": ("SCRAM verifiers", user_list),
     "/etc/pve/firewall/*.fw": ("sections; the proof judges the rules", pve_firewall),
     "*/fullchain.pem": ("a certificate", certificate),
+    "*/ldap-ca.pem": ("a certificate", certificate),
     "*/privkey.pem": ("a private key", private_key),
     "*_password": ("one word", one_word),
     "*_secret_key": ("one word", one_word),
+    "*_client_secret": ("one word", one_word),
+    "*/seal_key": ("one word", one_word),
+    "*/identity_key": ("a private key", private_key),
+    "*/jwt_key": ("a private key", private_key),
+    "*/jwt_previous_key": ("a private key", private_key),
     "/etc/.pve-ignore.*": ("empty", nothing),
     "*/pg_ident.conf": ("comments only", comments),
     "*/createcluster.conf": ("keys", keys),

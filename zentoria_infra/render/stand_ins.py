@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.artifact import Archive, Artifact, Wheel, Wheels
-from zentoria_infra.guest.secrets import Generator, SecretStore, stand_in
+from zentoria_infra.guest.secrets import Generator, SecretStore, new_ec_keypair, stand_in
 from zentoria_infra.inventory.component_model import Component
 from zentoria_infra.materials.migrations import newest_migrations
 from zentoria_infra.roles.kit.materials import ServerCertificate
@@ -36,7 +36,9 @@ class StandInSecrets:
         return SecretStr("stand-in-" + hashlib.sha256(path.encode()).hexdigest()[:34])
 
     def find(self, path: str) -> SecretStr:
-        """The same, as if it were there: what it asks for shall be rendered."""
+        """The same, as if it were there: what it asks for shall be rendered. Below ``jwt`` are key pairs."""
+        if path.startswith("zentoria/jwt/"):
+            return self.get_or_create(path, new_ec_keypair)
         return SecretStr("stand-in-" + hashlib.sha256(path.encode()).hexdigest()[:34])
 
 
