@@ -107,6 +107,17 @@ async def test_all_is_forgotten_in_time_and_no_account_is_named(redis_client: Re
         assert "anna" not in key
 
 
+@pytest.mark.asyncio
+async def test_questions_for_a_passkey_end_too(redis_client: Redis, redis_admin: Redis) -> None:
+    one = Throttle(redis_client, "auth:")
+    for _ in range(throttle.QUESTIONS):
+        assert await one.question(STRANGER) == 0
+    assert 0 < await one.question(STRANGER) <= throttle.QUESTION_SECONDS
+    assert await one.question(HOME) == 0
+    for key in await redis_admin.keys("*"):
+        assert 0 < await redis_admin.ttl(key) <= throttle.QUESTION_SECONDS
+
+
 @pytest.mark.parametrize(
     ("address", "network"),
     [

@@ -79,7 +79,7 @@ async def password(request: Request, services: ServicesDep) -> Response:
 async def passkey_options(request: Request, services: ServicesDep) -> Response:
     """What the page's script asks the browser for a sign-in with a passkey."""
     web.must_be_ours(request, request.headers.get(web.FORM_HEADER, ""))
-    question = await services.passkeys.ask_to_sign_in()
+    question = await services.sign_in.ask_for_passkey(peer_of(request))
     return JSONResponse({"id": question.id, "options": question.options}, headers={"cache-control": "no-store"})
 
 

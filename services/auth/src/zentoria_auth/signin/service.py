@@ -19,7 +19,7 @@ from zentoria_auth.accounts.hashing import PasswordHasher, Verdict
 from zentoria_auth.accounts.repository import Candidate
 from zentoria_auth.accounts.rules import MAX_EMAIL, RuleError, normalise_email, normalise_password
 from zentoria_auth.factors import passkeys as passkey_words
-from zentoria_auth.factors.passkeys import Passkeys, WrongPasskey
+from zentoria_auth.factors.passkeys import Passkeys, Question, WrongPasskey
 from zentoria_auth.factors.service import Factors
 from zentoria_auth.peer import Peer
 from zentoria_auth.sessions.service import Account
@@ -204,6 +204,17 @@ class SignIn:
         if candidate is None or candidate.disabled:
             raise WrongPasskey
         return await self._passed(candidate, passkey_words.AMR, attempt, candidate.email, peer)
+
+    async def ask_for_passkey(self, peer: Peer) -> Question:
+        """Ask a browser for a passkey.
+
+        Raises:
+            TooMany: that address asked too often.
+        """
+        wait = await self._throttle.question(peer.ip or UNKNOWN_ADDRESS)
+        if wait > 0:
+            raise TooMany(wait)
+        return await self._passkeys.ask_to_sign_in()
 
     async def elsewhere(self, user_id: int, amr: Sequence[str], *, second: bool = True) -> Passed | StepNeeded:
         """Somebody was signed in by a provider; our own second factor is asked for all the same.

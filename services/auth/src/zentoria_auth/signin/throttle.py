@@ -41,10 +41,14 @@ class Limit:
 
 ACCOUNT = Limit(free=5, first=5, longest=900, memory=86_400)
 """From unknown addresses, all together: four guesses an hour in the long run."""
-KNOWN = Limit(free=20, first=5, longest=300, memory=3600)
-"""From one address that the account knows."""
-ADDRESS = Limit(free=50, first=1, longest=900, memory=3600)
+KNOWN = Limit(free=40, first=5, longest=300, memory=3600)
+"""From one address that the account knows. Sign-ins that are on their way count until they are done."""
+ADDRESS = Limit(free=100, first=1, longest=900, memory=3600)
 """From one address (IPv6: one /64), whichever accounts it tries."""
+
+QUESTIONS = 200
+"""Questions for a passkey from one address in :data:`QUESTION_SECONDS`: each takes memory until it is answered."""
+QUESTION_SECONDS = 300
 
 #   KEYS: buckets; ARGV: for each bucket free, first (ms), longest (ms), memory (ms)
 #   Answer: 0, or how long the strictest bucket has to wait (ms), and whether this attempt began a delay.
@@ -151,6 +155,20 @@ class Throttle:
             keys=[key for key, _ in buckets], args=[each for _, limit in buckets for each in _arguments(limit)]
         )
         return Attempt(int(answer[0]) / 1000, bool(answer[1]), tuple(buckets))
+
+    async def question(self, address: str) -> float:
+        """Count a question for a passkey.
+
+        Returns:
+            Seconds to wait; 0 where it may be asked.
+        """
+        key = f"{self._prefix}tries:questions:{client_network(address)}"
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.incr(key)
+            pipeline.expire(key, QUESTION_SECONDS, nx=True)
+            pipeline.ttl(key)
+            count, _, left = await pipeline.execute()
+        return 0.0 if count <= QUESTIONS else float(max(1, left))
 
     async def give_back(self, attempt: Attempt) -> None:
         """Take the charge back: nothing was guessed, the attempt goes on with a second factor."""
