@@ -276,16 +276,29 @@ def test_nobody_owns_anything_but_the_owner(world: World) -> None:
     assert login.fetchone() == (False, False, False)
 
 
-def test_a_row_cannot_hang_on_another_owners(world: World) -> None:
-    for table, column, parent in (
-        ("messages", "conversation_id", "conversations"),
-        ("file_versions", "file_id", "files"),
-    ):
-        values = world.values(table, "own") | {column: f"'{world.rows[parent]['other']['id']}'"}
-        with world.admin.transaction(force_rollback=True), pytest.raises(psycopg.errors.ForeignKeyViolation):
+@pytest.mark.parametrize(
+    ("table", "column", "parent"),
+    sorted(
+        (table.name, key.parent.name, key.column.table.name)
+        for table in Base.metadata.tables.values()
+        if BACKEND in RIGHTS[table.name].groups
+        for key in table.foreign_keys
+        if key.column.table.name != "users" and key.parent.name != "user_id"
+    ),
+)
+def test_a_row_cannot_hang_on_another_owners(world: World, table: str, column: str, parent: str) -> None:
+    for whose, refused in (("own", False), ("other", True)):
+        values = world.values(table, "own") | {column: f"'{world.rows[parent][whose]['id']}'"}
+        if table == "file_versions":
+            values["number"] = "7"
+        with world.admin.transaction(force_rollback=True):
             world.admin.execute("set local role svc_backend")
             world.admin.execute("select set_config('zentoria.user_id', %s, true)", [str(world.users["own"]["id"])])
-            world.admin.execute(_insert(table, values))
+            if refused:
+                with pytest.raises(psycopg.errors.ForeignKeyViolation):
+                    world.admin.execute(_insert(table, values))
+            else:
+                world.admin.execute(_insert(table, values))
 
 
 def test_even_the_superuser_changes_no_row_of_the_trail(world: World) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     LargeBinary,
     MetaData,
     Text,
@@ -35,6 +36,7 @@ __all__ = [
     "Updated",
     "UuidKey",
     "one_of",
+    "same_owner",
 ]
 
 Json = dict[str, Any]
@@ -69,6 +71,14 @@ Created = Annotated[datetime, mapped_column(DateTime(timezone=True), server_defa
 Updated = Annotated[
     datetime, mapped_column(DateTime(timezone=True), server_default=func.now(), onupdate=func.clock_timestamp())
 ]
+
+
+def same_owner(column: str, table: str) -> ForeignKeyConstraint:
+    """A row of ``table`` that has the same owner; null once that is gone."""
+    # PostgreSQL 15: of the two columns, only this one becomes null.
+    return ForeignKeyConstraint(
+        [column, "user_id"], [f"{table}.id", f"{table}.user_id"], ondelete=f"SET NULL ({column})"
+    )
 
 
 def one_of(column: str, *values: str) -> CheckConstraint:

@@ -8,7 +8,6 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Computed,
-    ForeignKey,
     ForeignKeyConstraint,
     Index,
     UniqueConstraint,
@@ -29,6 +28,7 @@ from zentoria_schema.core.base import (
     Updated,
     UuidKey,
     one_of,
+    same_owner,
 )
 
 
@@ -120,15 +120,18 @@ class Upload(Base):
     multipart_id: Mapped[str | None]
     parts: Mapped[JsonList] = mapped_column(server_default=text("'[]'"))
     attributes: Mapped[Json] = mapped_column(server_default=text("'{}'"))
-    replaces: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("files.id", ondelete="SET NULL"))
-    file_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("files.id", ondelete="SET NULL"))
-    job_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    replaces: Mapped[uuid.UUID | None]
+    file_id: Mapped[uuid.UUID | None]
+    job_id: Mapped[uuid.UUID | None]
     error: Mapped[Json | None]
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]
     expires_at: Mapped[Moment]
 
     __table_args__ = (
+        same_owner("replaces", "files"),
+        same_owner("file_id", "files"),
+        same_owner("job_id", "jobs"),
         one_of("state", "open", "received", "done", "failed", "aborted"),
         UniqueConstraint("bucket", "object_key"),
         CheckConstraint("received >= 0 and (size is null or received <= size)", name="received"),

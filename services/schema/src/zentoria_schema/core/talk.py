@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from zentoria_schema.core.base import Base, Created, Json, JsonList, Moment, Owner, Updated, UuidKey, one_of
+from zentoria_schema.core.base import Base, Created, Json, JsonList, Moment, Owner, Updated, UuidKey, one_of, same_owner
 
 
 class Conversation(Base):
@@ -49,12 +49,13 @@ class Message(Base):
     model: Mapped[str | None]
     tokens_in: Mapped[int | None]
     tokens_out: Mapped[int | None]
-    job_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    job_id: Mapped[uuid.UUID | None]
     error: Mapped[Json | None]
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]
 
     __table_args__ = (
+        same_owner("job_id", "jobs"),
         one_of("role", "user", "assistant", "system", "tool"),
         one_of("state", "streaming", "complete", "failed", "cancelled"),
         ForeignKeyConstraint(

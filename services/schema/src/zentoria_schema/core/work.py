@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from zentoria_schema.core.base import Base, Created, Json, Moment, Octets, Owner, Updated, UuidKey, one_of
+from zentoria_schema.core.base import Base, Created, Json, Moment, Octets, Owner, Updated, UuidKey, one_of, same_owner
 
 
 class Workflow(Base):
@@ -28,6 +28,8 @@ class Workflow(Base):
     updated_at: Mapped[Updated]
     deleted_at: Mapped[Moment | None]
 
+    __table_args__ = (UniqueConstraint("id", "user_id"),)
+
 
 class Job(Base):
     """Work that goes on after the answer. ``queue_id`` is its number in the queue (procrastinate's).
@@ -46,8 +48,8 @@ class Job(Base):
     arguments: Mapped[Json] = mapped_column(server_default=text("'{}'"))
     result: Mapped[Json | None]
     error: Mapped[Json | None]
-    file_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("files.id", ondelete="SET NULL"))
-    workflow_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("workflows.id", ondelete="SET NULL"))
+    file_id: Mapped[uuid.UUID | None]
+    workflow_id: Mapped[uuid.UUID | None]
     queue_id: Mapped[int | None] = mapped_column(BigInteger)
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     created_at: Mapped[Created]
@@ -58,6 +60,9 @@ class Job(Base):
     finished_at: Mapped[Moment | None]
 
     __table_args__ = (
+        same_owner("file_id", "files"),
+        same_owner("workflow_id", "workflows"),
+        UniqueConstraint("id", "user_id"),  # for keys that point to a job of the same owner
         one_of("state", "queued", "running", "done", "failed", "cancelled"),
         CheckConstraint("progress between 0 and 1", name="progress"),
         Index("ix_jobs_user_id_created_at", "user_id", "created_at", "id"),
