@@ -88,13 +88,31 @@ def test_redis_hash() -> None:
     assert secrets.redis_hash(SecretStr("test")) == "#" + hashlib.sha256(b"test").hexdigest()
 
 
-@pytest.mark.parametrize("kind", ["password", "hex32", "keypair"])
+@pytest.mark.parametrize("kind", ["password", "hex32", "keypair", "ec-keypair"])
 def test_each_kind_is_made_anew_and_fits_its_use(kind: secrets.Kind) -> None:
     one, other = secrets.generator(kind)(), secrets.generator(kind)()
     assert one != other
     if kind == "hex32":
         assert len(bytes.fromhex(one)) == 32
-    if kind == "keypair":
+    if kind.endswith("keypair"):
         public = secrets.public_key(SecretStr(one))
         assert public.startswith("-----BEGIN PUBLIC KEY-----")
         assert secrets.public_key(SecretStr(one)) == public != secrets.public_key(SecretStr(other))
+
+
+def test_a_stand_in_for_a_key_pair_is_the_same_each_time_and_of_its_kind() -> None:
+    for kind in ("keypair", "ec-keypair"):
+        make = secrets.generator(kind)  # type: ignore[arg-type] # both are kinds
+        one = secrets.stand_in("zentoria/identity/auth", make)
+        assert one is not None
+        assert one == secrets.stand_in("zentoria/identity/auth", make) != secrets.stand_in("zentoria/x", make)
+        assert "BEGIN PUBLIC KEY" in secrets.public_key(SecretStr(one))
+    assert secrets.stand_in("zentoria/db/x", secrets.new_password) is None
+
+
+def test_the_public_half_is_a_jwk_of_ed25519_alone() -> None:
+    found = secrets.public_jwk(SecretStr(secrets.new_keypair()), "auth")
+    assert found.keys() == {"kty", "crv", "x", "kid"}
+    assert (found["crv"], found["kid"], len(found["x"])) == ("Ed25519", "auth", 43)
+    with pytest.raises(ValueError, match="another kind"):
+        secrets.public_jwk(SecretStr(secrets.new_ec_keypair()), "auth")
