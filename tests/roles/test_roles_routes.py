@@ -46,6 +46,10 @@ def test_the_locations_are_those_of_the_architecture() -> None:
         "^~ /api/v1/auth/": "backend_api_http",
         "~ ^/api/(?:.+/)?(?:stream|events)(?:/|$)": "backend_api_http",
         "/api/": "backend_api_http",
+        "= /api/v1/uploads": "backend_api_http",
+        "^~ /api/v1/uploads/": "backend_api_http",
+        "= /api/v1/mcp/upload": "backend_api_http",
+        "^~ /api/v1/mcp/upload/": "backend_api_http",
         "= /mcp": "backend_api_http",
         "^~ /mcp/": "backend_api_http",
         "= /ws": "backend_api_websocket",
@@ -66,6 +70,8 @@ def test_the_locations_are_those_of_the_architecture() -> None:
         "/": "frontend_web_http",
     }
     content = text(state("proxy"), SITE)
+    for block in re.findall(r"location ([^{]+) \{([^}]*)\}", content):
+        assert ("proxy_request_buffering off;" in block[1]) == ("upload" in block[0]), block[0]
     redirected = set(re.findall(r"location = (\S+) \{\n        return 308", content))
     assert redirected == {"/n8n", "/monitoring", "/monitoring/prometheus", "/docs"}
     hidden = set(re.findall(r"location \^~ (\S+) \{\n        return 404", content))

@@ -52,6 +52,8 @@ class Route(Model):
     """Errors that the proxy itself answers are JSON (RFC 9457), else a page."""
     stream: bool = False
     """What the service sends goes to the client at once; it may be silent for long."""
+    uploads: bool = False
+    """What clients send goes to the service as it comes, and is not kept at the proxy first."""
     streams_below: tuple[Segment, ...] = ()
     """Parts of paths below this one that say the same: with ``events``, ``/api/v1/events/7`` is a stream."""
     upgrade: bool = False
