@@ -85,6 +85,7 @@ TAKE_NOTHING = (
     "GET /.well-known/oauth-protected-resource/mcp",
     "GET /api/v1/health",
     "GET /api/v1/health/live",
+    "POST /api/v1/auth/passkeys/options",
 )
 
 
