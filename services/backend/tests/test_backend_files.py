@@ -315,3 +315,31 @@ async def test_every_step_is_in_the_audit_trail(stored: World, running: Running,
     rows = [row for row in stored.audit(after=before) if row["user_id"] == person.id]
     assert [row["action"] for row in rows] == ["files.upload", "files.download", "files.delete"]
     assert rows[1]["details"] == {"version": 1, "start": 1, "length": 2}
+
+
+@pytest.mark.asyncio
+async def test_without_the_object_storage_the_rest_goes_on_and_it_comes_back(
+    stored: World, running: Running, person: Person
+) -> None:
+    app, client = running
+    file = await uploaded(client, person, b"words")
+    assert stored.s3 is not None
+    stored.s3.stop()
+    try:
+        for answer in (
+            await client.put("/api/v1/uploads", content=b"x", headers=person.headers),
+            await client.put("/api/v1/uploads", content=b"x" * 9 * MIB, headers=person.headers),
+            await client.get(f"/api/v1/files/{file['id']}/content", headers=person.headers),
+        ):
+            assert (answer.status_code, answer.json()["service"]) == (503, "s3"), answer.text
+            assert answer.headers["retry-after"]
+        assert (await client.get("/api/v1/files", headers=person.headers)).status_code == 200
+        assert (await client.delete(f"/api/v1/files/{file['id']}", headers=person.headers)).status_code == 200
+    finally:
+        stored.s3.start()
+    await uploaded(client, person, b"x" * 9 * MIB)
+    # what could not be removed then is removed now
+    stored.admin.execute("update uploads set expires_at = now() where state = 'open'")
+    assert (await sweep(services_of(app)))["uploads"] == 2
+    states = stored.admin.execute("select state from uploads where user_id = %s", [person.id]).fetchall()
+    assert sorted(state for (state,) in states) == ["aborted", "aborted", "done", "done"]
