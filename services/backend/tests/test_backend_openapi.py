@@ -12,6 +12,7 @@ import schemathesis
 from backend_fakes import app_with
 from fastapi import FastAPI
 from gateway_kit import GOOD_ANSWERS, Person, World, serving
+from real_servers import S3Server
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -58,9 +59,10 @@ def test_every_route_says_what_it_answers(world: World) -> None:
 
 
 @pytest.fixture(scope="module")
-def api(world: World) -> Iterator[tuple[str, Person]]:
+def api(world: World, s3_server: S3Server) -> Iterator[tuple[str, Person]]:
     """The gateway on a real socket, and an owner."""
     world.auth.answers |= GOOD_ANSWERS
+    world.s3 = s3_server
     settings = world.settings(limit_sign_in=1_000_000)
     app = create_app(settings, world.services(limit_sign_in=1_000_000), ())
     with serving(app, settings) as url:
@@ -85,8 +87,15 @@ TAKE_NOTHING = (
     "GET /.well-known/oauth-protected-resource/mcp",
     "GET /api/v1/health",
     "GET /api/v1/health/live",
+    "OPTIONS /api/v1/uploads",
     "POST /api/v1/auth/passkeys/options",
 )
+
+
+@schemathesis.serializer("application/offset+octet-stream")
+def octets(_context: object, value: object) -> bytes:
+    """A part of an upload (tus 1.0), whatever it is."""
+    return value if isinstance(value, bytes) else str(value).encode(errors="replace")
 
 
 @pytest.mark.slow  # all of them together
