@@ -115,6 +115,7 @@ async def download(
         "content-disposition": contents.disposition(content.filename),
         "content-security-policy": "sandbox; default-src 'none'",
         "etag": content.etag,
+        "x-accel-buffering": "no",  # the proxy need not keep what the client takes slowly
         "repr-digest": f"sha-256=:{_base64(content.sha256)}:",
     }
     asked = request.headers
