@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.cli.test_cli_users import FakeProxmox
 from tests.roles.roles_support import inventory
 from zentoria_infra.cli.commands import audit
 from zentoria_infra.cli.main import app
+from zentoria_infra.errors import GuestError, RefusedError
 from zentoria_infra.execute.service_program import program_of
 
 
@@ -91,10 +93,29 @@ def test_an_export_asks_page_after_page(tmp_path: Path) -> None:
     proxmox = Paged()
     gateway = program_of(inventory(), proxmox, "backend", tried="x")  # type: ignore[arg-type] # a fake
     path = tmp_path / "trail.jsonl"
-    with path.open("w") as file:
-        assert audit._write(gateway, file) == 5
+    assert audit._written(gateway, path) == 5
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [argv[-1] for argv, _ in proxmox.asked] == ["0", "3", "5"]
     assert verify(str(path))[0] == 0
+
+
+def test_an_export_that_breaks_off_leaves_no_file_that_would_verify(tmp_path: Path) -> None:
+    class Breaks(FakeProxmox):
+        def exec(self, vmid: int, argv: Sequence[str], stdin: bytes | None = None, timeout: float | None = None) -> Any:
+            if self.asked:
+                self._result.exit = 1
+            self._result.stdout = f"{json.dumps(trail(1)[0])}\n".encode()
+            return super().exec(vmid, argv, stdin, timeout)
+
+    gateway = program_of(inventory(), Breaks(), "backend", tried="x")  # type: ignore[arg-type] # a fake
+    path = tmp_path / "trail.jsonl"
+    with pytest.raises(GuestError):
+        audit._written(gateway, path)
+    assert not path.exists()
+    path.write_text("somebody's")
+    with pytest.raises(RefusedError, match="File exists"):
+        audit._written(gateway, path)
+    assert path.read_text() == "somebody's"
 
 
 def test_what_a_user_types_is_one_argument() -> None:

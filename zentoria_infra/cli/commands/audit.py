@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,14 +85,7 @@ def export(
 ) -> None:
     """Write the whole trail to a file, a row a line, for `zentoria audit verify` anywhere."""
     with _gateway(context, root, site, "export the audit trail") as gateway:
-        try:
-            with out.open("x", encoding="utf-8") as file:
-                out.chmod(0o600)
-                rows = _write(gateway, file)
-        except OSError as error:
-            raise RefusedError(
-                "export the audit trail", on=str(out), got=error.strerror or str(error), todo="name another file"
-            ) from None
+        rows = _written(gateway, out)
     output.note(f"{rows} rows; `zentoria audit verify {out}` holds them against each other.")
 
 
@@ -133,6 +127,25 @@ def _has(file: Path, expect: str, chain: Any) -> bool:
         return True
     with file.open(encoding="utf-8") as lines:
         return any(json.loads(line)["hash"] == expect for line in lines if line.strip())
+
+
+def _written(gateway: ServiceProgram, out: Path) -> int:
+    """Write the trail to a new file that only its owner reads; all of it, or no file: a part would verify as well."""
+    try:
+        with open(out, "x", encoding="utf-8", opener=_private) as file:
+            try:
+                return _write(gateway, file)
+            except BaseException:
+                out.unlink()
+                raise
+    except OSError as error:
+        raise RefusedError(
+            "export the audit trail", on=str(out), got=error.strerror or str(error), todo="name another file"
+        ) from None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _write(gateway: ServiceProgram, file: IO[str]) -> int:
