@@ -256,6 +256,35 @@ async def test_ended_or_expired_nothing_is_left_of_it(stored: World, running: Ru
 
 
 @pytest.mark.asyncio
+async def test_nothing_is_left_of_an_upload_whose_job_failed_for_good(
+    stored: World, running: Running, person: Person
+) -> None:
+    app, client = running
+    before, services = objects(stored), services_of(app)
+
+    async def nobody(*_: object) -> bool:
+        return False
+
+    real, services.jobs.defer = services.jobs.defer, nobody  # type: ignore[method-assign] # no worker takes it up
+    try:
+        sent = await client.put("/api/v1/uploads", content=b"words", headers=person.headers)
+    finally:
+        services.jobs.defer = real  # type: ignore[method-assign] # as it was
+    accepted = sent.json()
+    path = f"/api/v1/uploads/{accepted['upload_id']}"
+    stored.admin.execute("update uploads set expires_at = now() where id = %s", [accepted["upload_id"]])
+    assert (await sweep(services))["uploads"] == 0  # it waits for its job
+    assert objects(stored) != before
+    stored.admin.execute(
+        "update jobs set state = 'failed', error = '{\"status\": 500}' where id = %s", [accepted["job"]["id"]]
+    )
+    assert (await sweep(services))["uploads"] == 1
+    assert objects(stored) == before
+    shown = (await client.get(path, headers=person.headers)).json()
+    assert (shown["state"], shown["error"]) == ("failed", {"status": 500})
+
+
+@pytest.mark.asyncio
 async def test_an_object_storage_that_is_away_at_the_end_costs_one_step(
     stored: World, running: Running, person: Person
 ) -> None:

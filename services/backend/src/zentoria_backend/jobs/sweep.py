@@ -11,11 +11,12 @@ from uuid import UUID
 import sqlalchemy
 import structlog
 from procrastinate.exceptions import ConnectorException
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from zentoria_common.problems import Problem
 from zentoria_schema.core import File as FileRow
 from zentoria_schema.core import FileVersion as VersionRow
+from zentoria_schema.core import Job as JobRow
 from zentoria_schema.core import Upload as UploadRow
 
 from zentoria_backend.services import Services
@@ -92,9 +93,27 @@ async def _give_up(services: Services, user_id: int, upload_id: UUID) -> bool:
     async with services.database.session(user_id) as session:
         row = await session.scalar(select(UploadRow).where(UploadRow.id == upload_id, UploadRow.state == "open"))
     if row is None:
-        return False  # one that was received waits for its job
+        return await _without_job(services, user_id, upload_id)
     await remove(services, row.bucket, row.object_key, row.multipart_id)
     return await mark_aborted(services, user_id, upload_id)
+
+
+async def _without_job(services: Services, user_id: int, upload_id: UUID) -> bool:
+    """An upload that was received waits for its job; one whose job has failed for good is nobody's any more."""
+    whole = select(UploadRow, JobRow.error).join(JobRow, JobRow.id == UploadRow.job_id)
+    whole = whole.where(
+        UploadRow.id == upload_id, UploadRow.state == "received", JobRow.state.in_(("failed", "cancelled"))
+    )
+    async with services.database.session(user_id) as session:
+        found = (await session.execute(whole)).one_or_none()
+    if found is None:
+        return False
+    row, error = found
+    await remove(services, row.bucket, row.object_key, row.multipart_id)
+    ended = update(UploadRow).where(UploadRow.id == upload_id, UploadRow.state == "received")
+    async with services.database.session(user_id) as session:
+        await session.execute(ended.values(state="failed", error=error))
+    return True
 
 
 async def _purge(services: Services, user_id: int, file_id: UUID) -> bool:
