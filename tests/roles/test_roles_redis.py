@@ -168,16 +168,16 @@ def test_a_backup_reads_the_snapshot_and_nothing_else(server: Server) -> None:
 
 
 def test_a_transaction_and_a_script_outlive_a_restart(server: Server, tmp_path: Path) -> None:
-    with server.client("backend") as client:
+    conf = (server.folder / "redis.conf").read_text().replace(str(server.folder), str(tmp_path))
+    shutil.copy(server.folder / "users.acl", tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = int(found.getsockname()[1])
+    (tmp_path / "redis.conf").write_text(conf.replace(f"port {server.port}", f"port {port}"))
+    with running(tmp_path, port) as before, before.client("backend") as client:
         with client.pipeline(transaction=True) as both:
             both.set("backend:one", "1").set("backend:two", "2").execute()
         client.eval("redis.call('SET', KEYS[1], 3) redis.call('EXPIRE', KEYS[1], 600)", 1, "backend:three")
-    folder = shutil.copytree(server.folder, tmp_path / "after")
-    conf = (folder / "redis.conf").read_text().replace(str(server.folder), str(folder))
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = int(found.getsockname()[1])
-    (folder / "redis.conf").write_text(conf.replace(f"port {server.port}", f"port {port}"))
-    with running(folder, port) as restarted, restarted.client("backend") as client:
+    with running(tmp_path, port) as after, after.client("backend") as client:
         assert client.mget("backend:one", "backend:two", "backend:three") == [b"1", b"2", b"3"]
 
 
