@@ -113,6 +113,7 @@ def test_a_provider_is_there_once_its_secret_is(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert text(guest, "/etc/zentoria/auth/google_client_secret") == "from Google\n"
     assert "/etc/zentoria/auth/github_client_secret" not in files(guest)
+    assert unknown_variables(AuthSettings, environment(guest, "auth")) == ()
 
 
 def test_a_provider_is_understood_by_the_service(tmp_path: Path) -> None:

@@ -18,14 +18,11 @@ JWT_KEY, JWT_PREVIOUS_KEY = "zentoria/jwt/secret_key", "zentoria/jwt/previous_ke
 LDAP_PASSWORD = "zentoria/ldap/bind_password"  # noqa: S105 - where it is
 
 
-def _supplied(inventory: Inventory) -> Mapping[str, str]:
-    """Paths of what others give out, by the names of their files."""
+def _listed(inventory: Inventory) -> Mapping[str, str]:
+    """Paths of the providers' secrets, by the names of their files: ``providers.json`` says where each is."""
     paths = {name: f"zentoria/oauth/{name}_client_secret" for name in USUAL}
     paths |= {one.name: one.secret_path for one in inventory.site.sign_in.providers}
-    return {f"{name}_client_secret": path for name, path in sorted(paths.items())} | {
-        "jwt_previous_key": JWT_PREVIOUS_KEY,
-        "ldap_bind_password": LDAP_PASSWORD,
-    }
+    return {f"{name}_client_secret": path for name, path in sorted(paths.items())}
 
 
 def _variables(context: Context, service: Service) -> Mapping[str, object]:
@@ -77,7 +74,8 @@ ROLE = python_service(
     variables=_variables,
     secrets={"jwt_key": JWT_KEY, "seal_key": "zentoria/auth/seal_key"},
     kinds={"jwt_key": "ec-keypair"},
-    supplied=_supplied,
+    supplied={"jwt_previous_key": JWT_PREVIOUS_KEY, "ldap_bind_password": LDAP_PASSWORD},
+    listed=_listed,
     files=_files,
     identity=True,
 )

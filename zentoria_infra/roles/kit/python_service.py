@@ -53,8 +53,8 @@ def _no_files(context: Context, service: Service) -> tuple[File, ...]:
     return ()
 
 
-def _named(secrets: Mapping[str, str]) -> Callable[[Inventory], Mapping[str, str]]:
-    return lambda inventory: secrets
+def _none_listed(inventory: Inventory) -> Mapping[str, str]:
+    return {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,8 @@ class _Maker:
     variables: Variables
     secrets: Mapping[str, str]
     kinds: Mapping[str, Kind]
-    supplied: Callable[[Inventory], Mapping[str, str]]
+    supplied: Mapping[str, str]
+    listed: Callable[[Inventory], Mapping[str, str]]
     calls: tuple[Call, ...]
     files: Files
     identity: bool
@@ -141,7 +142,7 @@ class _Maker:
         )
 
     def asked(self, inventory: Inventory, container: Container, service: Service) -> tuple[str, ...]:
-        return (*self.paths(container).values(), *self.supplied(inventory).values())
+        return (*self.paths(container).values(), *self.supplied.values(), *self.listed(inventory).values())
 
     def paths(self, container: Container) -> dict[str, str]:
         """Paths of secrets by the names of their files."""
@@ -171,7 +172,7 @@ class _Maker:
         variables["ZENTORIA_TRUSTED_PROXIES"] = ",".join(callers)
         for one in self.uses:
             variables |= self.connection(context, service, one)
-        further = {_IDENTITY, *self.secrets, *self.supplied(inventory)}
+        further = {_IDENTITY, *self.secrets, *self.supplied}
         given = [name for name in self.passwords(context) if name in further]
         variables |= {f"ZENTORIA_{name.upper()}_FILE": f"{self.settings}/{name}" for name in given}
         if self.identity:
@@ -216,7 +217,8 @@ class _Maker:
             name: context.secret(path, "keypair" if name == _IDENTITY else self.kinds.get(name, "password"))
             for name, path in self.paths(context.container).items()
         }
-        others = {name: context.supplied(path) for name, path in self.supplied(context.inventory).items()}
+        given = {**self.supplied, **self.listed(context.inventory)}
+        others = {name: context.supplied(path) for name, path in given.items()}
         return {
             name: secret_file(
                 f"{self.settings}/{name}", f"{secret.get_secret_value().rstrip()}\n", owner=self.user, group=self.user
@@ -276,7 +278,8 @@ def python_service(
     variables: Variables = _none,
     secrets: Mapping[str, str] | None = None,
     kinds: Mapping[str, Kind] | None = None,
-    supplied: Mapping[str, str] | Callable[[Inventory], Mapping[str, str]] | None = None,
+    supplied: Mapping[str, str] | None = None,
+    listed: Callable[[Inventory], Mapping[str, str]] = _none_listed,
     calls: tuple[Call, ...] = (),
     files: Files = _no_files,
     identity: bool = False,
@@ -295,8 +298,9 @@ def python_service(
         secrets: paths of further secrets by the names of their files; ``ZENTORIA_<NAME>_FILE`` says where each is.
         kinds: kinds of those, where it is not a password.
         supplied: paths of secrets that others give out, by the names of their files. Of one that nobody supplied there
-            is neither file nor variable: the service goes without what needs it, and says so. Or what makes them of
-            the inventory, where it depends on what is set there.
+            is neither file nor variable: the service goes without what needs it, and says so.
+        listed: the same of what the inventory says, where one of ``files`` tells the service which files there are: of
+            these there is no variable.
         calls: other services that it cannot do without.
         files: further files that it reads.
         identity: it shows others who it is (``ZENTORIA_IDENTITY_KEY_FILE``), and answers containers from which a flow
@@ -312,7 +316,8 @@ def python_service(
         variables,
         secrets or {},
         kinds or {},
-        supplied if callable(supplied) else _named(supplied or {}),
+        supplied or {},
+        listed,
         calls,
         files,
         identity,
