@@ -16,7 +16,7 @@ from zentoria_auth.oauth import clients, pages, redirects, requests, wire
 from zentoria_auth.oauth.clients import DEVICE_GRANT
 from zentoria_auth.oauth.errors import OAuthError
 from zentoria_auth.oauth.metadata import server_metadata
-from zentoria_auth.oauth.service import AuthorizationServer, role_of
+from zentoria_auth.oauth.service import AuthorizationServer
 from zentoria_auth.oauth.tickets import DEVICE_INTERVAL, DEVICE_SECONDS, plain_user_code, shown_user_code
 from zentoria_auth.peer import peer_of
 from zentoria_auth.services import services_of
@@ -113,7 +113,7 @@ async def authorize(request: Request, oauth: OAuthDep) -> Response:
         return _back(
             oauth, redirect_uri, asked.state, error="consent_required", error_description="the user must be asked"
         )
-    possible = all_scopes.granted(role_of(user.account), asked.scopes)
+    possible = all_scopes.granted(requests.role_of(user.account), asked.scopes)
     if not possible:
         return _back(
             oauth, redirect_uri, asked.state, error="invalid_scope", error_description="the user has none of these"
@@ -232,7 +232,7 @@ async def device_page(request: Request, oauth: OAuthDep, user_code: str = "") ->
         complaint = "No device waits with this code. It may be too old: begin again at the device."
         return pages.device_code(user.account, complaint, user_code[:20], 404)
     client, device = found
-    lines = pages.scope_lines(device.scopes, all_scopes.granted(role_of(user.account), device.scopes))
+    lines = pages.scope_lines(device.scopes, all_scopes.granted(requests.role_of(user.account), device.scopes))
     shown = shown_user_code(plain_user_code(user_code))
     return pages.device_consent(client, user.account, lines, shown, device.resource, oauth.server.offer)
 

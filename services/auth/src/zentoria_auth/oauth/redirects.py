@@ -64,11 +64,6 @@ def is_loopback(uri: str) -> bool:
     return _LOOPBACK.fullmatch(uri) is not None
 
 
-def is_private_scheme(uri: str) -> bool:
-    """Whether the answer goes to whichever program there has claimed a scheme."""
-    return not uri.startswith("https://") and not is_loopback(uri)
-
-
 def matches(registered: Iterable[str], requested: str) -> bool:
     """Whether ``requested`` is one of ``registered``.
 

@@ -10,12 +10,15 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import unquote_plus
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from zentoria_common import scopes as all_scopes
 
 from zentoria_auth.oauth import redirects
 from zentoria_auth.oauth.clients import Client
 from zentoria_auth.oauth.errors import OAuthError
+from zentoria_auth.sessions.service import Account
 
 MAX_VALUE = 4096
+DEFAULT_SCOPES = ("files:read", "jobs:read", "profile:read", "search:read", "workflows:read")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # BASE64URL of a SHA-256 (RFC 7636 section 4.2)
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 section 4.1
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")  # RFC 6749 section 3.3
@@ -32,6 +35,21 @@ class Offer:
     scopes: frozenset[str]
     default_scopes: tuple[str, ...]
     """What a client gets that asks for nothing by name."""
+
+
+def make_offer(public_url: str) -> Offer:
+    """What a server at ``public_url`` (no slash at its end) hands out access to: MCP, and the REST API."""
+    return Offer(
+        issuer=public_url,
+        resources=(f"{public_url}/mcp", f"{public_url}/api"),
+        scopes=frozenset(all_scopes.SCOPES),
+        default_scopes=DEFAULT_SCOPES,
+    )
+
+
+def role_of(account: Account) -> all_scopes.Role:
+    """The role, as the table of scopes has it."""
+    return "owner" if account.role == "owner" else "member"
 
 
 @dataclasses.dataclass(frozen=True)

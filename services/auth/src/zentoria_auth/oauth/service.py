@@ -16,24 +16,12 @@ from zentoria_auth.oauth import repository, requests
 from zentoria_auth.oauth.clients import COMMAND_LINE, DEVICE_GRANT, Client, ClientMetadata, is_document_url
 from zentoria_auth.oauth.documents import Documents
 from zentoria_auth.oauth.errors import OAuthError
-from zentoria_auth.oauth.requests import AuthorizationRequest, Offer
+from zentoria_auth.oauth.requests import AuthorizationRequest, Offer, role_of
 from zentoria_auth.oauth.tickets import Code, Consent, Device, DeviceCodes, Tickets
 from zentoria_auth.peer import Peer
 from zentoria_auth.sessions.service import Account, ClientGrant, RefusedToken, Sessions, SignedIn, Tokens
 from zentoria_auth.tokens.access import AccessTokens, BadToken
 from zentoria_auth.tokens.refresh import family_of
-
-DEFAULT_SCOPES = ("files:read", "jobs:read", "profile:read", "search:read", "workflows:read")
-
-
-def make_offer(public_url: str) -> Offer:
-    """What a server at ``public_url`` (no slash at its end) hands out access to: MCP, and the REST API."""
-    return Offer(
-        issuer=public_url,
-        resources=(f"{public_url}/mcp", f"{public_url}/api"),
-        scopes=frozenset(all_scopes.SCOPES),
-        default_scopes=DEFAULT_SCOPES,
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -409,8 +397,3 @@ class AuthorizationServer:
             peer=peer,
             actor=f"session:{user.sid}",
         )
-
-
-def role_of(account: Account) -> all_scopes.Role:
-    """The role, as the table of scopes has it."""
-    return "owner" if account.role == "owner" else "member"

@@ -7,7 +7,8 @@ from zentoria_common.outbound import Allowed, Outbound
 from zentoria_auth.oauth.api import OAuth
 from zentoria_auth.oauth.clients import MAX_DOCUMENT_BYTES
 from zentoria_auth.oauth.documents import TIMEOUT, Documents
-from zentoria_auth.oauth.service import AuthorizationServer, make_offer
+from zentoria_auth.oauth.requests import make_offer
+from zentoria_auth.oauth.service import AuthorizationServer
 from zentoria_auth.oauth.tickets import Tickets
 from zentoria_auth.pages.web import signed_in
 from zentoria_auth.services import Services
