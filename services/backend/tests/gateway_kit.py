@@ -237,8 +237,8 @@ class World:
         return create_app(settings, services, ())
 
 
-def client_of(app: FastAPI) -> httpx2.AsyncClient:
-    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False, client=("203.0.113.9", 4711))
+def client_of(app: FastAPI, address: str = "203.0.113.9") -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False, client=(address, 4711))
     return httpx2.AsyncClient(transport=transport, base_url="http://gateway.test")
 
 

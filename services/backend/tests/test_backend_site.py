@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from gateway_kit import World
+from gateway_kit import World, client_of
 
 
 @pytest.mark.asyncio
@@ -203,15 +203,15 @@ async def test_sign_in(client: httpx2.AsyncClient, world: World) -> None:
 
 
 @pytest.mark.asyncio
-async def test_sign_in_is_limited_by_account_and_address(world: World) -> None:
+async def test_sign_in_is_limited_by_address_and_no_stranger_shuts_an_account_out(world: World) -> None:
     world.auth.answers["POST", "login"] = (401, {"type": "/problems/bad-credentials", "status": 401})
-    async with world.client(limit_sign_in=3) as client:
-        answers = [
-            await client.post("/api/v1/auth/login", json={"email": mail, "password": "x"})
-            for mail in ("Who@example.org", "who@example.org", "wHo@example.org", "who@example.org")
-        ]
+    body = {"email": "who@example.org", "password": "x"}
+    app = world.app(limit_sign_in=3)
+    async with app.router.lifespan_context(app), client_of(app) as client, client_of(app, "198.51.100.7") as owner:
+        answers = [await client.post("/api/v1/auth/login", json=body) for _ in range(4)]
+        assert (await owner.post("/api/v1/auth/login", json=body)).status_code == 401
     assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
-    assert '"account";q=3;w=60' in answers[0].headers["ratelimit-policy"]
-    assert '"account";r=2;t=' in answers[0].headers["ratelimit"]
+    assert answers[0].headers["ratelimit-policy"] == '"sign-in";q=3;w=60'
+    assert answers[0].headers["ratelimit"].startswith('"sign-in";r=2;t=')
     assert answers[3].json()["type"] == "/problems/rate-limited"
     assert 0 < int(answers[3].headers["retry-after"]) <= 60

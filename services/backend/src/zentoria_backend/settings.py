@@ -53,7 +53,7 @@ class Settings(DatabaseSettings, RedisSettings, S3Settings, IdentitySettings):
     limit_failures: Count = 30
     """Credentials a minute that were not good, from one address; more are refused unaudited."""
     limit_sign_in: Count = 10
-    """Attempts a minute to sign in, from one address and for one account."""
+    """Attempts a minute to sign in, from one address."""
 
     s3_bucket_uploads: Name = "uploads"
     """Where what users upload is kept."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-
 from fastapi import APIRouter, Request, Response
 from zentoria_common.problems import answers
 
@@ -23,7 +20,7 @@ async def login(body: Login, request: Request, services: ServicesDep) -> Tokens:
     An account with one answers 401 `/problems/otp-required` first, with a `challenge` that stands for the password
     in the second step.
     """
-    await services.limiter.sign_in(request, body.account)
+    await services.limiter.sign_in(request)
     sent = body.model_dump(exclude_none=True) | {"client": services.auth.client()}
     return await services.auth.ask(Tokens, "POST", "/login", json=sent)
 
@@ -31,15 +28,14 @@ async def login(body: Login, request: Request, services: ServicesDep) -> Tokens:
 @router.post("/api/v1/auth/passkeys/options", summary="Begin to sign in with a passkey", responses=answers(502))
 async def passkey_options(request: Request, services: ServicesDep) -> PasskeyQuestion:
     """What to ask the browser; its answer is `passkey` of a sign-in."""
-    await services.limiter.sign_in(request, secrets.token_hex(8))  # it is nobody's account yet
+    await services.limiter.sign_in(request)
     return await services.auth.ask(PasskeyQuestion, "POST", "/passkeys/options", json={})
 
 
 @router.post("/api/v1/auth/refresh", summary="Get new tokens", responses=answers(502))
 async def refresh(body: Refresh, request: Request, services: ServicesDep) -> Tokens:
     """Exchange a refresh token for new tokens. One that was used before ends the whole session."""
-    family = hashlib.sha256(body.refresh_token.rpartition("_")[0].encode()).hexdigest()
-    await services.limiter.sign_in(request, family)
+    await services.limiter.sign_in(request)
     sent = {"refresh_token": body.refresh_token, "client": services.auth.client()}
     return await services.auth.ask(Tokens, "POST", "/refresh", json=sent)
 

@@ -69,11 +69,6 @@ class Login(BaseModel):
             raise ValueError("give email and password, or challenge and otp, or passkey")
         return self
 
-    @property
-    def account(self) -> str:
-        """What attempts are counted against, beside the address they come from."""
-        return self.email or self.challenge or (self.passkey.id if self.passkey else "")
-
 
 class PasskeyQuestion(BaseModel):
     """What a browser is asked."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import hashlib
 import math
 import time
 from collections.abc import Sequence
@@ -91,7 +90,6 @@ class Limiter:
         self.key = Policy("key", quotas.key, 60)
         self.failures = Policy("failures", quotas.failures, 60)
         self.sign_in_address = Policy("sign-in", quotas.sign_in, 60)
-        self.sign_in_account = Policy("account", quotas.sign_in, 60)
 
     async def admit(self, connection: HTTPConnection, principal: Principal | None) -> None:
         """Count a request against its address, or against its user and credential.
@@ -115,20 +113,17 @@ class Limiter:
         """
         self._refuse(connection, await self._count([(self.failures, current_client().network)]))
 
-    async def sign_in(self, connection: HTTPConnection, account: str) -> None:
-        """Count an attempt to sign in, against its address and against the account.
+    async def sign_in(self, connection: HTTPConnection) -> None:
+        """Count an attempt to sign in, against its address.
 
-        Args:
-            connection: the request.
-            account: its address of e-mail, or another name; only a hash of it is kept.
+        Not against the account: a stranger who tries it from elsewhere would shut its owner out. How often all
+        addresses together may try one is the auth service's to judge, which knows those of earlier sign-ins.
 
         Raises:
             Problem: 429.
             Unavailable: Redis is away. Guessing without a count is worse than nobody signing in.
         """
-        named = hashlib.sha256(account.strip().lower().encode()).hexdigest()[:32]
-        counted = [(self.sign_in_address, current_client().network), (self.sign_in_account, named)]
-        self._refuse(connection, await self._count(counted, closed=True))
+        self._refuse(connection, await self._count([(self.sign_in_address, current_client().network)], closed=True))
 
     async def _count(self, counted: Sequence[tuple[Policy, str]], *, closed: bool = False) -> list[Standing]:
         try:
