@@ -39,6 +39,17 @@ async def test_pages_of_origins_in_the_settings_may(world: World) -> None:
             "Origin": ORIGIN, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-api-key",
         }  # fmt: skip
         assert (await client.options("/api/v1/settings/a", headers=preflight)).status_code == 200
+        for method, path, asked in (
+            ("PATCH", "/api/v1/uploads/x", "tus-resumable, upload-offset, upload-checksum, content-type"),
+            ("GET", "/api/v1/files/x/content", "authorization, range, if-range"),
+            ("GET", "/api/v1/events", "authorization, last-event-id"),
+            ("POST", "/mcp", "authorization, content-type, mcp-protocol-version, mcp-method, mcp-name"),
+        ):
+            wanted = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": asked}
+            answer = await client.options(path, headers={"Origin": ORIGIN, **wanted})
+            assert answer.status_code == 200, (path, answer.text)
+        told = (await client.get("/api/v1/keys", headers={"Origin": ORIGIN})).headers["access-control-expose-headers"]
+        assert {"upload-offset", "content-range", "www-authenticate"} <= set(told.split(", "))
         refused = await client.get("/api/v1/keys", headers={"Origin": ORIGIN})
         assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, ORIGIN)
 

@@ -34,6 +34,23 @@ from zentoria_backend.services import NAME, Services, make_services
 from zentoria_backend.settings import Secrets, Settings, load_identity
 
 OUTAGES: Mapping[type[Exception], str] = {**database.OUTAGES, **redis.OUTAGES, **s3.OUTAGES}
+ASKED_HEADERS = (
+    *("authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "if-range", "last-event-id"),
+    *("mcp-method", "mcp-name", "mcp-protocol-version", "range", "x-api-key"),
+)
+TOLD_HEADERS = (
+    *("accept-ranges", "content-disposition", "content-range", "etag", "location", "ratelimit", "ratelimit-policy"),
+    *("repr-digest", "retry-after", "www-authenticate", "x-request-id"),
+)
+UPLOAD_HEADERS = (
+    "tus-resumable",
+    "upload-checksum",
+    "upload-expires",
+    "upload-length",
+    "upload-metadata",
+    "upload-offset",
+)
+"""Of requests, of answers, and of tus in both: what pages of the site's other origins may send and read."""
 
 
 def make_probes(settings: Settings, secrets: Secrets, services: Services | None = None) -> tuple[Probe, ...]:
@@ -109,8 +126,8 @@ def cors(settings: Settings) -> Middleware:
         allow_origins=settings.cors_origins,
         allow_credentials=False,
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "x-api-key"],
-        expose_headers=["etag", "location", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"],
+        allow_headers=[*ASKED_HEADERS, *UPLOAD_HEADERS],
+        expose_headers=[*TOLD_HEADERS, *UPLOAD_HEADERS],
         max_age=600,
     )
 
