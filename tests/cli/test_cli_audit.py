@@ -129,3 +129,13 @@ def test_a_row_is_printed_on_one_line_whatever_is_in_it() -> None:
     row = trail(1)[0] | {"resource_id": "a\nb\x1b[31mc", "user_id": "7"}
     line = "  ".join(audit._fields(row))
     assert line == "2026-11-29T20:00:00.000000Z  info      session:1  7  -  auth.sign_in  -  a?b?[31mc"
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("--since=1h", "is no time"), ("--until=yesterday", "is no time"), ("--severity=bad", "is none: info")],
+)
+def test_what_is_no_time_or_severity_is_told_before_anybody_is_asked(option: str, said: str) -> None:
+    done = CliRunner().invoke(app, ["audit", "search", option], catch_exceptions=False)
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.replace("│", " ").split())

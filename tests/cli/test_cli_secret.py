@@ -73,7 +73,7 @@ def test_a_signing_key_is_renewed_and_the_one_before_stays(words: list[str], tmp
     first = kept()
     assert first.keys() == {jwt}  # there was none before
     done = runner.invoke(app, ["secret", "renew", jwt, *words])
-    assert "auth.api get it at the next `zentoria up`" in done.output
+    assert "it goes to auth.api at the next `zentoria up`" in done.output
     assert kept()[before] == first[jwt] != kept()[jwt]
     assert all("BEGIN PRIVATE KEY" in one for one in kept().values())
     assert runner.invoke(app, ["secret", "renew", identity, *words]).exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 
 from tests.roles.roles_support import inventory
 from zentoria_infra.cli import first_run
+from zentoria_infra.cli.commands import users
 from zentoria_infra.errors import GuestError
 from zentoria_infra.execute.service_program import program_of
 
@@ -56,6 +58,31 @@ def test_the_program_runs_as_the_service_with_its_settings() -> None:
 def test_what_went_wrong_is_told(proxmox: FakeProxmox, said: str) -> None:
     with pytest.raises(GuestError, match=said):
         program(proxmox).json("users", "list", tried="list the accounts")
+
+
+def test_what_the_program_refuses_is_told_without_advice_for_one_that_is_ill() -> None:
+    said = b"zentoria-auth: users create: there is an account with that address already\n"
+    with pytest.raises(GuestError) as refused:
+        program(FakeProxmox(code=1, stderr=said)).json("users", "create", "x@example.com", tried="make an account")
+    assert str(refused.value) == "make an account: there is an account with that address already"
+    with pytest.raises(GuestError, match="zentoria status"):
+        program(FakeProxmox(code=1, stderr=b"zentoria-auth: no database\n")).json("users", "list", tried="try")
+
+
+@pytest.mark.parametrize(("items", "out", "err"), [
+    ('{"id": 12, "email": "ada@example.org", "role": "owner", "name": "Ada"}',
+     "  12  ada@example.org  owner   enabled   Ada\n", ""),
+    ("", "", "There are none yet: `zentoria users setup-link`"),
+])  # fmt: skip
+def test_accounts_are_listed_with_the_number_that_the_trail_has_for_them(
+    items: str, out: str, err: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    auth = program(FakeProxmox(f'{{"items": [{items}]}}'.encode()))
+    monkeypatch.setattr(users, "_auth", lambda *_: contextlib.nullcontext(auth))
+    users.list_(context=None)  # type: ignore[arg-type] # what it is for is replaced
+    told = capsys.readouterr()
+    assert told.out == out
+    assert told.err.startswith(err)
 
 
 @dataclasses.dataclass

@@ -54,6 +54,9 @@ class ServiceProgram:
             return ""
         if result.exit:
             said = (result.stderr or result.stdout).decode("utf-8", "replace").strip().splitlines()[-5:]
+            refusal = f"zentoria-{self.component}: {' '.join(arguments[:2])}: "
+            if len(said) == 1 and said[0].startswith(refusal):  # the program is well, and says why it does not do it
+                raise GuestError(tried, got=said[0].removeprefix(refusal))
             raise GuestError(
                 tried,
                 on=f"{self.container.vmid} ({self.container.name})",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,9 +25,38 @@ PATIENCE = 7 * 24 * 3600
 """Seconds that the trail may be silent while it is followed: the user is there to end it."""
 _COLUMNS = ("timestamp", "severity", "actor", "user_id", "ip_address", "action", "resource_type", "resource_id")
 
-UserOption = Annotated[int | None, typer.Option("--user", min=1, help="Of this account (its number).")]
+
+def _time(text: str) -> str:
+    """See that a time is one, before anybody is asked.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    try:
+        datetime.datetime.fromisoformat(text or "2026-11-29")
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is no time: write 2026-11-29 or 2026-11-29T20:00:00Z") from None
+    return text
+
+
+def _severity(text: str) -> str:
+    """See that a severity is one.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    if text not in ("", "debug", "info", "notice", "warning", "error", "critical"):
+        raise typer.BadParameter(f"'{text}' is none: info, notice, warning, error or critical")
+    return text
+
+
+UserOption = Annotated[
+    int | None, typer.Option("--user", min=1, help="Of this account: its number, as `zentoria users list` has it.")
+]
+SeverityOption = Annotated[
+    str, typer.Option("--severity", help="info, notice, warning, error or critical.", callback=_severity)
+]
 ActionOption = Annotated[str, typer.Option("--action", help="Whose name begins so, as `auth.` or `files.delete`.")]
-SeverityOption = Annotated[str, typer.Option("--severity", help="info, notice, warning, error or critical.")]
 
 
 @audit_app.command("search")
@@ -35,8 +65,10 @@ def search(
     user: UserOption = None,
     action: ActionOption = "",
     severity: SeverityOption = "",
-    since: Annotated[str, typer.Option("--since", help="A time, as 2026-11-29 or 2026-11-29T20:00:00Z.")] = "",
-    until: Annotated[str, typer.Option("--until", help="The same.")] = "",
+    since: Annotated[
+        str, typer.Option("--since", help="A time, as 2026-11-29 or 2026-11-29T20:00:00Z.", callback=_time)
+    ] = "",
+    until: Annotated[str, typer.Option("--until", help="The same.", callback=_time)] = "",
     count: Annotated[int, typer.Option("--lines", "-n", min=1, max=100_000, help="How many of the last.")] = 100,
     root: RootOption = None,
     site: SiteOption = None,

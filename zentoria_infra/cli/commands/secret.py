@@ -64,7 +64,7 @@ def set_(
             "supply a secret", on=path, got="there is one already", todo="say --replace to put another in its place"
         )
     store.put(path, _value(path))
-    output.note(f"{path} is kept; {', '.join(declared[path])} get it at the next `zentoria up`.")
+    output.note(f"{path} is kept; it goes to {', '.join(declared[path])} at the next `zentoria up`.")
 
 
 @secret_app.command("renew")
@@ -90,7 +90,7 @@ def renew(
         )
     kind: Kind = "ec-keypair" if path == JWT_KEY else "keypair"
     _store(inventory).renew(path, generator(kind), pairs[path])
-    output.note(f"{path} is another one; {', '.join(declared[path])} get it at the next `zentoria up`.")
+    output.note(f"{path} is another one; it goes to {', '.join(declared[path])} at the next `zentoria up`.")
 
 
 def _value(path: str) -> str:

@@ -28,9 +28,11 @@ def list_(
         output.document(found)
         return
     users = found.get("items", [])
+    if not users:
+        output.note("There are none yet: `zentoria users setup-link` prints the link for the first one.")
     width = max((len(str(one.get("email", ""))) for one in users), default=0)
     output.lines(
-        f"{one.get('email', ''):<{width}}  {one.get('role', ''):<6}  "
+        f"{one.get('id', ''):>4}  {one.get('email', ''):<{width}}  {one.get('role', ''):<6}  "
         f"{'disabled' if one.get('disabled') else 'enabled':<8}  {one.get('name') or ''}".rstrip()
         for one in users
     )
@@ -46,7 +48,7 @@ def create(
     site: SiteOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an account, and print a link, good once and for an hour, with which its owner chooses a password."""
+    """Make an account, and print a link, good once and for an hour, with which its person chooses a password."""
     arguments = ["create", email, "--role", "owner" if owner else "member", *(["--name", name] if name else [])]
     with _auth(context, root, site, tried := "make an account") as auth:
         _told(auth.json("users", *arguments, tried=tried), f"{email} is made.", as_json=as_json)

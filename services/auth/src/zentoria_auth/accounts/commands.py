@@ -53,7 +53,9 @@ async def _run(settings: Settings, secrets: Secrets, options: argparse.Namespace
         sys.stderr.write(f"zentoria-auth: {error.detail}\n")
         return EX_OWNER_EXISTS
     except Problem as error:
-        sys.stderr.write(f"zentoria-auth: users {options.action}: {error.detail}\n")
+        # What it refuses names the command; a service that is ill names itself alone.
+        tried = f"users {options.action}: " if error.status < 500 else ""
+        sys.stderr.write(f"zentoria-auth: {tried}{error.detail}\n")
         return 1
     finally:
         services.hasher.close()
