@@ -57,6 +57,7 @@ async def test_the_link_makes_the_owner_signs_in_and_leaves_the_address(site: Si
     other = Browser(site)
     await other.get(link)
     assert (other.at.status_code, other.title) == (410, "This link is over")
+    assert "zentoria users setup-link" in other.text  # and what to do
 
 
 @pytest.mark.asyncio
@@ -66,7 +67,7 @@ async def test_sign_in_goes_where_one_wanted_and_sign_out_ends_it(site: Site) ->
     await browser.get("/auth/security")
     assert browser.path == "/auth/sign-in"
     await browser.sign_in("wrong")
-    assert (browser.at.status_code, "Name or password are not right." in browser.text) == (401, True)
+    assert (browser.at.status_code, "E-mail address or password is not right." in browser.text) == (401, True)
     await browser.sign_in(PASSWORD, next="/auth/applications%3Fa=1%26b=2")
     assert browser.path == "/auth/applications?a=1&b=2"
     await browser.get("/auth/security")

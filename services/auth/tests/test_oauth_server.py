@@ -337,6 +337,14 @@ async def test_a_consent_page_is_answered_once_in_its_own_session(
     assert (await world.post("/auth/consent", {}, browser)).status_code == 400
 
 
+async def test_the_command_line_is_not_said_to_have_registered(world: World, browser: dict[str, str]) -> None:
+    page = await world.ask(browser, COMMAND_LINE.id, redirect_uri="http://127.0.0.1:4321/callback")
+    assert page.status_code == 200
+    assert "calls itself" in page.text
+    assert "Registered itself" not in page.text
+    assert "Registered itself" in (await world.ask(browser, await world.client())).text
+
+
 async def test_a_confidential_client_shows_its_secret(world: World, browser: dict[str, str]) -> None:
     for method in ("client_secret_basic", "client_secret_post"):
         body = {"redirect_uris": [CALLBACK], "token_endpoint_auth_method": method, "client_name": "Old app"}

@@ -172,7 +172,7 @@ def _complaint(problem: Problem | None) -> str:
     if problem is None:
         return ""
     if problem.kind == "bad-credentials" and problem.status == 401:
-        return "Name or password are not right."
+        return "E-mail address or password is not right."
     return f"{problem.detail[:1].upper()}{problem.detail[1:]}."
 
 

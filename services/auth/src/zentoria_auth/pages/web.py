@@ -243,6 +243,8 @@ def _failed(request: Request, problem: Problem) -> Response:
     text = problem.detail
     if problem.status == 503:
         text = "A part of Zentoria does not answer. Nothing is lost; try again in a minute."
+    if problem.status == 410:
+        text += ". Another one comes from “zentoria users setup-link” for the first account, “zentoria users reset” else"
     return page(
         request,
         "message.html",
@@ -250,5 +252,5 @@ def _failed(request: Request, problem: Problem) -> Response:
         headers=problem.headers,
         title=title,
         text=f"{text[:1].upper()}{text[1:]}.".replace("..", "."),
-        back=HOME if problem.status in (403, 409) else "",
+        back=HOME if problem.status in (403, 409, 410) else "",
     )

@@ -34,7 +34,7 @@ class LinkOver(Problem):
     """The link was used, is too old, or never was one."""
 
     def __init__(self) -> None:
-        super().__init__(410, "this link was used already, or is older than an hour", kind="link-over")
+        super().__init__(410, "this link was used, is older than an hour, or there is a newer one", kind="link-over")
 
 
 class OwnerExists(Problem):

@@ -97,7 +97,7 @@ def step_problem(step: StepNeeded) -> Problem:
     """The same for a program."""
     return Problem(
         401,
-        "a second factor is needed",
+        "a second factor is needed: send `challenge` with `otp`, or with `passkey`",
         kind="otp-required",
         challenge=step.challenge,
         factors=list(step.factors),

@@ -65,7 +65,8 @@ async def make_key(services: Services, principal: Principal, new: NewKey) -> Mad
     now = services.clock()
     asked = frozenset(new.scopes)
     if lacking := sorted(asked - granted(principal.role, principal.scopes)):  # type: ignore[arg-type] # owner or member
-        raise Problem(403, "a key can do no more than who makes it", kind="scope-not-held", scopes=lacking)
+        said = f"a key can do no more than who makes it: not {', '.join(lacking)}"
+        raise Problem(403, said, kind="scope-not-held", scopes=lacking)
     if new.expires_at is not None and new.expires_at <= now:
         raise Problem(422, "expires_at lies in the past")
     prefix = "".join(secrets.choice(_LETTERS) for _ in range(8))
