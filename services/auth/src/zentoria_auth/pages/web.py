@@ -244,7 +244,9 @@ def _failed(request: Request, problem: Problem) -> Response:
     if problem.status == 503:
         text = "A part of Zentoria does not answer. Nothing is lost; try again in a minute."
     if problem.status == 410:
-        text += ". Another one comes from “zentoria users setup-link” for the first account, “zentoria users reset” else"
+        text += (
+            ". Another one comes from “zentoria users setup-link” for the first account, “zentoria users reset” else"
+        )
     return page(
         request,
         "message.html",
