@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import sqlalchemy
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
@@ -88,6 +89,64 @@ async def test_a_connection_that_is_cut_is_made_anew(postgres_server: PostgresSe
         administrator.execute("SELECT pg_terminate_backend(%s, 10000)", [process])
     async with database.session() as session:
         assert (await session.execute(text("SELECT pg_backend_pid()"))).scalar_one() != process
+
+
+@pytest.mark.asyncio
+async def test_all_connections_of_a_pool_may_be_cut_at_once(
+    postgres_server: PostgresServer, core_database: str
+) -> None:
+    engine = make_engine(settings(postgres_server, core_database), SecretStr("x"), application="x", pool_size=3)
+    database = Database(engine)
+
+    async def process(user: int) -> tuple[int, str]:
+        async with database.session(user) as session:
+            await session.execute(text("SELECT pg_sleep(0.05)"))  # so that all three are in use at a time
+            row = (
+                await session.execute(text("SELECT pg_backend_pid(), current_setting('zentoria.user_id', true)"))
+            ).one()
+        return row[0], row[1]
+
+    before = {number for number, _ in await asyncio.gather(*(process(user) for user in (1, 2, 3)))}
+    for _ in range(2):  # sessions and a probe each take a cut one
+        with postgres_server.connect() as administrator:
+            administrator.execute("SELECT pg_terminate_backend(pid, 10000) FROM unnest(%s) AS pid", [list(before)])
+        assert (await DatabaseProbe(engine).ask())["database"] == core_database
+        found = await asyncio.gather(*(process(user) for user in (1, 2, 3)))
+        assert {user for _, user in found} == {"1", "2", "3"}
+        assert not before & {number for number, _ in found}
+        before = {number for number, _ in found}
+    await database.close()
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_is_cut_within_a_transaction_is_an_outage(
+    postgres_server: PostgresServer, database: Database
+) -> None:
+    with pytest.raises(Unavailable):  # what it did before is lost: nobody goes on as if it were not
+        async with database.session() as session:
+            process = (await session.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+            with postgres_server.connect() as administrator:
+                administrator.execute("SELECT pg_terminate_backend(%s, 10000)", [process])
+            await session.execute(text("SELECT 1"))
+    async with database.session(5) as session:
+        assert (await session.execute(WHO)).scalar_one() == "5"
+
+
+@pytest.mark.asyncio
+async def test_a_transaction_begins_in_one_round_trip(database: Database) -> None:
+    sent: list[str] = []
+    sqlalchemy.event.listen(
+        database.engine.sync_engine, "before_cursor_execute", lambda *arguments: sent.append(arguments[2])
+    )
+    for user, said in ((7, "'7'"), (None, "''")):
+        async with database.session(user) as session:
+            assert (await session.execute(text("SELECT pg_current_xact_id_if_assigned()"))).scalar_one() is None
+        begin, _query = sent
+        assert begin == f"BEGIN; SET LOCAL zentoria.user_id = {said}; SET LOCAL statement_timeout = 200"
+        sent.clear()
+    with pytest.raises(ValueError):  # a text cannot get into the statement
+        async with database.session("1'; --"):  # type: ignore[arg-type] # what must not happen
+            pass
 
 
 @pytest.mark.asyncio

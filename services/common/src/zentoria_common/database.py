@@ -43,6 +43,9 @@ def make_engine(
     ``prepare_threshold=None``: the next transaction may run on another server connection, which does not know our
     prepared statements. No ``options`` either: PgBouncer refuses startup parameters that it does not track.
 
+    The driver is in autocommit mode, and ``BEGIN`` is sent here: so it brings along, in the same round trip, what holds
+    for the transaction. Connections are not asked whether they are alive before each use: whoever begins tries again.
+
     Args:
         settings: where the database is.
         password: of ``settings.database_user``.
@@ -58,12 +61,11 @@ def make_engine(
             "max_overflow": max_overflow,
             "pool_timeout": settings.dependency_timeout,
             "pool_recycle": 1800,
-            "pool_pre_ping": True,
         }
         if pooled
         else {"poolclass": NullPool}
     )
-    return create_async_engine(
+    engine = create_async_engine(
         sqlalchemy.URL.create(
             "postgresql+psycopg",
             username=settings.database_user,
@@ -73,13 +75,29 @@ def make_engine(
             database=settings.database_name,
         ),
         hide_parameters=True,
+        use_native_hstore=False,  # nobody has such columns, and each new connection would ask for the type
         connect_args={
+            "autocommit": True,
             "prepare_threshold": None,
             "connect_timeout": max(2, round(settings.dependency_timeout)),
             "application_name": application,
         },
         **kept,
     )
+    sqlalchemy.event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+_BEGIN = "zentoria_begin"
+"""Execution option: the statements that a transaction begins with."""
+_PLAIN = {"no_parameters": True}
+"""The simple query protocol, which takes several statements at once."""
+
+
+def _begin(connection: sqlalchemy.Connection) -> None:
+    """Begin a transaction, for SQLAlchemy, which leaves that to the driver."""
+    statements = connection.get_execution_options().get(_BEGIN, "BEGIN")
+    connection.exec_driver_sql(statements, execution_options=_PLAIN)
 
 
 class Database:
@@ -93,7 +111,7 @@ class Database:
     def __init__(self, engine: AsyncEngine, *, statement_timeout: float = 10.0) -> None:
         self.engine = engine
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
-        self._timeout = f"{round(statement_timeout * 1000)}ms"
+        self._timeout = round(statement_timeout * 1000)
 
     @contextlib.asynccontextmanager
     async def session(self, user_id: int | None = None) -> AsyncGenerator[AsyncSession]:
@@ -110,7 +128,7 @@ class Database:
         """
         try:
             async with self._sessions() as session, session.begin():
-                await session.execute(_BEGIN, {"user": "" if user_id is None else str(user_id), "time": self._timeout})
+                await self._begin(session, user_id)
                 yield session
         except tuple(OUTAGES) as error:
             original = getattr(error, "orig", None)
@@ -118,14 +136,21 @@ class Database:
             _log.warning("database fails", error_type=type(original or error).__qualname__, sqlstate=state)
             raise Unavailable("database") from error
 
+    async def _begin(self, session: AsyncSession, user_id: int | None) -> None:
+        """Send BEGIN. A connection that was cut while it waited in the pool is made anew, once."""
+        user = "" if user_id is None else f"{user_id:d}"  # digits alone: it becomes a part of the statement
+        begin = f"BEGIN; SET LOCAL zentoria.user_id = '{user}'; SET LOCAL statement_timeout = {self._timeout:d}"
+        options = {_BEGIN: begin}
+        try:
+            await session.connection(execution_options=options)
+        except sqlalchemy.exc.DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            await session.connection(execution_options=options)
+
     async def close(self) -> None:
         """Close the pool."""
         await self.engine.dispose()
-
-
-_BEGIN = sqlalchemy.text(
-    "SELECT set_config('zentoria.user_id', :user, true), set_config('statement_timeout', :time, true)"
-)
 
 
 class DatabaseProbe:
@@ -193,9 +218,16 @@ class SchemaProbe:
 
 
 async def _row(engine: AsyncEngine, statement: str, password: str) -> tuple[Any, ...]:
+    asked = sqlalchemy.text(statement)
     try:
-        async with engine.connect() as connection:
-            return tuple((await connection.execute(sqlalchemy.text(statement))).one())
+        try:
+            async with engine.connect() as connection:
+                return tuple((await connection.execute(asked)).one())
+        except sqlalchemy.exc.DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        async with engine.connect() as connection:  # the pool has dropped what was cut with it
+            return tuple((await connection.execute(asked)).one())
     except sqlalchemy.exc.TimeoutError:
         raise ProbeError("no free connection in the pool") from None
     except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
