@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -36,10 +36,10 @@ class Person:
         return f"session:{self.sid}" if self.sid else f"user:{self.user_id}"
 
 
-def needs(scope: str) -> Callable[[Request], Person]:
+def needs(scope: str) -> Callable[[Request], Awaitable[Person]]:
     """A dependency: the person for whom the gateway calls, if the call may do this."""
 
-    def person(request: Request) -> Person:
+    async def person(request: Request) -> Person:
         given: OnBehalf | None = request.state.on_behalf
         if given is None:
             raise Problem(401, "this is done for a user, and the call names none", kind="user-unknown")

@@ -147,7 +147,11 @@ def services_of(connection: HTTPConnection) -> Services:
     return services
 
 
-ServicesDep = Annotated[Services, Depends(services_of)]
+async def _of_request(connection: HTTPConnection) -> Services:  # FastAPI runs a plain function in a thread
+    return services_of(connection)
+
+
+ServicesDep = Annotated[Services, Depends(_of_request)]
 
 
 def _keys(settings: Settings, secrets: Secrets) -> SigningKeys:

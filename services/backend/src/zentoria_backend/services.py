@@ -128,7 +128,7 @@ def services_of(holder: HTTPConnection | FastAPI) -> Services:
     return cast(Services, app.state.services)
 
 
-def _of_request(connection: HTTPConnection) -> Services:
+async def _of_request(connection: HTTPConnection) -> Services:  # FastAPI runs a plain function in a thread
     return services_of(connection)
 
 

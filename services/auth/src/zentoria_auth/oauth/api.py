@@ -42,7 +42,7 @@ class OAuth:
     close: Callable[[], Awaitable[None]]
 
 
-def _oauth(request: Request) -> OAuth:
+async def _oauth(request: Request) -> OAuth:
     found: OAuth = request.app.state.oauth
     return found
 

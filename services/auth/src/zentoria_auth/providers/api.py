@@ -40,7 +40,7 @@ class Federation:
     sign_in: Callable[[Request, Arrived], Awaitable[Response]]
 
 
-def _federation(request: Request) -> Federation:
+async def _federation(request: Request) -> Federation:
     found: Federation = request.app.state.federation
     return found
 
