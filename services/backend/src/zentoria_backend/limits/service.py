@@ -12,7 +12,7 @@ import redis.asyncio
 import redis.exceptions
 import structlog
 from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import RateLimiter, SlidingWindowCounterRateLimiter
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
@@ -22,6 +22,7 @@ from zentoria_common.problems import Problem, Unavailable
 from zentoria_backend.access.context import current_client
 from zentoria_backend.access.expiring import Expiring
 from zentoria_backend.access.principal import Principal
+from zentoria_backend.limits.storage import BatchedRedisStorage
 from zentoria_backend.settings import Quotas
 
 _log = structlog.stdlib.get_logger("zentoria_backend.limits")
@@ -75,13 +76,7 @@ class Limiter:
     """
 
     def __init__(self, client: redis.asyncio.Redis, prefix: str, quotas: Quotas) -> None:
-        storage = RedisStorage(
-            "redis://",
-            implementation="redispy",
-            key_prefix=f"{prefix}:limits",
-            connection_pool=client.connection_pool,  # type: ignore[arg-type] # documented, and missing in its types
-        )
-        self._shared: RateLimiter = SlidingWindowCounterRateLimiter(storage)
+        self._shared: RateLimiter = SlidingWindowCounterRateLimiter(BatchedRedisStorage(client, f"{prefix}:limits"))
         self._own: RateLimiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._left: Expiring[_Left] = Expiring(1.0)
         self._breakers = AsyncCircuitBreakerFactory(3, 2, exclude=[asyncio.CancelledError])
