@@ -1,11 +1,13 @@
 """Migrations of a database, and the way back to its dump; psql and the program that migrates are fakes."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from tests.guest.guest_world import ME, Guest, outcomes
 from zentoria_infra.guest.artifact import Wheels
+from zentoria_infra.guest.protocol import Mode
 from zentoria_infra.guest.state import Command, GuestReport, Migration, Release, ResourceReport, Restore, Rollback
 
 ID = "migration:zentoria_core"
@@ -60,8 +62,8 @@ class Stack:
 
 
 @pytest.fixture
-def guest(tmp_path: object) -> Guest:
-    return Guest(tmp_path)  # type: ignore[arg-type]
+def guest(tmp_path: Path) -> Guest:
+    return Guest(tmp_path)
 
 
 def report_of(report: GuestReport, name: str = ID) -> ResourceReport:
@@ -69,9 +71,9 @@ def report_of(report: GuestReport, name: str = ID) -> ResourceReport:
 
 
 @pytest.mark.parametrize("mode", ["check", "apply"])
-def test_one_that_is_there_costs_a_look_and_nothing_else(guest: Guest, mode: str) -> None:
+def test_one_that_is_there_costs_a_look_and_nothing_else(guest: Guest, mode: Mode) -> None:
     stack = Stack(guest, "0005\n")
-    report = guest.run(stack.migration, mode=mode)  # type: ignore[arg-type]
+    report = guest.run(stack.migration, mode=mode)
     assert outcomes(report) == {ID: "unchanged"}
     assert stack.called() == []
     assert sum(line.startswith("psql") for line in guest.commands()) == 1
@@ -103,8 +105,9 @@ def test_what_fails_says_where_the_database_is_and_why(guest: Guest) -> None:
 
 def test_a_newer_one_is_left_alone(guest: Guest) -> None:
     stack = Stack(guest, "0007\n")
-    for mode in ("check", "apply"):
-        report = guest.run(stack.migration, mode=mode)  # type: ignore[arg-type]
+    modes: tuple[Mode, ...] = ("check", "apply")
+    for mode in modes:
+        report = guest.run(stack.migration, mode=mode)
         assert report.failed == ID
         assert "zentoria_core is at migration 0007, and this release has none after 0005" in report_of(report).detail
         assert "zentoria rollback" in report_of(report).detail

@@ -164,7 +164,7 @@ def make_key(admin: Connection[Any], user_id: int, *scopes: str, **columns: Any)
         "scopes": list(scopes), **columns,
     }  # fmt: skip
     admin.execute(
-        f"insert into api_keys ({', '.join(values)}) values ({', '.join(['%s'] * len(values))})",  # noqa: S608
+        f"insert into api_keys ({', '.join(values)}) values ({', '.join(['%s'] * len(values))})",  # noqa: S608 - a test's own names
         list(values.values()),
     )
     return text

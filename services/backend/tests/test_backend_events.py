@@ -401,4 +401,4 @@ async def test_what_cannot_be_published(client: redis.asyncio.Redis) -> None:
     with pytest.raises(ValueError, match="at most 32768"):
         await publish(client, 1, "jobs", {"text": "x" * 40_000})
     with pytest.raises(ValueError, match="none of the topics"):
-        await publish(client, 1, "secrets", {})  # type: ignore[arg-type]
+        await publish(client, 1, "secrets", {})  # type: ignore[arg-type] # no topic, on purpose

@@ -76,9 +76,9 @@ async def test_the_matrix(client: httpx2.AsyncClient, world: World, rule: Rule) 
     cells: list[str] = []
     for role in ("owner", "member"):
         person, other = world.person(role), world.person(role)  # type: ignore[arg-type] # both are roles
-        may = rule.scope in ROLES[role]  # type: ignore[index]
+        may = rule.scope in ROLES[role]  # type: ignore[index] # a role
         for kind in KINDS:
-            everything = ROLES[role] if kind == "session" else ROLES[role] & SCOPES.keys()  # type: ignore[index]
+            everything = ROLES[role] if kind == "session" else ROLES[role] & SCOPES.keys()  # type: ignore[index] # a role
             taken = kind in rule.kinds and may and (rule.scope != ADMIN or kind == "session")
             answer = await ask(client, world, rule, credential(world, person, kind, everything - {rule.scope}), person)
             assert answer.status_code == 403, (role, kind, answer.text)

@@ -72,7 +72,7 @@ async def recovered(client: httpx2.AsyncClient, method: str, path: str, **argume
     """The first answer that is no 503."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        answer = await client.request(method, path, **arguments)  # type: ignore[arg-type]
+        answer = await client.request(method, path, **arguments)  # type: ignore[arg-type] # by name
         if answer.status_code != 503 or time.monotonic() > deadline:
             return answer
         await asyncio.sleep(0.1)  # as a client does that is told to come again

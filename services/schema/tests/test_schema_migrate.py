@@ -36,7 +36,7 @@ def empty(postgres_server: PostgresServer) -> Iterator[Callable[[], str]]:
     def make() -> str:
         name = f"empty_{len(made)}"
         with postgres_server.connect() as connection:
-            connection.execute(f"create database {name} owner zentoria_owner")  # type: ignore[arg-type]
+            connection.execute(f"create database {name} owner zentoria_owner")  # type: ignore[arg-type] # a test's own text
         made.append(name)
         return name
 
@@ -78,7 +78,7 @@ def _shape(server: PostgresServer, name: str) -> set[str]:
     )
     where = "where n.nspname in ('public', 'procrastinate')"
     with server.connect(name) as connection:
-        return {repr(row) for query in queries for row in connection.execute(query.format(where))}  # type: ignore[arg-type]
+        return {repr(row) for query in queries for row in connection.execute(query.format(where))}  # type: ignore[arg-type] # a test's own text
 
 
 @pytest.mark.parametrize(("database", "revision"), EVERY)
@@ -209,7 +209,7 @@ def named(postgres_server: PostgresServer) -> Iterator[None]:
     """Both databases with the names that they have in a stack, empty."""
     with postgres_server.connect() as connection:
         for name in DATABASES:
-            connection.execute(f"create database {name} owner zentoria_owner")  # type: ignore[arg-type]
+            connection.execute(f"create database {name} owner zentoria_owner")  # type: ignore[arg-type] # a test's own text
     yield
     for name in DATABASES:
         postgres_server.drop(name)
