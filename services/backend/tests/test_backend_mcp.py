@@ -145,9 +145,12 @@ async def test_what_a_tool_refuses_the_model_reads(gateway: Live, world: World, 
 @pytest.mark.asyncio
 async def test_the_configuration_in_the_readme_is_one(gateway: Live, world: World, ada: Person) -> None:
     text = (Path(__file__).resolve().parents[3] / "README.md").read_text()
-    (block,) = [each for each in re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL) if "mcpServers" in each]
-    server = json.loads(block)["mcpServers"]["zentoria"]
+    blocks = [each for each in re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL) if "mcpServers" in each]
+    server, program = (json.loads(each)["mcpServers"]["zentoria"] for each in blocks)
     assert (server["type"], server["url"]) == ("http", "https://zentoria.example.org/mcp")
+    name, _, value = program["args"][-1].partition(":")  # a program in between sends the same
+    assert {name: value.replace("${KEY}", program["env"]["KEY"])} == server["headers"]
+    assert server["url"] in program["args"]
     key = world.key(ada.id, "chat:read")
     headers = {name: value.replace("zt_PREFIX_SECRET", key) for name, value in server["headers"].items()}
     async with connected(gateway, **headers) as client:
