@@ -80,9 +80,12 @@ def test_an_end_that_is_cut_off_is_told_by_a_hash_from_before(tmp_path: Path) ->
     assert "the end of the trail is missing" in said
 
 
-def test_an_export_asks_page_after_page(tmp_path: Path) -> None:
-    rows = trail(5)
-    pages = [rows[:3], rows[3:], []]
+def test_an_export_asks_page_after_page_and_ends_though_rows_keep_coming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "PAGE", 3)
+    rows = trail(6)
+    pages = [rows[:3], rows[3:5], rows[5:]]
 
     class Paged(FakeProxmox):
         def exec(self, vmid: int, argv: Sequence[str], stdin: bytes | None = None, timeout: float | None = None) -> Any:
@@ -95,15 +98,18 @@ def test_an_export_asks_page_after_page(tmp_path: Path) -> None:
     path = tmp_path / "trail.jsonl"
     assert audit._written(gateway, path) == 5
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [argv[-1] for argv, _ in proxmox.asked] == ["0", "3", "5"]
+    assert [argv[-1] for argv, _ in proxmox.asked] == ["0", "3"]
     assert verify(str(path))[0] == 0
 
 
-def test_an_export_that_breaks_off_leaves_no_file_that_would_verify(tmp_path: Path) -> None:
+def test_an_export_that_breaks_off_leaves_no_file_that_would_verify(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "PAGE", 1)
+
     class Breaks(FakeProxmox):
         def exec(self, vmid: int, argv: Sequence[str], stdin: bytes | None = None, timeout: float | None = None) -> Any:
-            if self.asked:
-                self._result.exit = 1
+            self._result.exit = len(self.asked)
             self._result.stdout = f"{json.dumps(trail(1)[0])}\n".encode()
             return super().exec(vmid, argv, stdin, timeout)
 

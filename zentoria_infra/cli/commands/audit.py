@@ -181,11 +181,14 @@ def _private(path: str, flags: int) -> int:
 
 
 def _write(gateway: ServiceProgram, file: IO[str]) -> int:
-    rows, after = 0, "0"
+    """Write page after page, until one is not full: what comes meanwhile is for the next export."""
+    rows, after, more = 0, "0", True
     asked = ("audit", "search", "--limit", str(PAGE), "--after")
-    while lines := gateway.run(*asked, after, tried="export the audit trail").splitlines():
+    while more:
+        lines = gateway.run(*asked, after, tried="export the audit trail").splitlines()
         file.writelines(f"{line}\n" for line in lines)
-        rows, after = rows + len(lines), str(json.loads(lines[-1])["id"])
+        rows, more = rows + len(lines), len(lines) == PAGE
+        after = str(json.loads(lines[-1])["id"]) if lines else after
     return rows
 
 
