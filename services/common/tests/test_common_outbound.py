@@ -69,7 +69,8 @@ async def refusal(client: Outbound, url: str) -> OutboundError:
         ("::", False), ("::1", False), ("::ffff:10.0.0.1", False), ("::ffff:127.0.0.1", False),
         ("64:ff9b::a0a:2804", False), ("64:ff9b::7f00:1", False), ("2002:7f00:1::", False), ("2002:a0a:2804::1", False),
         ("2001:0:a0a:2804::1", False), ("fc00::1", False), ("fd12::1", False), ("fe80::1", False), ("ff02::1", False),
-        ("2001:db8::1", False),
+        ("2001:db8::1", False), ("::7f00:1", False), ("::a0a:2804", False), ("fec0::1", False), ("5f00::1", False),
+        ("3fff::1", False), ("::ffff:0:127.0.0.1", False), ("2a00:1450:4001:80e::200e", True),
     ],
 )  # fmt: skip
 def test_what_is_the_internet(text: str, public: bool) -> None:

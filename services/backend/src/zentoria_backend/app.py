@@ -22,7 +22,7 @@ from zentoria_common.redis import RedisProbe
 from zentoria_common.s3 import S3Probe
 from zentoria_schema import head
 
-from zentoria_backend import __version__, openapi, routes
+from zentoria_backend import __version__, openapi, routes, uploads
 from zentoria_backend.access.context import ClientContext
 from zentoria_backend.events import socket
 from zentoria_backend.idempotency.middleware import Idempotency
@@ -100,7 +100,7 @@ def create_app(
         metrics=BackendMetrics(),
         lifecycle=lifecycle,
         lifespan=open_services,
-        files=("/api/v1/mcp/upload", "/api/v1/uploads"),
+        files=uploads.ROUTES,
         outages=OUTAGES,
     )
     app.state.services = services
@@ -108,7 +108,7 @@ def create_app(
     app.state.mcp = Endpoint(services)
     app.add_exception_handler(sqlalchemy.exc.DataError, _data_error)
     # Behind the common ones, the outermost first: what these raise or answer has an id, and is logged and counted.
-    inner = [Middleware(AnswerHeaders), Middleware(ClientContext), Middleware(Idempotency)]
+    inner = [Middleware(AnswerHeaders), Middleware(ClientContext), Middleware(Idempotency, uploads=uploads.ROUTES)]
     if settings.cors_origins:
         inner.insert(0, cors(settings))
     app.user_middleware.extend(inner)

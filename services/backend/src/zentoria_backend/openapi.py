@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from zentoria_common.problems import answers
 
+from zentoria_backend import uploads
 from zentoria_backend.access.rules import TABLE
 from zentoria_backend.idempotency.middleware import METHODS, PATTERN
 
@@ -56,6 +57,7 @@ def _complete(document: dict[str, Any]) -> None:
             scope = f"Scope: `{rule.scope}`." if rule.scope else "Any credential; its scopes say how much it sees."
             operation["description"] = f"{operation.get('description', '')}\n\n{scope}".strip()
             if method.upper() in METHODS:
-                operation.setdefault("parameters", []).append(_KEY)
+                if not path.startswith(uploads.ROUTES):
+                    operation.setdefault("parameters", []).append(_KEY)
                 for status, answer in answers(400, 409, 422).items():
                     operation["responses"].setdefault(str(status), answer)

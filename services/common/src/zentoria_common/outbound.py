@@ -28,6 +28,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Reason = Literal["refused", "unreachable", "timeout", "too large", "bad answer"]
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291: all of IPv6 that was given out to hosts of the internet
+_NOT_KNOWN = ipaddress.IPv6Network("3fff::/20")  # RFC 9637, documentation: newer than Python's list
 PORTS = frozenset({443})
 """Ports of the internet that are spoken to: neither without TLS, nor to services that were never meant to be."""
 
@@ -98,6 +100,9 @@ def is_public(address: Address) -> bool:
     if not address.is_global or address.is_multicast:
         return False
     if isinstance(address, ipaddress.IPv6Address):
+        # Python calls public what was once site-local (fec0::/10), and addresses that end in an IPv4 address (::/96).
+        if (address not in _UNICAST and address not in _NAT64) or address in _NOT_KNOWN:
+            return False
         inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
         if address in _NAT64:
             inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))

@@ -85,10 +85,10 @@ class Recorder:
             user_id=principal.user_id if principal else None,
             action=action,
             resource_type=resource_type,
-            resource_id=resource_id[:255] if resource_id else resource_id,
+            resource_id=storable(resource_id[:255]) if resource_id else resource_id,
             ip=str(client.address) if client.address else None,
             user_agent=client.user_agent,
-            details=dict(details or {}),
+            details=storable(dict(details or {})),
             severity=severity,
             actor=principal.actor if principal else "anonymous",
             request_id=request_id(),
@@ -112,18 +112,36 @@ class Recorder:
     async def _write(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-            # who has left meanwhile (its request was cancelled) did what the row says all the same
-            try:
-                async with self._database.session() as session:
-                    await _append(session, [entry for entry, _ in batch])
-            except Exception as error:
-                for _, committed in batch:
-                    if not committed.done():
-                        committed.set_exception(_as_outage(error))
-            else:
-                for _, committed in batch:
-                    if not committed.done():
-                        committed.set_result(None)
+            await self._keep(batch)
+
+    async def _keep(self, batch: Sequence[tuple[Entry, asyncio.Future[None]]]) -> None:
+        # who has left meanwhile (its request was cancelled) did what the row says all the same
+        try:
+            async with self._database.session() as session:
+                await _append(session, [entry for entry, _ in batch])
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, Unavailable):
+                for one in batch:  # a row that the database refuses is the trouble of its own request alone
+                    await self._keep([one])
+                return
+            for _, committed in batch:
+                if not committed.done():
+                    committed.set_exception(_as_outage(error))
+        else:
+            for _, committed in batch:
+                if not committed.done():
+                    committed.set_result(None)
+
+
+def storable(value: Any) -> Any:
+    """JSON that PostgreSQL can keep: NUL and halves of surrogate pairs, which its texts cannot hold, are replaced."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
+    if isinstance(value, Mapping):
+        return {storable(name): storable(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [storable(each) for each in value]
+    return value
 
 
 def _as_outage(error: Exception) -> Exception:

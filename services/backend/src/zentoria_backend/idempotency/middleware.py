@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 from typing import cast
 
 from starlette.datastructures import Headers
@@ -32,15 +33,26 @@ _OF_THE_ANSWER = frozenset({"content-type", "location", "etag", "cache-control",
 class Idempotency:
     """Pure ASGI middleware: does a write once for each key, and gives who asks again the same answer.
 
-    It is about JSON requests of ``/api/`` with a credential. An upload has ways of its own to be resumed.
+    It is about JSON requests of ``/api/`` with a credential. An upload has ways of its own to be resumed, and is never
+    held in memory, whatever it says that it is.
+
+    Args:
+        app: the application.
+        uploads: beginnings of the paths of routes that take whole files.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, uploads: Collection[str] = ()) -> None:
         self._app = app
+        self._uploads = tuple(uploads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or scope["method"] not in METHODS or not scope["path"].startswith("/api/"):
+        if (
+            scope["type"] != "http"
+            or scope["method"] not in METHODS
+            or not scope["path"].startswith("/api/")
+            or scope["path"].startswith(self._uploads)
+        ):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)

@@ -57,10 +57,11 @@ async def get_key(services: Services, principal: Principal, key_id: UUID) -> Key
 
 
 async def make_key(services: Services, principal: Principal, new: NewKey) -> MadeKey:
-    """Make a key. What it may do is part of what the caller's own credential may.
+    """Make a key. It may do a part of what the caller's own credential may; a key's key ends with it at the latest.
 
     Raises:
-        Problem: 403 for a scope that the caller does not have, 409 for too many keys, 422 for an expiry in the past.
+        Problem: 403 for a scope or a time that the caller does not have, 409 for too many keys, 422 for an expiry in
+            the past.
     """
     now = services.clock()
     asked = frozenset(new.scopes)
@@ -69,6 +70,12 @@ async def make_key(services: Services, principal: Principal, new: NewKey) -> Mad
         raise Problem(403, said, kind="scope-not-held", scopes=lacking)
     if new.expires_at is not None and new.expires_at <= now:
         raise Problem(422, "expires_at lies in the past")
+    if principal.kind == "api_key" and principal.expires_at is not None:
+        ends = datetime.datetime.fromtimestamp(principal.expires_at, datetime.UTC)
+        if new.expires_at is None or new.expires_at > ends:
+            raise Problem(
+                403, f"a key that ends at {ends.isoformat()} makes none that ends later", kind="outlives-its-maker"
+            )
     prefix = "".join(secrets.choice(_LETTERS) for _ in range(8))
     text = f"zt_{prefix}_{secrets.token_urlsafe(32)}"
     row = ApiKey(

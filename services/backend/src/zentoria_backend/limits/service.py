@@ -97,7 +97,8 @@ class Limiter:
         else:
             counted = [(self.user, str(principal.user_id))]
             if principal.kind != "session":
-                counted.append((self.key, principal.actor))
+                # A program's id is the same for all who use it: none of them uses up what the others have.
+                counted.append((self.key, f"{principal.user_id} {principal.actor}"))
         self._refuse(connection, await self._count(counted))
 
     async def failed(self, connection: HTTPConnection) -> None:
