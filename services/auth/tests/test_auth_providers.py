@@ -334,6 +334,11 @@ async def test_who_is_signed_in_links_and_unlinks(site: Site, ada: Account) -> N
 @module_loop
 async def test_to_link_one_has_signed_in_just_now_and_still_is(site: Site, ada: Account) -> None:
     assert (await site.world.http.get("/auth/providers/idp/start?link=true")).status_code == 403
+    led = await site.world.http.get(
+        "/auth/providers/idp/start?link=true",
+        headers={**(await site.world.browser(ada)), "sec-fetch-site": "cross-site"},
+    )
+    assert led.status_code == 403, "another site's page leads nobody here"
     browser = await site.world.browser(ada)
     site.idp.plan(id_token={"sub": f"later{ada.id}"})
     visit = await site.start(browser=browser, query="?link=true")

@@ -273,3 +273,23 @@ async def test_without_redis_nobody_signs_in_and_all_is_well_when_it_is_back(sit
         redis_server.start()
     assert (await site.login()).status_code == 200
     assert (await site.post("/refresh", {"refresh_token": tokens["refresh_token"]})).status_code == 200
+
+
+async def test_all_spellings_of_a_directorys_name_are_counted_as_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Directory:
+        async def user_for(self, name: str, password: str, peer: Any) -> int | None:
+            asked.append(name)
+            return None
+
+    monkeypatch.setattr(site.services.sign_in, "_sources", (Directory(),))
+    spellings = ["ada b", " ADA  b ", "\uff41\uff24\uff21 b", "a\u00adda\u200b b", "\U0001d41a\U0001d41d\U0001d41a b"]
+    assert len(spellings) == ACCOUNT.free
+    answers = [await site.login(name, "guess") for name in spellings]
+    assert [answer.status_code for answer in answers] == [401] * len(spellings)
+    assert asked == ["ada b"] * len(spellings)
+    assert (await site.login("\uff41da b", "guess")).status_code == 429
+    assert len(asked) == len(spellings), "it was not asked any more"

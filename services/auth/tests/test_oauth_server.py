@@ -531,3 +531,21 @@ async def test_no_code_lies_in_redis(world: World, browser: dict[str, str]) -> N
             assert code not in str(await world.services.redis.hgetall(key))
     assert VERIFIER not in str(keys)
     assert PEER.ip is not None
+
+
+async def test_what_is_taken_back_while_a_code_is_exchanged_gives_nothing(
+    world: World, ada: Account, browser: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server, sessions = await world.client(), world.app.state.oauth.server, world.services.sessions
+    code = await world.code(browser, client)
+    (grant,) = await server.grants(ada.id)
+    begin = sessions.begin
+
+    async def slow(*args: Any) -> Any:
+        assert await server.revoke_grant(ada.id, grant.id, PEER)
+        return await begin(*args)
+
+    monkeypatch.setattr(sessions, "begin", slow)
+    answer = await world.token(client, code)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    assert [one for one in await sessions.listed(ada.id) if one.kind == "client"] == []

@@ -335,7 +335,14 @@ class AuthorizationServer:
             if user is None or user.disabled or not await repository.is_live(session, uuid.UUID(grant_id)):
                 raise OAuthError("invalid_grant", "the user has taken back what was allowed, or is gone")
         account = Account(user.id, user.email, user.name, user.role)
-        return await self._sessions.begin(account, amr, peer, grant)
+        issued = await self._sessions.begin(account, amr, peer, grant)
+        # Who takes a grant back ends the sessions that are there by then: this one may have come just after.
+        async with self._database.session() as session:
+            live = await repository.is_live(session, uuid.UUID(grant_id))
+        if not live:
+            await self._sessions.end(issued.sid, "grant_revoked", peer)
+            raise OAuthError("invalid_grant", "the user has taken back what was allowed")
+        return issued
 
     async def _replayed(self, code: Code, sid: str | None, client: Client, peer: Peer) -> None:
         """A code was shown twice: one of the two has stolen it (OAuth 2.1 section 4.1.3)."""

@@ -58,6 +58,11 @@ async def start(
         user = await federation.browser(request)
         if user is None or not await federation.fresh(request, user):
             return pages.message("Sign in again", "To link an identity, sign in first; it is not long valid.", 403)
+        try:
+            # Another site's page could lead here somebody whom it has signed in to its own account there before.
+            wire.check_origin(request, request.app.state.settings.public_url)
+        except OAuthError:
+            return pages.message("This cannot be linked", "Begin on the page with your ways to sign in.", 403)
         link_for = user.account.id
     secret = browser_secret(request.cookies.get(COOKIE))
     try:

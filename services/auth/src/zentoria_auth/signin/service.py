@@ -6,6 +6,7 @@ Whatever is wrong, the answer is the same, and takes the same work: a password i
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -154,7 +155,8 @@ class SignIn:
         attempt = await self._charge(key, peer)
         async with self._database.session() as session:
             candidate = await accounts.find(session, email=key) if usable else None
-        candidate, why = await self._check(candidate, name, password, peer)
+        # other places are asked for what was counted, not for what was typed: no second spelling is a second account
+        candidate, why = await self._check(candidate, key, password, peer)
         if candidate is None:
             await self._failed(why[1], why[0], attempt, peer)
             raise BadCredentials
@@ -287,7 +289,7 @@ class SignIn:
             return candidate, ("", whose)
         if stored is None and (candidate is None or usable):
             for source in self._sources:
-                if (user_id := await source.user_for(name.strip(), password, peer)) is not None:
+                if (user_id := await source.user_for(name, password, peer)) is not None:
                     async with self._database.session() as session:
                         found = await accounts.find(session, user_id=user_id)
                     if found is not None and not found.disabled:
@@ -349,11 +351,16 @@ class SignIn:
 
 
 def _name(name: str) -> tuple[str, bool]:
-    """What attempts at a name are counted under, and whether it can be an account's address at all."""
+    """What attempts at a name are counted under, and whether it can be an account's address at all.
+
+    A directory compares names without regard to case, width and blanks (RFC 4518): all spellings of one are one here.
+    """
     try:
         return normalise_email(name), True
     except RuleError:
-        return name.strip().casefold()[:MAX_EMAIL], False
+        seen = "".join(each for each in name[: 4 * MAX_EMAIL] if unicodedata.category(each) != "Cf")
+        plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).lower())
+        return " ".join(plain.split())[:MAX_EMAIL], False
 
 
 def _factors(candidate: Candidate) -> tuple[str, ...]:
