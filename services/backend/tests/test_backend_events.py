@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from live_gateway import Live, live
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from zentoria_backend.events import publish, socket, streams
+from zentoria_backend.events import credentials, publish, socket, streams
 from zentoria_backend.events.clients import Clients
 from zentoria_backend.events.schemas import TOPICS, allowed, position
 
@@ -402,3 +402,45 @@ async def test_what_cannot_be_published(client: redis.asyncio.Redis) -> None:
         await publish(client, 1, "jobs", {"text": "x" * 40_000})
     with pytest.raises(ValueError, match="none of the topics"):
         await publish(client, 1, "secrets", {})  # type: ignore[arg-type] # no topic, on purpose
+
+
+# --- a credential that is taken back
+
+
+def _take_back(world: World, person: Person, how: str) -> None:
+    statements = {
+        "key": "update api_keys set revoked_at = now() where user_id = %s",
+        "session": "update sessions set ended_at = now() where user_id = %s",
+        "user": "update users set disabled_at = now() where id = %s",
+    }
+    world.admin.execute(statements[how], [person.id])
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("kind", "how"), [("key", "key"), ("key", "user"), ("session", "session"), ("session", "user")]
+)
+async def test_what_is_open_ends_when_its_credential_is_taken_back(
+    gateway: Live, world: World, monkeypatch: pytest.MonkeyPatch, kind: str, how: str
+) -> None:
+    monkeypatch.setattr(credentials, "LOOK_SECONDS", 0.2)
+    ada, other = world.person(), world.person()
+    if kind == "key":
+        ada = Person(ada.id, ada.role, ada.sid, world.key(ada.id, "files:read"))
+    async with (
+        listening(gateway, other) as (stays, _),
+        listening(gateway, ada) as (websocket, _),
+        httpx2.AsyncClient(base_url=gateway.url, headers=ada.headers, timeout=30) as http,
+        http.stream("GET", "/api/v1/events") as answer,
+    ):
+        assert answer.status_code == 200
+        _take_back(world, ada, how)
+        with pytest.raises(ConnectionClosed) as caught:
+            await asyncio.wait_for(websocket.recv(), 30)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == socket.TIME_IS_OVER
+        async with asyncio.timeout(30):
+            async for _ in answer.aiter_raw():
+                pass  # it comes to its end
+        await stays.send('{"type": "ping"}')
+        assert await message(stays) == {"type": "pong"}

@@ -41,6 +41,10 @@ USED_SECONDS = 60.0
 
 _log = structlog.stdlib.get_logger("zentoria_backend.access")
 _FIND_KEY = sqlalchemy.text("SELECT * FROM find_api_key(:prefix)")
+_KEY_GOOD = sqlalchemy.text(
+    "SELECT EXISTS (SELECT FROM api_keys k JOIN users u ON u.id = k.user_id"
+    " WHERE k.id = CAST(:id AS uuid) AND k.revoked_at IS NULL AND u.disabled_at IS NULL)"
+)
 _LIVE = sqlalchemy.text("SELECT session_live(:sid)")
 _USED = sqlalchemy.text("SELECT touch_api_key(CAST(:id AS uuid), CAST(:ip AS inet))")
 
@@ -151,6 +155,24 @@ class Access:
     def forget_sessions(self) -> None:
         """A session was ended in this process: ask about all of them again."""
         self._live.clear()
+
+    async def holds(self, user_id: int, sid: str | None, key_id: str | None) -> bool:
+        """Whether a session or a key that was good is so still: for what stays open after it was let in.
+
+        Args:
+            user_id: whose it is.
+            sid: the session that it belongs to.
+            key_id: the API key; None where it is none.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        if sid is not None:
+            return await self._session_live(UUID(sid))
+        if key_id is None:
+            return True
+        async with self._database.session(user_id) as session:
+            return bool((await session.execute(_KEY_GOOD, {"id": key_id})).scalar_one())
 
     async def close(self) -> None:
         """Finish what is being written."""

@@ -18,7 +18,9 @@ from zentoria_common.problems import Problem, Unavailable, answers
 
 from zentoria_backend.access import Caller
 from zentoria_backend.access.principal import Principal
+from zentoria_backend.access.service import Access
 from zentoria_backend.events import tickets
+from zentoria_backend.events.credentials import admission_of, over
 from zentoria_backend.events.hub import Listener
 from zentoria_backend.events.schemas import TOPICS, Event, Ticket, TicketRequest, Topic, allowed, position
 from zentoria_backend.services import ServicesDep
@@ -42,7 +44,7 @@ LastIdInUrl = Annotated[
 async def make_ticket(wish: TicketRequest, caller: Caller, services: ServicesDep) -> Ticket:
     """Make a ticket for one WebSocket. It is good for half a minute and for one connection."""
     topics = _topics(wish.topics, caller)
-    admission = tickets.Admission(caller.user_id, topics, _until(caller))
+    admission = admission_of(caller, topics, _until(caller))
     try:
         ticket = await tickets.issue(services.redis, admission)
     except (redis.exceptions.RedisError, OSError) as error:
@@ -95,11 +97,12 @@ async def stream(
         except (redis.exceptions.RedisError, OSError) as error:
             raise Unavailable("redis") from error
         held = stack.pop_all()
+    admission = admission_of(caller, wanted, _until(caller))
     hello = {"last_event_id": listener.last, "topics": sorted(wanted), "missing": missing}
 
     async def told() -> AsyncIterator[ServerSentEvent]:
         async with held:
-            end = asyncio.create_task(_end(listener, lifecycle, _until(caller)))
+            end = asyncio.create_task(_end(listener, lifecycle, services.access, admission))
             try:
                 yield ServerSentEvent(json.dumps(hello), event="hello", id=listener.last, retry=RETRY_MILLISECONDS)
                 async with contextlib.aclosing(listener.events()) as events:
@@ -116,11 +119,15 @@ async def stream(
     )
 
 
-async def _end(listener: Listener, lifecycle: Lifecycle, until: float) -> None:
-    """End a stream when the server stops, or the credential's time is over."""
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(lifecycle.draining.wait(), max(0.0, until - time.time()))
-    listener.close()
+async def _end(listener: Listener, lifecycle: Lifecycle, access: Access, admission: tickets.Admission) -> None:
+    """End a stream when the server stops, or the credential is not good any more."""
+    waiting = {asyncio.create_task(lifecycle.draining.wait()), asyncio.create_task(over(access, admission))}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
+        listener.close()
 
 
 def _data(event: Event) -> str:

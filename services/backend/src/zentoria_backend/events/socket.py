@@ -9,8 +9,8 @@ an event that it saw. It gets one text message each:
 * ``{"type": "pong"}`` for each ``{"type": "ping"}``, with its ``id`` where it has one. Nothing else may be sent.
 
 The server sends WebSocket pings every 20 s. The close code says what ended a connection: 1001 the server stops, 1008
-the client broke the rules, 4001 the credential's time is over, 4008 the client read too slowly. After 1001, 4001 and
-4008 a client may come back with a new ticket and the last id that it saw, and misses nothing.
+the client broke the rules, 4001 the credential is not good any more, 4008 the client read too slowly. After 1001, 4001
+and 4008 a client may come back with a new ticket and the last id that it saw, and misses nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pydantic import ValidationError
 from zentoria_common.problems import problem
 
 from zentoria_backend.events import tickets
+from zentoria_backend.events.credentials import over
 from zentoria_backend.events.hub import Listener
 from zentoria_backend.events.schemas import Event, Ping, envelope, position
 from zentoria_backend.services import services_of
@@ -103,7 +104,7 @@ async def stream(websocket: WebSocket) -> None:
                     "topics": sorted(admission.topics),
                     "missing": missing,
                 }
-                code = await _serve(websocket, listener, hello, admission.until)
+                code = await _serve(websocket, listener, hello, over(services.access, admission))
         except (redis.exceptions.RedisError, OSError):
             await _refuse(websocket, 503, "Redis, where events are kept, did not answer", {"retry-after": "5"})
             return
@@ -113,7 +114,9 @@ async def stream(websocket: WebSocket) -> None:
                 await websocket.close(code)
 
 
-async def _serve(websocket: WebSocket, listener: Listener, hello: dict[str, Any], until: float) -> int | None:
+async def _serve(
+    websocket: WebSocket, listener: Listener, hello: dict[str, Any], ended: Coroutine[Any, Any, None]
+) -> int | None:
     """Tell events until something ends it; the close code for that, or None when the client has left."""
     tasks: dict[asyncio.Task[None], int] = {}
 
@@ -123,7 +126,7 @@ async def _serve(websocket: WebSocket, listener: Listener, hello: dict[str, Any]
     start(_listen(websocket), POLICY_VIOLATION)
     start(_tell(websocket, listener, hello), TOO_SLOW)
     start(websocket.app.state.lifecycle.draining.wait(), GOING_AWAY)
-    start(asyncio.sleep(until - time.time()), TIME_IS_OVER)
+    start(ended, TIME_IS_OVER)
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -31,11 +31,15 @@ class Admission:
         user_id: whose events.
         topics: which of them.
         until: when the credential that asked for the ticket ends, in seconds since 1970: the WebSocket ends with it.
+        sid: the session of that credential.
+        key_id: the API key, where it is one.
     """
 
     user_id: int
     topics: frozenset[Topic]
     until: float
+    sid: str | None = None
+    key_id: str | None = None
 
 
 async def issue(client: Redis, admission: Admission) -> str:
@@ -45,7 +49,10 @@ async def issue(client: Redis, admission: Admission) -> str:
         redis.exceptions.RedisError: Redis did not answer.
     """
     ticket = secrets.token_urlsafe(32)
-    kept = {"user": admission.user_id, "topics": sorted(admission.topics), "until": admission.until}
+    kept = {
+        "user": admission.user_id, "topics": sorted(admission.topics), "until": admission.until, "sid": admission.sid,
+        "key": admission.key_id,
+    }  # fmt: skip
     await client.set(_key(ticket), json.dumps(kept), ex=SECONDS)
     return ticket
 
@@ -62,7 +69,8 @@ async def redeem(client: Redis, ticket: str) -> Admission | None:
     if text is None:
         return None
     kept = json.loads(text)
-    return Admission(kept["user"], frozenset(topic for topic in TOPICS if topic in kept["topics"]), kept["until"])
+    topics = frozenset(topic for topic in TOPICS if topic in kept["topics"])
+    return Admission(kept["user"], topics, kept["until"], kept["sid"], kept["key"])
 
 
 def _key(ticket: str) -> str:
