@@ -51,6 +51,10 @@ def test_the_backend_knows_whom_to_call_and_whose_pages_may_call_it() -> None:
     assert json.loads(found["ZENTORIA_CORS_ORIGINS"]) == ["https://app.example.com"]
 
 
+def test_delays_and_audit_rows_go_by_the_client_that_the_gateway_and_the_proxy_serve() -> None:
+    assert environment(state("auth"), "auth")["ZENTORIA_TRUSTED_PROXIES"] == "10.10.40.1,10.10.40.8"
+
+
 def test_the_release_is_gated_and_nobody_but_the_service_reads_its_keys() -> None:
     guest = state("auth")
     release = next(one for one in guest.resources if isinstance(one, Release))
