@@ -13,6 +13,8 @@ import httpx2
 import pytest
 from gateway_kit import World
 from zentoria_backend.access.principal import Principal
+from zentoria_backend.callees.service import FAILURES, Callees
+from zentoria_common.problems import Problem
 
 CLIENT = "https://client.example/metadata"
 
@@ -176,3 +178,24 @@ async def test_what_a_tool_call_names_is_noted_whatever_it_is(client: httpx2.Asy
     assert answer.status_code < 500
     rows = [row for row in world.audit(after=before) if row["action"] == "mcp.tool"]
     assert [(row["user_id"], row["resource_id"]) for row in rows] == [(person.id, "a\ufffdb")]
+
+
+@pytest.mark.asyncio
+async def test_what_one_request_provokes_does_not_close_a_container_to_the_others() -> None:
+    asked: list[str] = []
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.url.path)
+        if request.url.path != "/login":
+            return httpx2.Response(200, json={})
+        body = {"type": "/problems/unavailable", "status": 503, "service": "directory"}
+        return httpx2.Response(503, json=body, headers={"content-type": "application/problem+json", "retry-after": "7"})
+
+    callees = Callees(None, {"auth": "http://auth.test"}, timeout=5, transport=httpx2.MockTransport(answer))
+    for _ in range(2 * FAILURES):
+        with pytest.raises(Problem) as caught:
+            await callees.call("auth", "POST", "/login", json={})
+        assert (caught.value.status, caught.value.headers["retry-after"]) == (503, "7")
+    assert (await callees.call("auth", "POST", "/refresh", json={})).status_code == 200
+    assert len(asked) == 2 * FAILURES + 1
+    await callees.close()

@@ -119,7 +119,7 @@ class Callees:
                 answer = await self._client.request(
                     method, f"{base}{path}", json=json, params=dict(params or {}), headers=sent
                 )
-                if answer.status_code in _AWAY:
+                if answer.status_code in _AWAY and not _its_own(answer):
                     raise _NotServing(answer)
         except OpenedState:
             raise missing(container) from None
@@ -128,6 +128,8 @@ class Callees:
         except (httpx2.HTTPError, OSError) as error:
             _log.warning("container does not answer", dependency=container, error=type(error).__qualname__)
             raise missing(container) from None
+        if answer.status_code in _AWAY:
+            raise missing(container, retry_after=_seconds(answer))
         return answer
 
     async def close(self) -> None:
@@ -137,6 +139,14 @@ class Callees:
 
 def _on_behalf(user: Principal | None) -> OnBehalf | None:
     return None if user is None else OnBehalf(user.user_id, user.scopes, user.sid or "")
+
+
+def _its_own(answer: httpx2.Response) -> bool:
+    """Whether it said itself that this request cannot be served now: its directory is away, too many sign in at once.
+
+    It serves others. If such answers counted, whoever can provoke three of them would close it to everybody.
+    """
+    return answer.headers.get("content-type", "").startswith("application/problem+json")
 
 
 def _seconds(answer: httpx2.Response) -> int:
