@@ -497,7 +497,7 @@ async def test_codes_of_devices_cannot_be_tried_without_end(world: World, browse
     assert seen[0] == 410
     assert 429 in seen
     # the first delay is a second, which passes by itself on a slow machine: here it does not
-    for key in [key async for key in world.services.redis.scan_iter("auth:tries:*")]:
+    for key in [key async for key in world.services.redis.scan_iter("auth:tries:address:*")]:
         await world.services.redis.hset(key, "until", 9_000_000_000_000)
     assert (await world.http.get("/auth/device?user_code=BBBB-BBBB", headers=browser)).status_code == 429
     right = {"user_code": codes["user_code"], "decision": "allow", "scope": "files:read"}
@@ -549,3 +549,14 @@ async def test_what_is_taken_back_while_a_code_is_exchanged_gives_nothing(
     answer = await world.token(client, code)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
     assert [one for one in await sessions.listed(ada.id) if one.kind == "client"] == []
+
+
+async def test_devices_that_begin_to_wait_are_counted_by_address(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def begin() -> int:
+        return (await world.post("/oauth/device_authorization", {"client_id": COMMAND_LINE.id})).status_code
+
+    counted = throttle.Throttle(world.services.redis, "auth:counted:")
+    monkeypatch.setattr(throttle, "QUESTIONS", 3)
+    monkeypatch.setattr(world.services.throttle, "_prefix", "auth:counted:")
+    assert [await begin() for _ in range(5)] == [200, 200, 200, 429, 429]
+    assert await counted.question("192.0.2.77") == 0, "another address goes on"

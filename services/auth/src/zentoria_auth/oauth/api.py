@@ -189,11 +189,15 @@ async def register(request: Request, oauth: OAuthDep) -> JSONResponse:
     return wire.answer(body, 201)
 
 
-@router.post("/oauth/device_authorization", responses=wire.errors(400, 401), openapi_extra=wire.form("client_id"))
+@router.post("/oauth/device_authorization", responses=wire.errors(400, 401, 429), openapi_extra=wire.form("client_id"))
 async def device_authorization(request: Request, oauth: OAuthDep) -> JSONResponse:
     """Let a device wait for its user (RFC 8628)."""
     form = await wire.form_of(request)
     client = await oauth.server.authenticated(request.headers.getlist("authorization"), form)
+    # Each takes memory until its time is over, and makes it likelier that a guessed code is somebody's.
+    wait = await services_of(request).throttle.question(peer_of(request).ip or "unknown")
+    if wait > 0:
+        raise OAuthError("temporarily_unavailable", f"too many devices: wait {wait:.0f} s", 429)
     codes = await oauth.server.begin_device(client, form)
     page = f"{oauth.server.offer.issuer}/auth/device"
     shown = shown_user_code(codes.user_code)

@@ -47,7 +47,8 @@ ADDRESS = Limit(free=100, first=1, longest=900, memory=3600)
 """From one address (IPv6: one /64), whichever accounts it tries."""
 
 QUESTIONS = 200
-"""Questions for a passkey from one address in :data:`QUESTION_SECONDS`: each takes memory until it is answered."""
+"""Questions for a passkey, and devices that begin to wait, from one address in :data:`QUESTION_SECONDS`: each takes
+memory until it is answered."""
 QUESTION_SECONDS = 300
 
 #   KEYS: buckets; ARGV: for each bucket free, first (ms), longest (ms), memory (ms)
@@ -157,7 +158,7 @@ class Throttle:
         return Attempt(int(answer[0]) / 1000, bool(answer[1]), tuple(buckets))
 
     async def question(self, address: str) -> float:
-        """Count a question for a passkey.
+        """Count a question for a passkey, or a device that begins to wait.
 
         Returns:
             Seconds to wait; 0 where it may be asked.
