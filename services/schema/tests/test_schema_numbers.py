@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,3 +20,10 @@ def test_files_are_numbered_as_they_follow(database: str, folder: str) -> None:
     assert [path.name[:5] for path in files] == [f"{one.revision}_" for one in scripts]
     assert database == f"zentoria_{folder}"
     assert head.expected(database) == scripts[-1].revision
+    assert head.known(database) == {one.revision for one in scripts}
+
+
+def test_who_only_asks_for_the_head_does_not_load_alembic() -> None:
+    script = "import sys; from zentoria_schema import core, head; head.trouble('zentoria_core', '0000'); "
+    script += "sys.exit('alembic' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)

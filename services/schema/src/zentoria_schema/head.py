@@ -1,16 +1,23 @@
-"""Which migration a database has, and which this package wants. Pure but for the one query."""
+"""Which migration a database has, and which this package wants. Pure but for the one query.
+
+Services ask this before they serve, and go by the numbers of the files: Alembic itself is loaded by what migrates.
+"""
 
 from __future__ import annotations
 
 import functools
+import importlib.resources
+import re
+from typing import TYPE_CHECKING
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 DATABASES = {"zentoria_core": "core", "zentoria_vectors": "vectors"}
 """Databases of ours, and the folder of each one's migrations."""
 QUERY = "select version_num from alembic_version"
 """Answers with one row: the database's head. No table: nothing was migrated yet."""
+_FILE = re.compile(r"([0-9]{4})_\w+\.py")
 
 
 def config(database: str) -> Config:
@@ -19,9 +26,22 @@ def config(database: str) -> Config:
     Raises:
         KeyError: it is no database of ours.
     """
+    from alembic.config import Config
+
     made = Config()
     made.set_main_option("script_location", f"zentoria_schema:migrations/{DATABASES[database]}")
     return made
+
+
+@functools.cache
+def known(database: str) -> frozenset[str]:
+    """The migrations of ``database`` that this package has: each file's name begins with its number.
+
+    Raises:
+        KeyError: it is no database of ours.
+    """
+    folder = importlib.resources.files("zentoria_schema") / "migrations" / DATABASES[database] / "versions"
+    return frozenset(found[1] for each in folder.iterdir() if (found := _FILE.fullmatch(each.name)))
 
 
 @functools.cache
@@ -31,7 +51,7 @@ def expected(database: str) -> str:
     Raises:
         KeyError: it is no database of ours.
     """
-    head = ScriptDirectory.from_config(config(database)).get_current_head()
+    head = max(known(database), default=None)
     if head is None:
         raise LookupError(f"no migrations for {database}")
     return head
@@ -42,10 +62,9 @@ def trouble(database: str, current: str | None) -> str | None:
     wanted = expected(database)
     if current == wanted:
         return None
-    known = {script.revision for script in ScriptDirectory.from_config(config(database)).walk_revisions()}
     if current is None:
         return f"{database} was never migrated, this release needs {wanted}: run 'zentoria up'"
-    if current in known:
+    if current in known(database):
         return f"{database} is at {current}, this release needs {wanted}: run 'zentoria up'"
     return (
         f"{database} is at {current}, which this release does not know (it needs {wanted}): "
