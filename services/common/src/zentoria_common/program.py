@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import os
 import signal
 import sys
@@ -140,6 +141,8 @@ class Program(Generic[_Settings, _Secrets]):
             sys.stderr.write(f"{self.name}: cannot listen: {error.strerror or error}\n")
             return 1
         server = make_server(settings, self.app(settings, secrets))
+        gc.collect()
+        gc.freeze()  # what was loaded stays for good: no later collection has to look through it
         _log.info("starting", version=self.version, sockets=list(sockets))
         server.run(sockets=list(sockets.values()))
         return 0
