@@ -17,7 +17,7 @@ from zentoria_schema.embedded import PostgresServer
 async def redis_client(redis_server: RedisServer) -> AsyncGenerator[Redis]:
     """An empty Redis, with the rights that this service has."""
     redis_server.flush()
-    settings = auth_servers.settings(redis_port=redis_server.port, redis_user="auth")
+    settings = auth_servers.settings(redis_port=redis_server.port, redis_user="auth", dependency_timeout=30)
     client = make_redis(settings, SecretStr(redis_server.password("auth")))
     yield client
     await client.aclose()
