@@ -67,6 +67,14 @@ class AuthorizationRequest:
     prompt: frozenset[str]
 
 
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """The code for a client, or None: the user has to be asked first, with ``allowed`` of earlier."""
+
+    code: str | None
+    allowed: tuple[str, ...] = ()
+
+
 def single(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The parameters, each of which may stand there once; empty ones count as left out (RFC 6749 section 3.1).
 

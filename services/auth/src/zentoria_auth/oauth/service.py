@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 from collections.abc import Sequence
 
@@ -16,20 +15,12 @@ from zentoria_auth.oauth import repository, requests
 from zentoria_auth.oauth.clients import COMMAND_LINE, DEVICE_GRANT, Client, ClientMetadata, is_document_url
 from zentoria_auth.oauth.documents import Documents
 from zentoria_auth.oauth.errors import OAuthError
-from zentoria_auth.oauth.requests import AuthorizationRequest, Offer, role_of
+from zentoria_auth.oauth.requests import Answer, AuthorizationRequest, Offer, role_of
 from zentoria_auth.oauth.tickets import Code, Consent, Device, DeviceCodes, Tickets
 from zentoria_auth.peer import Peer
 from zentoria_auth.sessions.service import Account, ClientGrant, RefusedToken, Sessions, SignedIn, Tokens
 from zentoria_auth.tokens.access import AccessTokens, BadToken
 from zentoria_auth.tokens.refresh import family_of
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """The code for a client, or None: the user has to be asked first, with ``allowed`` of earlier."""
-
-    code: str | None
-    allowed: tuple[str, ...] = ()
 
 
 class AuthorizationServer:
