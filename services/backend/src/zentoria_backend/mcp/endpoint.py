@@ -58,6 +58,8 @@ class Endpoint:
             extend(server)
         server.streamable_http_app(
             stateless_http=not sessions,
+            # One question, one answer. As a stream it would be cut when the server stops (sse-starlette ends those).
+            json_response=not sessions,
             transport_security=TransportSecuritySettings(
                 allowed_hosts=hosts(public), allowed_origins=sorted(services.origins)
             ),
