@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.small_stack import only
 from zentoria_infra.errors import ExitCode, RefusedError, ZentoriaError
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.look.firewall_observe import observe_firewall
@@ -18,7 +19,7 @@ from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.firewall.config import Rule
 from zentoria_infra.firewall.identity import identity
 from zentoria_infra.inventory.load import load
-from zentoria_infra.inventory.model import Inventory, Service
+from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.firewall import DesiredFirewall
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.limits import require_possible
@@ -54,22 +55,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @functools.cache
 def shipped() -> Inventory:
     return only(load(ROOT, site="lab"), SMALL)
-
-
-def only(inventory: Inventory, names: tuple[str, ...]) -> Inventory:
-    """The inventory with these containers, and the flows and needs among them."""
-    ends = {*names, "all", "internet"}
-
-    def among(service: Service) -> Service:
-        return service.model_copy(update={"needs": tuple(one for one in service.needs if one.container in ends)})
-
-    kept = tuple(
-        one.model_copy(update={"services": tuple(among(service) for service in one.services)})
-        for one in inventory.containers
-        if one.name in names
-    )
-    flows = tuple(one for one in inventory.flows if {one.source, one.destination} <= ends)
-    return inventory.model_copy(update={"containers": kept, "flows": flows})
 
 
 def desired_firewall(inventory: Inventory) -> DesiredFirewall:

@@ -13,8 +13,9 @@ import click.testing
 import pytest
 from typer.testing import CliRunner
 
-from tests.execute.test_firewall_apply import SMALL, only
+from tests.execute.test_firewall_apply import SMALL
 from tests.support.json_schema import mismatches
+from tests.support.small_stack import only
 from zentoria_infra.cli import applying, main
 from zentoria_infra.cli.applying import deployment_of
 from zentoria_infra.cli.commands import plan as plan_cmd

@@ -13,6 +13,7 @@ from typing import Any
 from tests.execute.conftest import Node
 from tests.faults.faults_proxy import FaultyProxy, ImpatientAdapter
 from tests.proxmox.proxmox_pki import FAST, Pki
+from tests.support.small_stack import only
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.run import engine
 from zentoria_infra.firewall.compiled.compile import compile_firewall
@@ -32,12 +33,8 @@ NAMES = ("db", "auth")
 @functools.cache
 def stack() -> tuple[tuple[DesiredContainer, ...], DesiredFirewall]:
     """Two containers of the shipped inventory, and the flows between them."""
-    whole = load(ROOT, site="lab")
-    kept = tuple(one for one in whole.containers if one.name in NAMES)
-    ends = {*NAMES, "all", "internet"}
-    flows = tuple(one for one in whole.flows if {one.source, one.destination} <= ends)
-    inventory = whole.model_copy(update={"containers": kept, "flows": flows})
-    everybody = [one.vmid for one in kept]
+    inventory = only(load(ROOT, site="lab"), NAMES)
+    everybody = [one.vmid for one in inventory.containers]
     firewall = DesiredFirewall(
         compile_firewall(inventory), compile_firewall(inventory, everybody), parties_of(inventory)
     )

@@ -49,7 +49,7 @@ class LabCommand:
         return Result(code, result.stdout, said)
 
     def up(self, *words: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run("up", "--ports", "auto", "--json", *words).stdout)
+        found: dict[str, Any] = json.loads(self.run("up", "--ports", "auto", "--pristine", "--json", *words).stdout)
         return found
 
     def status(self) -> dict[str, Any]:
