@@ -120,7 +120,9 @@ def test_both_ports_serve_and_a_stop_is_clean(service: Service, tmp_path: Path) 
     assert "hunter2" not in (tmp_path / "log").read_text()
 
 
-def test_a_restart_under_load_fails_no_request(service: Service) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_restart_under_load_fails_no_request(service: Service, workers: int) -> None:
+    service.environment["ZENTORIA_WORKERS"] = str(workers)
     service.start()
     url = f"http://127.0.0.1:{port_of(service.sockets[0])}/api/v1/health/live"
     stop = threading.Event()

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 
 import sqlalchemy.exc
 from fastapi import FastAPI, Request
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
@@ -58,7 +59,7 @@ def make_probes(settings: Settings, secrets: Secrets, services: Services | None 
     made = services or make_services(settings, secrets)
     return (
         DatabaseProbe(made.database.engine, secrets.database_password.get_secret_value()),
-        _schema(made, secrets),
+        _schema(made.database.engine, secrets),
         RedisProbe(made.redis, secrets.redis_password.get_secret_value()),
         S3Probe(made.files.bucket(settings.s3_bucket_uploads), secrets.s3_secret_key.get_secret_value()),
     )
@@ -66,13 +67,13 @@ def make_probes(settings: Settings, secrets: Secrets, services: Services | None 
 
 def required(settings: Settings, secrets: Secrets) -> tuple[Probe, ...]:
     """What must be right before anything is served: the database's tables are those of this release."""
-    return (_schema(make_services(settings, secrets), secrets, closes=True),)
+    engine = database.make_engine(settings, secrets.database_password, application=NAME, pooled=False)
+    return (_schema(engine, secrets, closes=True),)
 
 
-def _schema(services: Services, secrets: Secrets, *, closes: bool = False) -> SchemaProbe:
+def _schema(engine: AsyncEngine, secrets: Secrets, *, closes: bool = False) -> SchemaProbe:
     trouble = functools.partial(head.trouble, "zentoria_core")
-    password = secrets.database_password.get_secret_value()
-    return SchemaProbe(services.database.engine, trouble, password, closes=closes)
+    return SchemaProbe(engine, trouble, secrets.database_password.get_secret_value(), closes=closes)
 
 
 def create_app(

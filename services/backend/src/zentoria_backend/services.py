@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, cast
 
@@ -11,6 +12,7 @@ import httpx2
 import redis.asyncio
 from fastapi import Depends, FastAPI
 from starlette.requests import HTTPConnection
+from zentoria_common import siblings
 from zentoria_common.database import Database, make_engine
 from zentoria_common.identity import Identity
 from zentoria_common.redis import make_redis
@@ -88,6 +90,7 @@ def make_services(
         identity: its own, for calls to other containers.
         transport: for tests, in place of the network between containers.
     """
+    here = siblings.current()
     database = Database(make_engine(settings, secrets.database_password, application=NAME))
     client = make_redis(settings, secrets.redis_password)
     callees = Callees(
@@ -102,15 +105,15 @@ def make_services(
         settings=settings,
         database=database,
         redis=client,
-        access=Access(database, tokens, settings.public_url),
+        access=Access(database, tokens, settings.public_url, siblings=here),
         audit=Recorder(database),
         limiter=Limiter(client, settings.container_name, settings.quotas),
         callees=callees,
         auth=auth,
         hub=Hub(client, block=min(1.0, settings.dependency_timeout / 2)),
-        stream_clients=Clients(settings.max_websocket_clients),
+        stream_clients=Clients(math.ceil(settings.max_websocket_clients / here.count)),
         files=ObjectStore(settings, secrets.s3_secret_key),
-        jobs=Queue(settings, secrets.database_password, _handlers()),
+        jobs=Queue(settings, secrets.database_password, _handlers(), works=here.first),
     )
 
 

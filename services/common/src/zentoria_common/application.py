@@ -9,15 +9,18 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Seque
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from zentoria_common import problems, telemetry
+from zentoria_common import problems, siblings, telemetry
 from zentoria_common.health.model import HealthReport
 from zentoria_common.health.probe import Probe
 from zentoria_common.health.service import HealthService
 from zentoria_common.identity import CallerAuth, Callers
 from zentoria_common.lifecycle import Lifecycle
-from zentoria_common.metrics import Metrics
+from zentoria_common.metrics import Metrics, merged
 from zentoria_common.middleware import BodyLimit, RequestContext
 from zentoria_common.settings import CommonSettings
+
+METRICS = "metrics"
+"""What workers ask each other for."""
 
 
 def make_app(
@@ -39,8 +42,8 @@ def make_app(
     """Make the application of a service; its own routes are added to it.
 
     ``GET <prefix>/health`` asks the dependencies (200 or 503), ``<prefix>/health/live`` nobody; ``GET /metrics`` is
-    Prometheus's, where the settings have it on. ``app.state`` keeps ``settings``, ``metrics``, ``health`` and
-    ``lifecycle``.
+    Prometheus's, where the settings have it on. ``app.state`` keeps ``settings``, ``metrics``, ``health``,
+    ``lifecycle`` and ``siblings``.
 
     Args:
         settings: the service's.
@@ -60,13 +63,19 @@ def make_app(
         outages: exceptions that mean "it does not answer", and of which dependency; they become 503.
     """
     counted = metrics or Metrics()
+    others = siblings.current()
+
+    async def told() -> bytes:
+        return counted.render()
+
+    others.on(METRICS, told)
     service = HealthService(probes, name=name, version=version, timeout=settings.dependency_timeout, metrics=counted)
 
     @contextlib.asynccontextmanager
     async def whole(app: FastAPI) -> AsyncGenerator[None]:
         watcher = asyncio.create_task(service.watch(settings.health_interval), name="health-watch")
         try:
-            async with lifespan(app) if lifespan else contextlib.nullcontext():
+            async with others.run(), lifespan(app) if lifespan else contextlib.nullcontext():
                 yield
         finally:
             watcher.cancel()
@@ -85,6 +94,7 @@ def make_app(
     app.state.metrics = counted
     app.state.health = service
     app.state.lifecycle = lifecycle or Lifecycle()
+    app.state.siblings = others
     problems.install(app, outages=outages, always=() if callers is None else (401,))
     # no routers with a prefix: metrics and logs name the template of the route, which is then whole
     app.get(f"{prefix}/health", responses={503: {"model": HealthReport}})(health)
@@ -118,6 +128,9 @@ async def live(response: Response) -> dict[str, str]:
 
 
 async def rendered(request: Request) -> Response:
-    """Metrics in Prometheus's text format."""
-    metrics: Metrics = request.app.state.metrics
-    return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
+    """Metrics in Prometheus's text format; where there are several workers, of all of them, each with its label."""
+    own: bytes = request.app.state.metrics.render()
+    others: siblings.Siblings = request.app.state.siblings
+    if others.count > 1:
+        own = merged({others.index: own, **await others.ask(METRICS)})
+    return Response(own, media_type=CONTENT_TYPE_LATEST)

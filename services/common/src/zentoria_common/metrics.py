@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -12,6 +14,9 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -61,3 +66,30 @@ class Metrics:
     def render(self) -> bytes:
         """All metrics in Prometheus's text format."""
         return generate_latest(self.registry)
+
+
+class _Gathered(Collector):
+    def __init__(self, families: Mapping[str, Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families.values()
+
+
+def merged(texts: Mapping[int, bytes]) -> bytes:
+    """The metrics of several workers as one text.
+
+    Each sample gets the label ``worker``: so a worker that is replaced begins its own counters anew, and no others.
+
+    Args:
+        texts: of :meth:`Metrics.render`, by the worker's index.
+    """
+    families: dict[str, Metric] = {}
+    for index, text in sorted(texts.items()):
+        for family in text_string_to_metric_families(text.decode()):
+            whole = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            for sample in family.samples:
+                whole.add_sample(sample.name, {**sample.labels, "worker": str(index)}, sample.value)
+    registry = CollectorRegistry()
+    registry.register(_Gathered(families))
+    return generate_latest(registry)

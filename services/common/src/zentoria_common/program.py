@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import dataclasses
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import FrameType
@@ -19,7 +21,7 @@ from fastapi import FastAPI
 from zentoria_common import logs
 from zentoria_common.check import check, refused
 from zentoria_common.health.probe import Probe
-from zentoria_common.server import listening_sockets, make_server
+from zentoria_common.server import Watcher, listening_sockets, make_server
 from zentoria_common.settings import (
     CommonSettings,
     SettingsError,
@@ -27,6 +29,7 @@ from zentoria_common.settings import (
     read_settings,
     unknown_variables,
 )
+from zentoria_common.workers import Workers
 
 EX_CONFIG = 78
 """sysexits.h: a configuration error. With ``RestartPreventExitStatus=78`` systemd does not try again."""
@@ -126,7 +129,8 @@ class Program(Generic[_Settings, _Secrets]):
         logs.configure(settings.log_level, package=package)
         for name in unknown_variables(self.settings, os.environ):
             _log.warning("unknown setting", names=name)
-        if refusal := uvloop.run(refused(self.required(settings, secrets), settings.dependency_timeout)):
+        # asyncio's own loop leaves no threads behind, which workers would be forked beside
+        if refusal := asyncio.run(refused(self.required(settings, secrets), settings.dependency_timeout)):
             sys.stderr.write(f"{self.name}: refuses to serve: {refusal}\n")
             return 1
         return self._serve(settings, secrets)
@@ -140,11 +144,24 @@ class Program(Generic[_Settings, _Secrets]):
         except OSError as error:
             sys.stderr.write(f"{self.name}: cannot listen: {error.strerror or error}\n")
             return 1
-        server = make_server(settings, self.app(settings, secrets))
+        _log.info("starting", version=self.version, sockets=list(sockets), count=settings.workers)
+        shared = list(sockets.values())
+        if settings.workers == 1:
+            return self._run_server(settings, secrets, shared)
+        gc.collect()
+        gc.freeze()  # what was loaded stays for good, and is in memory once for all workers
+        patience = settings.drain_timeout + settings.shutdown_timeout + 5
+        return Workers(
+            settings.workers, lambda parent: self._run_server(settings, secrets, shared, parent), patience=patience
+        ).run()
+
+    def _run_server(
+        self, settings: _Settings, secrets: _Secrets, sockets: list[socket.socket], watcher: Watcher | None = None
+    ) -> int:
+        server = make_server(settings, self.app(settings, secrets), watcher)
         gc.collect()
         gc.freeze()  # what was loaded stays for good: no later collection has to look through it
-        _log.info("starting", version=self.version, sockets=list(sockets))
-        server.run(sockets=list(sockets.values()))
+        server.run(sockets=sockets)
         return 0
 
 

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Mapping
+from typing import Protocol
 
 import structlog
 import uvicorn
@@ -30,37 +31,58 @@ def listening_sockets(host: str, ports: Mapping[str, int]) -> dict[str, socket.s
     return systemd.activated_sockets() or {name: systemd.bound_socket(host, port) for name, port in ports.items()}
 
 
+class Watcher(Protocol):
+    """Who is told how a server is: systemd, or the parent of several workers."""
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds between two signs of life; None: it wants none."""
+
+    def ready(self) -> None:
+        """Requests are answered from now on."""
+
+    def alive(self) -> bool:
+        """The event loop runs. False: there is nobody any more, and the server is to stop."""
+
+    def stopping(self) -> None:
+        """The server drains and stops."""
+
+
 class Server(uvicorn.Server):
-    """A uvicorn server that tells systemd how it is, and drains before it closes connections.
+    """A uvicorn server that tells its watcher how it is, and drains before it closes connections.
 
     uvicorn closes a quiet connection as soon as it stops, also when a request for it is in the kernel's buffer already;
     that client sees a reset. We stop accepting, go on answering (each answer says ``Connection: close``) for
     ``drain_timeout`` seconds or until all have left, and then let uvicorn finish.
     """
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, drain_timeout: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, lifecycle: Lifecycle, drain_timeout: float, watcher: Watcher | None = None
+    ) -> None:
         super().__init__(config)
         self._lifecycle = lifecycle
         self._drain_timeout = drain_timeout
-        self._watchdog = systemd.watchdog_interval()
-        self._petted = 0.0
+        self._watcher = watcher or systemd.Manager()
+        self._told = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so when requests are answered."""
         await super().startup(sockets)
         if self.started:
-            systemd.notify("READY=1")
+            self._watcher.ready()
 
     async def on_tick(self, counter: int) -> bool:
-        """Pet systemd's watchdog from the event loop: a loop that hangs gets the service restarted."""
-        if self._watchdog is not None and time.monotonic() - self._petted >= self._watchdog:
-            self._petted = time.monotonic()
-            systemd.notify("WATCHDOG=1")
+        """Give a sign of life from the event loop: a loop that hangs gets its process replaced."""
+        interval = self._watcher.interval
+        if interval is not None and time.monotonic() - self._told >= interval:
+            self._told = time.monotonic()
+            if not self._watcher.alive():
+                self.should_exit = True
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then stop."""
-        systemd.notify("STOPPING=1")
+        self._watcher.stopping()
         for server in self.servers:
             server.close()
         for sock in sockets or []:
@@ -72,8 +94,8 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def make_server(settings: CommonSettings, app: FastAPI) -> Server:
-    """Configure uvicorn for ``app``."""
+def make_server(settings: CommonSettings, app: FastAPI, watcher: Watcher | None = None) -> Server:
+    """Configure uvicorn for ``app``; without a ``watcher``, systemd is told."""
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -91,4 +113,4 @@ def make_server(settings: CommonSettings, app: FastAPI) -> Server:
         timeout_keep_alive=settings.keep_alive_timeout,
         timeout_graceful_shutdown=settings.shutdown_timeout,
     )
-    return Server(config, app.state.lifecycle, settings.drain_timeout)
+    return Server(config, app.state.lifecycle, settings.drain_timeout, watcher)

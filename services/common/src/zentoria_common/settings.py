@@ -48,6 +48,8 @@ class CommonSettings(BaseSettings):
     """How long a stopping server still answers on connections that are open and quiet."""
     shutdown_timeout: Annotated[int, Field(ge=1, le=300)] = 20
     """How long a request in flight may take to finish after that."""
+    workers: Annotated[int, Field(ge=1, le=16)] = 1
+    """Processes that serve the same ports; with more than one, a further one watches over them."""
     container_name: Name = "localhost"
     """The container that it runs in: its name where services call each other, its user at database and Redis."""
     otlp_endpoint: str = ""

@@ -1,4 +1,4 @@
-"""The three things that a service says to systemd: which sockets it took, that it is ready, that it stops."""
+"""What a service says to systemd: which sockets it took, that it is ready, that it lives, that it stops."""
 
 from __future__ import annotations
 
@@ -87,3 +87,23 @@ def watchdog_interval(environ: Mapping[str, str] | None = None) -> float | None:
     if not usec.isdecimal() or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     return int(usec) / 2_000_000 or None
+
+
+class Manager:
+    """systemd as the one who watches over a server that is its service's only process."""
+
+    def __init__(self) -> None:
+        self.interval = watchdog_interval()
+
+    def ready(self) -> None:
+        """Requests are answered from now on."""
+        notify("READY=1")
+
+    def alive(self) -> bool:
+        """Pet the watchdog. A service that runs without systemd goes on."""
+        notify("WATCHDOG=1")
+        return True
+
+    def stopping(self) -> None:
+        """The service drains and stops."""
+        notify("STOPPING=1")

@@ -18,6 +18,8 @@ class Expiring(Generic[T]):
         self._size = size
         self._clock = clock
         self._entries: OrderedDict[str, tuple[float, T]] = OrderedDict()
+        self.cleared = 0
+        """How often all was forgotten: what was asked for before that is not put in after it."""
 
     def get(self, key: str) -> T | None:
         """The value, unless it is too old."""
@@ -42,4 +44,5 @@ class Expiring(Generic[T]):
 
     def clear(self) -> None:
         """Forget all."""
+        self.cleared += 1
         self._entries.clear()

@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection
 from zentoria_common.database import Database
 from zentoria_common.problems import Problem
 from zentoria_common.scopes import ADMIN, ROLES, SCOPES, Role
+from zentoria_common.siblings import Siblings
 
 from zentoria_backend.access.context import current_client
 from zentoria_backend.access.credentials import (
@@ -33,11 +34,13 @@ from zentoria_backend.access.rules import TABLE
 from zentoria_backend.access.tokens import WEB_CLIENT, TokenVerifier
 
 KEY_SECONDS = 2.0
-"""For how long a key that was found good is not looked up again, in this process."""
+"""For how long a key that was found good is not looked up again. One that is revoked here is refused at once."""
 SESSION_SECONDS = 5.0
 """The same for a session; longer than this no ended session goes on."""
 USED_SECONDS = 60.0
 """How exact ``last_used_at`` of a key is."""
+KEYS, SESSIONS = "keys changed", "sessions changed"
+"""What workers tell each other."""
 
 _log = structlog.stdlib.get_logger("zentoria_backend.access")
 _FIND_KEY = sqlalchemy.text("SELECT * FROM find_api_key(:prefix)")
@@ -57,6 +60,7 @@ class Access:
         tokens: verifies bearer tokens.
         public_url: of the site; audiences are below it.
         rules: the permission table.
+        siblings: the other workers, which forget what this one has changed.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Access:
         tokens: TokenVerifier,
         public_url: str,
         rules: Mapping[tuple[str, str], Rule] = TABLE,
+        siblings: Siblings | None = None,
     ) -> None:
         self._database = database
         self._tokens = tokens
@@ -74,6 +79,9 @@ class Access:
         self._live: Expiring[bool] = Expiring(SESSION_SECONDS)
         self._used: Expiring[bool] = Expiring(USED_SECONDS)
         self._marking: set[asyncio.Task[None]] = set()
+        self._siblings = siblings or Siblings()
+        self._siblings.on(KEYS, self._keys_changed)
+        self._siblings.on(SESSIONS, self._sessions_changed)
 
     async def authenticate(self, connection: HTTPConnection, *, audience: Audience = "api") -> Principal:
         """Who asks. The answer is kept with the request: a second question costs nothing.
@@ -148,13 +156,23 @@ class Access:
         rule = self._rules.get(("TOOL", name))
         return rule is not None and principal.kind in rule.kinds and (not rule.scope or rule.scope in principal.scopes)
 
-    def forget_keys(self) -> None:
-        """A key was revoked in this process: look all of them up again."""
-        self._keys.clear()
+    async def forget_keys(self) -> None:
+        """A key was revoked: look all of them up again, in all workers before this returns."""
+        await self._keys_changed()
+        await self._siblings.ask(KEYS)
 
-    def forget_sessions(self) -> None:
-        """A session was ended in this process: ask about all of them again."""
+    async def forget_sessions(self) -> None:
+        """A session was ended: ask about all of them again, in all workers before this returns."""
+        await self._sessions_changed()
+        await self._siblings.ask(SESSIONS)
+
+    async def _keys_changed(self) -> bytes:
+        self._keys.clear()
+        return b""
+
+    async def _sessions_changed(self) -> bytes:
         self._live.clear()
+        return b""
 
     async def holds(self, user_id: int, sid: str | None, key_id: str | None) -> bool:
         """Whether a session or a key that was good is so still: for what stays open after it was let in.
@@ -183,6 +201,7 @@ class Access:
         digest = hashlib.sha256(credential.text.encode()).digest()
         if (kept := self._keys.get(digest.hex())) is not None:
             return kept
+        seen = self._keys.cleared
         async with self._database.session() as session:
             row = (await session.execute(_FIND_KEY, {"prefix": credential.prefix})).mappings().first()
         # The comparison comes first, and the same text goes to whoever has no right secret: nobody learns of a key.
@@ -199,7 +218,8 @@ class Access:
         scopes = frozenset(row["scopes"]) & ROLES[role] & SCOPES.keys()
         ends = row["expires_at"].timestamp() if row["expires_at"] else None
         principal = Principal(int(row["user_id"]), role, scopes, "api_key", str(row["id"]), expires_at=ends)
-        self._keys.put(digest.hex(), principal)
+        if self._keys.cleared == seen:  # else it may have been revoked after it was read
+            self._keys.put(digest.hex(), principal)
         self._mark_used(principal)
         return principal
 
@@ -225,9 +245,11 @@ class Access:
     async def _session_live(self, sid: UUID) -> bool:
         kept = self._live.get(str(sid))
         if kept is None:
+            seen = self._live.cleared
             async with self._database.session() as session:
                 kept = bool((await session.execute(_LIVE, {"sid": sid})).scalar_one())
-            self._live.put(str(sid), kept)
+            if self._live.cleared == seen:
+                self._live.put(str(sid), kept)
         return kept
 
     def _mark_used(self, principal: Principal) -> None:

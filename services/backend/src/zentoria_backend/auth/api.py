@@ -44,5 +44,5 @@ async def refresh(body: Refresh, request: Request, services: ServicesDep) -> Tok
 async def logout(body: Refresh, services: ServicesDep) -> Response:
     """End the session of a refresh token, and with it its access tokens (within five seconds everywhere)."""
     await services.auth.tell("POST", "/logout", json={"refresh_token": body.refresh_token})
-    services.access.forget_sessions()
+    await services.access.forget_sessions()
     return Response(status_code=204)

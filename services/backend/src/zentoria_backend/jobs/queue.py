@@ -1,4 +1,4 @@
-"""The queue of jobs in PostgreSQL (procrastinate), and the worker that each process of the gateway has.
+"""The queue of jobs in PostgreSQL (procrastinate), and who works at them: the first worker of the gateway.
 
 A job is a row in ``jobs`` first. The queue only says that somebody should work at it: what it loses, the sweeper gives
 to it again.
@@ -44,11 +44,15 @@ class Queue:
         settings: where PostgreSQL itself is: LISTEN needs a session of its own, which PgBouncer does not give.
         password: of ``settings.database_user``.
         handlers: what works at which kind of job.
+        works: whether this process works at jobs; of several workers of the gateway, the first does.
     """
 
-    def __init__(self, settings: Settings, password: SecretStr, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self, settings: Settings, password: SecretStr, handlers: Mapping[str, Handler], *, works: bool = True
+    ) -> None:
         self._settings = settings
         self._handlers = handlers
+        self._works = works
         self._open = False
         self._services: Services | None = None
         connector = procrastinate.PsycopgConnector(
@@ -100,7 +104,7 @@ class Queue:
 
     @contextlib.asynccontextmanager
     async def run(self, services: Services) -> AsyncGenerator[None]:
-        """Work while the block runs. A database that is away is waited for."""
+        """Take jobs, and work at them, while the block runs. A database that is away is waited for."""
         self._services = services
         worker = asyncio.create_task(self._serve(), name="jobs")
         try:
@@ -125,6 +129,8 @@ class Queue:
         while True:
             try:
                 await self.opened()
+                if not self._works:
+                    await asyncio.Event().wait()
                 await self.app.run_worker_async(
                     concurrency=CONCURRENCY,
                     install_signal_handlers=False,

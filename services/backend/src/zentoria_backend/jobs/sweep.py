@@ -13,6 +13,7 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
+from zentoria_common import siblings
 from zentoria_common.problems import Problem
 from zentoria_schema.core import File as FileRow
 from zentoria_schema.core import FileVersion as VersionRow
@@ -32,7 +33,10 @@ _log = structlog.stdlib.get_logger("zentoria_backend.jobs")
 
 @contextlib.asynccontextmanager
 async def sweeping(services: Services) -> AsyncGenerator[None]:
-    """Sweep again and again while the block runs."""
+    """Sweep again and again while the block runs, in the first of several workers."""
+    if not siblings.current().first:
+        yield
+        return
     task = asyncio.create_task(_forever(services), name="sweep")
     try:
         yield

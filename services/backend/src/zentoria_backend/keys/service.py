@@ -110,7 +110,7 @@ async def make_key(services: Services, principal: Principal, new: NewKey) -> Mad
 
 
 async def revoke_key(services: Services, principal: Principal, key_id: UUID) -> None:
-    """Revoke a key: at once in this process, within two seconds in others. A second time changes nothing.
+    """Revoke a key, at once. A second time changes nothing.
 
     Raises:
         Problem: 404.
@@ -132,7 +132,7 @@ async def revoke_key(services: Services, principal: Principal, key_id: UUID) -> 
                 severity="notice",
                 session=session,
             )
-    services.access.forget_keys()
+    await services.access.forget_keys()
 
 
 def no_key() -> Problem:

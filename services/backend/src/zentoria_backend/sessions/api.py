@@ -23,7 +23,7 @@ async def list_sessions(principal: Caller, services: ServicesDep) -> Page[Sessio
 
 @router.delete("/api/v1/sessions/{session_id}", summary="End a session", status_code=204, responses=answers(404, 502))
 async def end_session(session_id: UUID, principal: Caller, services: ServicesDep) -> Response:
-    """Sign out somewhere: its access tokens are refused at once here, within five seconds elsewhere."""
+    """Sign out somewhere: its access tokens are refused at once."""
     await services.auth.tell("DELETE", f"/sessions/{session_id}", user=principal)
-    services.access.forget_sessions()
+    await services.access.forget_sessions()
     return Response(status_code=204)

@@ -42,5 +42,5 @@ async def change_password(body: PasswordChange, principal: Caller, services: Ser
     403 `/problems/reauthentication-required`: sign in again, or send the present one.
     """
     await services.auth.tell("POST", "/me/password", user=principal, json=body.model_dump(exclude_none=True))
-    services.access.forget_sessions()
+    await services.access.forget_sessions()
     return Response(status_code=204)
