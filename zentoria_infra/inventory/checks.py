@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterator
 from zentoria_infra.inventory.assertion_checks import check_assertions
 from zentoria_infra.inventory.flow_checks import check_flows
 from zentoria_infra.inventory.flows import egress_of
-from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory
+from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory, Service
 from zentoria_infra.inventory.order import circles
 from zentoria_infra.inventory.private_names import check_private_names
 from zentoria_infra.inventory.problems import Position, Problem, problem
@@ -33,6 +33,7 @@ def check(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
         yield from _volumes(inventory, container)
         yield from _secrets(inventory, container)
         yield from _trusts(inventory, container, broken)
+    yield from _models(inventory)
     yield from _egress(inventory)
     yield from check_private_names(inventory)
     yield from _order(inventory)
@@ -302,3 +303,20 @@ def _need_path(container: Container, target: str) -> str:
             if need.start and need.container == target:
                 return f"services.{service.name}.needs.{number}"
     return ""
+
+
+def _models(inventory: Inventory) -> Iterator[Problem]:
+    """Models that the site does not know; a purpose that two services serve; files that have no place."""
+    first: dict[str, Service] = {}
+    for container in inventory.containers:
+        for service in container.services:
+            for one in service.models:
+                at = inventory.position(container, f"services.{service.name}.models.{one.name}")
+                model = inventory.site.models.get(one.model)
+                if model is None:
+                    text = f"the site's 'models' do not have '{one.model}'{nearest(one.model, inventory.site.models)}"
+                    yield problem(at, text)
+                elif model.files and service.models_folder is None:
+                    yield problem(at, f"'{one.model}' consists of files: say 'models_folder' at '{service.name}'")
+                if first.setdefault(one.name, service) is not service:
+                    yield problem(at, f"'{one.name}' is served by '{first[one.name].name}' already")

@@ -28,6 +28,7 @@ from zentoria_infra.inventory.values import (
 from zentoria_infra.inventory.values import (
     Protocol as TransportProtocol,
 )
+from zentoria_infra.inventory.weights_model import ServedModels
 from zentoria_infra.inventory.wish_model import BucketName, DatabaseWish, KeyPattern, Route, UrlPath
 
 AbsolutePath = Annotated[str, matching(r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$", "an absolute path")]
@@ -225,6 +226,10 @@ class Service(Model):
     vault_policy: tuple[PolicyRule, ...] = ()
     egress: tuple[Egress, ...] = ()
     health: Health | None = None
+    models: ServedModels = ()
+    """What it serves: names of the site's ``models`` by what they are for, as ``{chat: llama3.2-8k}``."""
+    models_folder: AbsolutePath | None = None
+    """Where files of its models are, each model's in a folder of its name."""
 
     def port(self, name: str) -> PortRange:
         """The port of that name. Raises KeyError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -38,13 +38,14 @@ from zentoria_infra.inventory.order import start_order
 from zentoria_infra.inventory.problems import Position
 from zentoria_infra.inventory.site_model import DebSource, ProxmoxSite, Site, SshSite
 from zentoria_infra.inventory.values import Address, Model, PortRange
+from zentoria_infra.inventory.weights_model import ServedModel
 from zentoria_infra.inventory.wish_model import DatabaseWish, Route
 
 __all__ = [
     "ALL", "INTERNET", "AptComponent", "AptRepository", "Assertion", "Component", "Container", "DatabaseWish",
     "DebSource", "Egress", "Features", "Flow", "Health", "Inventory", "Maximum", "Need", "Network", "NpmComponent",
-    "PolicyRule", "Port", "PortRange", "ProxmoxSite", "PublicNic", "PypiComponent", "Resources", "Route", "Service",
-    "Site", "SshSite", "Startup", "UrlComponent", "Volume", "WorkspaceComponent", "Zone", "Zones",
+    "PolicyRule", "Port", "PortRange", "ProxmoxSite", "PublicNic", "PypiComponent", "Resources", "Route", "ServedModel",
+    "Service", "Site", "SshSite", "Startup", "UrlComponent", "Volume", "WorkspaceComponent", "Zone", "Zones",
 ]  # fmt: skip
 
 _Found = TypeVar("_Found")
@@ -134,6 +135,18 @@ class Inventory(Model):
     def component(self, service: Service) -> Component | None:
         """Where a service's component comes from: the site's word, else the service's own; None: nobody says."""
         return self.site.components.get(service.component) or service.source
+
+    def served(self) -> Mapping[str, tuple[str, ServedModel]]:
+        """Name and description of the model that a service serves for each purpose: ``{"chat": ("llama3.2-8k", ...)}``.
+
+        A check of the inventory sees to it that each is known, and that no purpose is served twice.
+        """
+        return {
+            one.name: (one.model, self.site.models[one.model])
+            for container in self.containers
+            for service in container.services
+            for one in service.models
+        }
 
     def start_needs(self, container: Container) -> frozenset[str]:
         """Names of the other containers that must be up before this one is."""

@@ -34,10 +34,10 @@ def schema(name: SchemaName) -> _Json:
 def _of(model: type[BaseModel]) -> _Json:
     made = model.model_json_schema()
     _write_by_name(made, made.get("$defs", {}))
-    need = made.get("$defs", {}).get("Need")
-    if need is not None:
-        short = copy.deepcopy(need["properties"]["service"])
-        made["$defs"]["Need"] = {"anyOf": [short, need]}
+    for name, key in (("Need", "service"), ("Served", "model")):
+        if whole := made.get("$defs", {}).get(name):
+            short = copy.deepcopy(whole["properties"][key])
+            made["$defs"][name] = {"anyOf": [short, whole]}
     return made
 
 

