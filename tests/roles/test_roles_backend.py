@@ -39,6 +39,23 @@ def test_the_service_understands_every_variable(guest: GuestState, monkeypatch: 
     assert read.trusted_proxies == "10.10.40.8,10.10.40.0"
     assert read.max_body_bytes == inventory().site.upload_max_bytes
     assert read.database_password_file == Path("/etc/zentoria/backend/database_password")
+    assert (read.database_direct_port, read.workers) == (5432, 2)
+
+
+def test_settings_of_the_inventory_reach_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"workers": 3, "limit_user": 100, "scan_command": ["/usr/bin/scan", "-"], "metrics": False}
+    service = {"containers": {"backend": {"services": {"api": {"settings": wanted}}}}}
+    for name, value in environment(state("backend", overrides=service)).items():
+        monkeypatch.setenv(name, value.strip("'"))
+    read = Settings()  # type: ignore[call-arg] # from the environment
+    assert (read.workers, read.limit_user, read.metrics) == (3, 100, False)
+    assert read.scan_command == ("/usr/bin/scan", "-")
+
+
+def test_what_follows_from_other_values_is_no_setting() -> None:
+    service = {"containers": {"backend": {"services": {"api": {"settings": {"database_host": "10.0.0.1"}}}}}}
+    with pytest.raises(InventoryError, match="'database_host' follows from other values"):
+        state("backend", overrides=service)
 
 
 def test_the_service_and_its_check_may_read_the_passwords_and_nobody_else(guest: GuestState) -> None:
@@ -96,5 +113,5 @@ def test_systemd_takes_the_units(guest: GuestState, tmp_path: Path) -> None:
 def test_without_a_database_the_place_is_named() -> None:
     source = {"kind": "apt", "packages": ["something"]}
     with pytest.raises(InventoryError, match="services folder") as caught:
-        state("backend", overrides={"components": {"backend": source}})
-    assert "401-backend.yaml:" in str(caught.value)
+        state("auth", overrides={"components": {"auth": source}})
+    assert "409-auth.yaml:" in str(caught.value)

@@ -58,7 +58,7 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
         "401-backend.yaml", "      - zentoria/redis/backend_password\n", "",
         ["401-backend.yaml:37:9: redis.redis lets 'backend' in by the secret zentoria/redis/backend_password, "
          "which none of its services declares",
-         "401-backend.yaml:51:5: component 'backend' asks for zentoria/redis/backend_password, which 'api' does not "
+         "401-backend.yaml:54:5: component 'backend' asks for zentoria/redis/backend_password, which 'api' does not "
          "declare; did you mean 'zentoria/db/backend_password'?"],
     ),
     "another path of metrics": (

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterator
 from zentoria_infra.inventory.assertion_checks import check_assertions
 from zentoria_infra.inventory.flow_checks import check_flows
 from zentoria_infra.inventory.flows import egress_of
-from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory, Service
+from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory, Service, WorkspaceComponent
 from zentoria_infra.inventory.order import circles
 from zentoria_infra.inventory.private_names import check_private_names
 from zentoria_infra.inventory.problems import Position, Problem, problem
@@ -33,6 +33,7 @@ def check(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
         yield from _volumes(inventory, container)
         yield from _secrets(inventory, container)
         yield from _trusts(inventory, container, broken)
+        yield from _settings(inventory, container)
     yield from _models(inventory)
     yield from _egress(inventory)
     yield from check_private_names(inventory)
@@ -265,6 +266,14 @@ def _trusts(inventory: Inventory, container: Container, broken: frozenset[str]) 
             calls = {f"{container.name}.{service.name}", container.name, ALL}
             if not any(need.service in calls for one in other.services for need in one.needs):
                 yield problem(at, f"'{name}' is trusted, and does not need {container.name}.{service.name}")
+
+
+def _settings(inventory: Inventory, container: Container) -> Iterator[Problem]:
+    """Settings of a service that is not ours: nobody would read them."""
+    for service in container.services:
+        if service.settings and not isinstance(inventory.component(service), WorkspaceComponent):
+            at = inventory.position(container, f"services.{service.name}.settings")
+            yield problem(at, f"'{service.name}' is not one of this project's own services: it takes no 'settings'")
 
 
 def _covers(pattern: str, path: str) -> bool:

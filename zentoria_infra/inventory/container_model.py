@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from zentoria_infra.inventory.component_model import Component
@@ -37,8 +37,41 @@ PolicyPath = Annotated[str, matching(r"^[a-z0-9_-]+(/[a-z0-9_+*-]+)+$", "a Vault
 UnitName = Annotated[
     str, matching(r"^[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|path)$", "a systemd unit as nginx.service")
 ]
+SettingName = Annotated[str, matching(r"^[a-z][a-z0-9_]{0,60}$", "the name of a setting as workers or limit_user")]
 Tag = Annotated[str, matching(r"^[a-z0-9_][a-z0-9_+.-]*$", "a Proxmox tag in lower case")]
 """Proxmox's ``pve-tag`` in lower case."""
+
+
+def _setting(value: object) -> object:
+    texts = value if isinstance(value, (list, tuple)) else (value,) if isinstance(value, str) else ()
+    if not isinstance(value, (bool, int, float, str, list, tuple)) or not all(
+        isinstance(one, str) and one.isprintable() for one in texts
+    ):
+        raise PydanticCustomError(
+            "rule_setting", "a setting is a number, a text of one line, true, false, or a list of texts"
+        )
+    return tuple(value) if isinstance(value, list) else value
+
+
+SettingValue = Annotated[
+    Any,
+    BeforeValidator(_setting),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": ["boolean", "number", "string"]},
+                {"type": "array", "items": {"type": "string"}},
+            ]
+        }
+    ),
+]
+
+
+class _Settings(dict[str, Any]):
+    """Settings by name. A part of the inventory, and so hashable: nobody changes it."""
+
+    def __hash__(self) -> int:  # type: ignore[override] # that of a dict is None
+        return hash(frozenset(self.items()))
 
 
 class Resources(Model):
@@ -222,6 +255,9 @@ class Service(Model):
     needs: tuple[Need, ...] = ()
     trusts: tuple[Name, ...] = ()
     """Containers whose word it takes for the address of the client that they serve (``X-Forwarded-For``)."""
+    settings: Annotated[dict[SettingName, SettingValue], AfterValidator(_Settings)] = Field(default_factory=_Settings)
+    """Of one of our own services, what it is to do otherwise than by default: ``workers: 2`` becomes
+    ``ZENTORIA_WORKERS=2``. Its README section says which it has."""
     secrets: tuple[SecretPath, ...] = ()
     vault_policy: tuple[PolicyRule, ...] = ()
     egress: tuple[Egress, ...] = ()

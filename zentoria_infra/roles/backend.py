@@ -19,9 +19,11 @@ all the same: requests for it answer 503 until it is there."""
 def _variables(context: Context, service: Service) -> Mapping[str, object]:
     site = context.inventory.site
     auth = context.target(service, "auth", "http")
+    postgresql = context.target(service, "postgresql", "postgres")
     variables: dict[str, object] = {
         "ZENTORIA_PUBLIC_URL": site.public_url,
         "ZENTORIA_AUTH_URL": f"http://{auth.host}:{auth.port}",
+        "ZENTORIA_DATABASE_DIRECT_PORT": postgresql.port,
         "ZENTORIA_CORS_ORIGINS": json.dumps(site.cors_origins),
     }
     for name, component in CALLED.items():

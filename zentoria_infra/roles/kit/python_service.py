@@ -179,6 +179,16 @@ class _Maker:
             variables["ZENTORIA_CALLERS_FILE"] = f"{self.settings}/callers.json"
         variables |= self.variables(context, service)
         variables["ZENTORIA_MAX_BODY_BYTES"] = inventory.site.upload_max_bytes
+        for name, value in service.settings.items():
+            variable = f"ZENTORIA_{name.upper()}"
+            if variable in variables:
+                raise InventoryError(
+                    f"make the state of {context.container.name}",
+                    on=inventory.where(context.container, f"services.{service.name}.settings.{name}"),
+                    got=f"'{name}' follows from other values of the inventory",
+                    todo="leave it out, and change those",
+                )
+            variables[variable] = json.dumps(value) if isinstance(value, bool | tuple) else value
         return context.render("base/environment", variables=variables)
 
     def connection(self, context: Context, service: Service, client: Client) -> dict[str, object]:
