@@ -145,6 +145,7 @@ async def test_a_task_that_is_cancelled_ends_the_generation() -> None:
         ((HEAD, event(choices=5)), EngineAway),
         ((HEAD, b"x" * (3 << 20)), EngineAway),
         ((HEAD, piece("one"), event(error={"message": "out of memory", "type": "server_error"})), EngineAway),
+        ((HEAD, piece("one"), b'error: {"message": "out of memory", "code": 500}\n\n'), EngineAway),
         ((b"",), EngineAway),
         ((b"SMTP ready\r\n",), EngineAway),
         ((answer({"error": {"message": "no such model", "code": "model_not_found"}}, "404 Not Found"),), ModelMissing),
@@ -236,10 +237,11 @@ async def test_models_have_their_state() -> None:
 
 @pytest.mark.asyncio
 async def test_tokens_are_counted_by_the_engine_where_it_can() -> None:
-    async with engine(answer({"tokens": [1, 2, 3]})) as (fake, client):
+    async with engine(answer({"tokens": list(range(30))})) as (fake, client):
         counted = await client.count("m", MESSAGES)
-        assert fake.asked == [("/tokenize", {"model": "m", "content": "Say something."})]
-    assert counted.exact and counted.least == 3 and counted.tokens > 3
+        assert await client.count("m", "text") == counted
+    assert [body for _, body in fake.asked] == [{"model": "m", "messages": MESSAGES}, {"model": "m", "content": "text"}]
+    assert counted.exact and counted.tokens == 30 and 0 < counted.least < 30
 
 
 @pytest.mark.asyncio

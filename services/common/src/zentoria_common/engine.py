@@ -261,23 +261,21 @@ class EngineClient:
         Raises:
             EngineError: one of its kinds.
         """
+        if self._counts is not False:
+            whole: dict[str, Any] = (
+                {"content": messages} if isinstance(messages, str) else {"messages": [dict(one) for one in messages]}
+            )
+            found = await self._tokens({"model": model, **whole})
+            if found is not None:
+                return Counted(found, max(0, found - MESSAGE_TOKENS), exact=True)
         texts = [messages] if isinstance(messages, str) else [_text(one) for one in messages]
         around = 0 if isinstance(messages, str) else MESSAGE_TOKENS * (len(texts) + 1)
-        if self._counts is not False:
-            counts = [await self._tokens(model, text) for text in texts]
-            known = [one for one in counts if one is not None]
-            if len(known) == len(texts):
-                return Counted(sum(known) + around, sum(known), exact=True)
         least = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) // MOST_BYTES_PER_TOKEN
         return Counted(sum(estimated(text) for text in texts) + around, least, exact=False)
 
-    async def _tokens(self, model: str, text: str) -> int | None:
-        """Tokens of a text; None: this engine does not count."""
-        if not text:
-            return 0
-        if self._counts is False:
-            return None
-        answer = await self._asked("POST", f"{self._root}/tokenize", {"model": model, "content": text})
+    async def _tokens(self, body: Mapping[str, Any]) -> int | None:
+        """Tokens of a text or of a conversation with its template; None: this engine does not count."""
+        answer = await self._asked("POST", f"{self._root}/tokenize", body)
         if answer.status_code in (404, 405, 501) and _code(answer) != "model_not_found":
             self._counts = False
             return None
@@ -326,8 +324,10 @@ class EngineClient:
             async with contextlib.aclosing(self._lines(answer)) as lines:
                 async for line in lines:
                     name, _, data = line.partition(":")
-                    if name != "data":
+                    if name not in ("data", "error"):
                         continue  # a comment that keeps the connection open, or another field of an event
+                    if name == "error":  # as llama.cpp has it
+                        _raise_error(_json_of(data), 500, None)
                     if data.strip() == "[DONE]":
                         return
                     yield _event(data)
@@ -378,6 +378,13 @@ def _text(message: Message) -> str:
     if isinstance(content, Sequence):
         return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
     return ""
+
+
+def _json_of(data: str) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _event(data: str) -> Mapping[str, Any]:
