@@ -140,19 +140,18 @@ class RedisServer(_Server):
 
 
 class S3Server(_Server):
-    """SeaweedFS with the buckets ``uploads``, ``documents`` and ``backups``; the key ``backend`` has the first two."""
+    """SeaweedFS with the buckets ``uploads``, ``documents``, ``backups``; the keys of ``USERS`` have the first two."""
 
     BUCKETS = ("uploads", "documents", "backups")
+    USERS = ("backend", "embeddings", "ocr")
 
     def __init__(self, folder: Path) -> None:
         self._ports = free_ports(8)
         super().__init__(folder, self._ports[0])
-        self.passwords = {name: secrets.token_urlsafe(16) for name in ("admin", "backend")}
+        self.passwords = {name: secrets.token_urlsafe(16) for name in ("admin", *self.USERS)}
         verbs = ("List", "Read", "Tagging", "Write")
-        actions = {
-            "admin": ["Admin", *verbs],
-            "backend": [f"{verb}:{bucket}" for bucket in ("uploads", "documents") for verb in verbs],
-        }
+        whole = [f"{verb}:{bucket}" for bucket in ("uploads", "documents") for verb in verbs]
+        actions = {"admin": ["Admin", *verbs], **dict.fromkeys(self.USERS, whole)}
         identities = [
             {"name": name, "credentials": [{"accessKey": name, "secretKey": secret}], "actions": actions[name]}
             for name, secret in self.passwords.items()
@@ -166,7 +165,7 @@ class S3Server(_Server):
         return f"http://{self.host}:{self.port}"
 
     def secret_key(self, user: str) -> str:
-        """Of ``admin`` or ``backend``; the access key is the same name."""
+        """Of ``admin`` or one of ``USERS``; the access key is the same name."""
         return self.passwords[user]
 
     def environment(self, user: str) -> dict[str, str]:

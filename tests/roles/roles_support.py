@@ -65,7 +65,7 @@ class FixedMaterials:
         return fixed_release(directory)
 
     def migrations(self, directory: str) -> dict[str, str]:
-        return {"zentoria_core": "0003", "zentoria_vectors": "0001"}
+        return {"zentoria_core": "0003", "zentoria_vectors": "0002"}
 
     def archive(self, component: Component, program: str, strip: int = 0) -> Artifact:
         self.archives.append((component, program, strip))

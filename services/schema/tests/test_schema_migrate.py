@@ -63,7 +63,7 @@ def _shape(server: PostgresServer, name: str) -> set[str]:
         "select n.nspname, c.relname, attname, format_type(atttypid, atttypmod), attnotnull, "
         "pg_get_expr(adbin, adrelid), attacl::text from pg_attribute join pg_class c on c.oid = attrelid "
         "join pg_namespace n on n.oid = relnamespace left join pg_attrdef on adrelid = c.oid and adnum = attnum {} "
-        "and attnum > 0 and relkind <> 't'",
+        "and attnum > 0 and not attisdropped and relkind <> 't'",
         "select n.nspname, conname, pg_get_constraintdef(o.oid) from pg_constraint o join pg_namespace n "
         "on n.oid = connamespace {}",
         "select schemaname, indexname, indexdef from pg_indexes join pg_namespace n on nspname = schemaname {}",

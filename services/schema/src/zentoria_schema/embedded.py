@@ -25,7 +25,7 @@ from sqlalchemy import URL, NullPool, create_engine
 from zentoria_schema.migrate import migrate
 from zentoria_schema.roles import OWNER, ensure_roles
 
-LOGINS = {"auth": "svc_auth", "backend": "svc_backend"}
+LOGINS = {"auth": "svc_auth", "backend": "svc_backend", "embeddings": "svc_rag", "ocr": "svc_ocr"}
 """Logins, and the group of each: those that zentoria_infra makes for these containers."""
 ANSWER_SECONDS = 120.0
 _QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "wal_level=minimal", "max_wal_senders=0",
@@ -62,7 +62,7 @@ class PostgresServer:
             # What hangs on a database's name is not copied.
             for words in (
                 "revoke all on database {} from public",
-                "grant connect on database {} to auth, backend",
+                f"grant connect on database {{}} to {', '.join(LOGINS)}",
                 "alter database {} set search_path = public, procrastinate",
             ):
                 connection.execute(sql.SQL(words).format(sql.Identifier(name)))
@@ -75,7 +75,8 @@ class PostgresServer:
                 sql.SQL("create database {} owner {}").format(sql.Identifier(name), sql.Identifier(OWNER))
             )
             connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(name)))
-            connection.execute(sql.SQL("grant connect on database {} to auth, backend").format(sql.Identifier(name)))
+            members = sql.SQL(", ").join(map(sql.Identifier, LOGINS))
+            connection.execute(sql.SQL("grant connect on database {} to {}").format(sql.Identifier(name), members))
         engine = create_engine(self.url(name), poolclass=NullPool)
         migrate(engine, database)
         engine.dispose()

@@ -1,0 +1,1 @@
+"""Pages to passages that an embedding model takes whole."""

@@ -1,0 +1,1 @@
+"""Where the nearest passages are found: one interface, two indexes."""

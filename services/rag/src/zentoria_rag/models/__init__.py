@@ -1,0 +1,1 @@
+"""Embedding models: what they answer, which one is asked."""

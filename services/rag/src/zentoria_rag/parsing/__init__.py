@@ -1,0 +1,1 @@
+"""Files to pages of text, in a process that may die."""
