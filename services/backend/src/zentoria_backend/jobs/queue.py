@@ -1,7 +1,10 @@
 """The queue of jobs in PostgreSQL (procrastinate), and who works at them: the first worker of the gateway.
 
-A job is a row in ``jobs`` first. The queue only says that somebody should work at it: what it loses, the sweeper gives
-to it again.
+A job is a row in ``jobs`` first. The queue only says that somebody should look at it: what it loses, the sweeper gives
+to it again. Who works at a job is said by that row alone, which a worker holds while it beats
+(:func:`zentoria_backend.jobs.service.begin`). The queue's own ``lock`` is not used: a row of a worker that died would
+hold it, and with its ``queueing_lock`` taken by a later one neither could ever be worked at
+(https://github.com/procrastinate-org/procrastinate/issues/1446).
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ from uuid import UUID
 import procrastinate
 import psycopg
 import structlog
-from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
+from procrastinate.builtin_tasks import remove_old_jobs
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException, ProcrastinateException
+from procrastinate.jobs import Status
 from pydantic import SecretStr
 from zentoria_common.problems import Problem, Unavailable
 
@@ -72,6 +77,9 @@ class Queue:
         self.app = procrastinate.App(connector=connector)
         retry = procrastinate.RetryStrategy(max_attempts=MAX_ATTEMPTS, linear_wait=5)
         self._task = self.app.task(name="work", retry=retry, pass_context=True)(self._work)
+        # Beside what it does, it keeps the worker whole: without any periodic task procrastinate stops to watch over
+        # its heartbeat and listener at once (https://github.com/procrastinate-org/procrastinate/issues/1597).
+        self.app.periodic(cron="17 3 * * *")(self.app.task(name="tidy", pass_context=True)(_tidy))
 
     async def defer(self, user_id: int, job_id: UUID) -> bool:
         """Ask for somebody to work at a job. False: the queue cannot be reached; the sweeper asks again."""
@@ -79,28 +87,34 @@ class Queue:
             return False
         one = str(job_id)
         try:
-            await self._task.configure(lock=one, queueing_lock=one).defer_async(user_id=user_id, job_id=one)
+            await self._task.configure(queueing_lock=one).defer_async(user_id=user_id, job_id=one)
         except AlreadyEnqueued:
             return True
-        except (ConnectorException, psycopg.Error, OSError) as error:
+        except (ProcrastinateException, psycopg.Error, OSError) as error:
             _log.warning("job waits for the sweeper", error_type=type(error).__qualname__)
             return False
         return True
 
-    async def retry_stalled(self) -> int:
-        """Give jobs of workers that died to others; returns how many.
+    async def forget_stalled(self) -> int:
+        """Remove from the queue what workers had taken that died; returns how much.
+
+        The jobs themselves are the sweeper's, as those of every worker that is silent.
 
         Raises:
             ConnectorException: the queue cannot be reached.
         """
         if not self._open:
             return 0
-        stalled = list(
-            await self.app.job_manager.get_stalled_jobs(seconds_since_heartbeat=self._settings.job_stalled_seconds)
-        )
-        for one in stalled:
-            await self.app.job_manager.retry_job(one)
-        return len(stalled)
+        manager, gone = self.app.job_manager, 0
+        for one in await manager.get_stalled_jobs(seconds_since_heartbeat=self._settings.job_stalled_seconds):
+            try:
+                await manager.finish_job(one, Status.FAILED, delete_job=True)
+                gone += 1
+            except ConnectorException as error:
+                if not isinstance(error.__cause__, psycopg.errors.RaiseException):
+                    raise
+                # it is over already: its worker was only late, or another process was faster
+        return gone
 
     @contextlib.asynccontextmanager
     async def run(self, services: Services) -> AsyncGenerator[None]:
@@ -140,7 +154,9 @@ class Queue:
                     stalled_worker_timeout=self._settings.job_stalled_seconds,
                 )
             except asyncio.CancelledError:
-                raise
+                if stopping():
+                    raise
+                _log.warning("worker of jobs begins again", error_type="CancelledError")
             except Exception as error:  # whatever it is, jobs go on when it is over
                 _log.warning("worker of jobs begins again", error_type=type(error).__qualname__)
             await self._close()
@@ -154,20 +170,61 @@ class Queue:
         assert services is not None  # noqa: S101 -- for the type: workers run within `run`
         one = UUID(job_id)
         kind = await service.kind_of(services, user_id, one)
-        if kind is None or kind not in self._handlers or not await service.begin(services, user_id, one):
+        if kind is None or kind not in self._handlers:
+            return
+        number = await service.begin(services, user_id, one)
+        if number is None:
             return
         try:
-            await self._handlers[kind](services, user_id, one)
+            async with _beating(services, user_id, one, number):
+                await self._handlers[kind](services, user_id, one)
         except Unavailable as problem:
             if context.job.attempts + 1 < MAX_ATTEMPTS:
+                await service.hand_back(services, user_id, one, number)
                 raise
             await service.fail(services, user_id, one, service.described(problem))
         except Problem as problem:
             await service.fail(services, user_id, one, service.described(problem))
+        except asyncio.CancelledError:  # the gateway stops
+            await service.hand_back(services, user_id, one, number)
+            raise
         except Exception as error:
             _log.exception("job fails", error_type=type(error).__qualname__)
             if context.job.attempts + 1 < MAX_FAULTS:
+                await service.hand_back(services, user_id, one, number)
                 raise
             await service.fail(
                 services, user_id, one, service.described(Problem(500, "the job failed by a fault of its own"))
             )
+
+
+def stopping() -> bool:
+    """Whether somebody told this task to stop; else a cancellation came from what it waits for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+@contextlib.asynccontextmanager
+async def _beating(services: Services, user_id: int, job_id: UUID, number: int) -> AsyncGenerator[None]:
+    """Say again and again while the block runs that the job is worked at."""
+    from zentoria_backend.jobs import service
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(services.settings.job_stalled_seconds / 3)
+            try:
+                await service.beat(services, user_id, job_id, number)
+            except Exception as error:  # silent for long, the job is tried again by another: its steps allow that
+                _log.warning("a job at work could not say so", error_type=type(error).__qualname__)
+
+    task = asyncio.create_task(beat(), name="beat")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _tidy(context: procrastinate.JobContext, *, timestamp: int) -> None:
+    """Remove from the queue what ended badly; the jobs' own rows say why."""
+    await remove_old_jobs(context, max_hours=24, remove_failed=True, remove_cancelled=True, remove_aborted=True)

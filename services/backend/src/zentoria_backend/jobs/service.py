@@ -18,6 +18,8 @@ from zentoria_backend.paging import Page
 from zentoria_backend.services import Services
 
 ENDED = ("done", "failed", "cancelled")
+MAX_DEATHS = 10
+"""Workers that may die at a job before it is given up."""
 
 
 async def list_jobs(services: Services, principal: Principal, limit: int, cursor: str | None) -> Page[Job]:
@@ -55,22 +57,64 @@ async def kind_of(services: Services, user_id: int, job_id: UUID) -> str | None:
         return await session.scalar(select(Row.kind).where(Row.id == job_id))
 
 
-async def begin(services: Services, user_id: int, job_id: UUID) -> bool:
-    """A worker takes a job up, perhaps again. False: there is nothing to do any more."""
+async def begin(services: Services, user_id: int, job_id: UUID) -> int | None:
+    """A worker takes a job up, perhaps again; returns its number in the order of those who did.
+
+    None: there is nothing to do, or another works at it. Who was killed at it holds it until it was silent for
+    ``job_stalled_seconds``; then the sweeper takes it back.
+    """
     now = services.clock()
     changed = (
         update(Row)
-        .where(Row.id == job_id, Row.state.in_(("queued", "running")))
+        .where(Row.id == job_id, Row.state == "queued")
         .values(
             state="running",
             started_at=sqlalchemy.func.coalesce(Row.started_at, now),
             heartbeat_at=now,
             attempts=Row.attempts + 1,
         )
-        .returning(Row.id)
+        .returning(Row.attempts)
     )
     async with services.database.session(user_id) as session:
-        return (await session.scalar(changed)) is not None
+        return await session.scalar(changed)
+
+
+async def beat(services: Services, user_id: int, job_id: UUID, number: int) -> None:
+    """The worker with this number lives."""
+    held = update(Row).where(Row.id == job_id, Row.state == "running", Row.attempts == number)
+    async with services.database.session(user_id) as session:
+        await session.execute(held.values(heartbeat_at=services.clock()))
+
+
+async def hand_back(services: Services, user_id: int, job_id: UUID, number: int) -> None:
+    """The worker with this number gives the job back undone, in good order: it does not count as taken up."""
+    held = update(Row).where(Row.id == job_id, Row.state == "running", Row.attempts == number)
+    values = {"state": "queued", "heartbeat_at": services.clock(), "attempts": Row.attempts - 1}
+    async with services.database.session(user_id) as session:
+        await session.execute(held.values(values))
+
+
+async def take_back(services: Services, user_id: int, job_id: UUID, before: datetime.datetime) -> bool:
+    """A job of which nothing was heard since then waits again. False: it does not.
+
+    One whose workers died too often is given up: it may be what they die of.
+    """
+    silent = sqlalchemy.func.coalesce(Row.heartbeat_at, Row.started_at, Row.created_at) <= before
+    changed = (
+        update(Row)
+        .where(Row.id == job_id, Row.state.in_(("queued", "running")), silent)
+        .values(state="queued", heartbeat_at=services.clock())
+        .returning(Row.attempts)
+    )
+    async with services.database.session(user_id) as session:
+        deaths = await session.scalar(changed)
+    if deaths is None:
+        return False
+    if deaths < MAX_DEATHS:
+        return True
+    problem = Problem(500, f"the process that worked at it died, {deaths} times", kind="worker-died")
+    await fail(services, user_id, job_id, described(problem))
+    return False
 
 
 async def note(services: Services, user_id: int, job_id: UUID, progress: float, stage: str) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import sqlalchemy
 import structlog
-from procrastinate.exceptions import ConnectorException
+from procrastinate.exceptions import ProcrastinateException
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from zentoria_common import siblings
@@ -20,6 +20,8 @@ from zentoria_schema.core import FileVersion as VersionRow
 from zentoria_schema.core import Job as JobRow
 from zentoria_schema.core import Upload as UploadRow
 
+from zentoria_backend.jobs import service
+from zentoria_backend.jobs.queue import stopping
 from zentoria_backend.services import Services
 from zentoria_backend.uploads.service import mark_aborted, remove
 
@@ -54,8 +56,11 @@ async def _forever(services: Services) -> None:
                 if not await session.scalar(sqlalchemy.select(sqlalchemy.func.pg_try_advisory_xact_lock(_LOCK))):
                     continue
                 await sweep(services)
-        except (Problem, SQLAlchemyError, ConnectorException, OSError) as error:
-            _log.warning("sweep goes on later", error_type=type(error).__qualname__)
+        except asyncio.CancelledError:
+            if stopping():
+                raise
+        except Exception as error:  # whatever it is: nobody else would look for what is left behind
+            _said("sweep goes on later", error)
 
 
 async def sweep(services: Services) -> dict[str, int]:
@@ -66,14 +71,14 @@ async def sweep(services: Services) -> dict[str, int]:
     """
     now = services.clock()
     done = dict.fromkeys(("uploads", "files", "jobs", "stalled"), 0)
+    done["stalled"] = await _tried(services.jobs.forget_stalled())
+    silent = now - datetime.timedelta(seconds=services.settings.job_stalled_seconds)
+    for user_id, one in await _due(services, "jobs", silent):
+        done["jobs"] += await _tried(_again(services, user_id, one, silent))
     for user_id, one in await _due(services, "uploads", now):
         done["uploads"] += await _tried(_give_up(services, user_id, one))
     for user_id, one in await _due(services, "files", now):
         done["files"] += await _tried(_purge(services, user_id, one))
-    silence = datetime.timedelta(seconds=2 * services.settings.job_stalled_seconds)
-    for user_id, one in await _due(services, "jobs", now - silence):
-        done["jobs"] += await services.jobs.defer(user_id, one)
-    done["stalled"] = await services.jobs.retry_stalled()
     return done
 
 
@@ -84,12 +89,23 @@ async def _due(services: Services, kind: str, before: datetime.datetime) -> list
         return [(row[0], row[1]) for row in rows]
 
 
-async def _tried(work: Awaitable[bool]) -> bool:
+async def _tried(work: Awaitable[int]) -> int:
+    """One thing of many: whatever becomes of it, the others have their turn."""
     try:
         return await work
-    except (Problem, SQLAlchemyError) as error:
-        _log.warning("left for the next sweep", error_type=type(error).__qualname__)
-        return False
+    except Exception as error:
+        _said("left for the next sweep", error)
+        return 0
+
+
+def _said(what: str, error: Exception) -> None:
+    expected = isinstance(error, (Problem, SQLAlchemyError, ProcrastinateException, OSError))
+    _log.warning(what, error_type=type(error).__qualname__, exc_info=not expected)
+
+
+async def _again(services: Services, user_id: int, job_id: UUID, silent: datetime.datetime) -> bool:
+    """A job that nobody works at: its worker died, or the queue lost it."""
+    return await service.take_back(services, user_id, job_id, silent) and await services.jobs.defer(user_id, job_id)
 
 
 async def _give_up(services: Services, user_id: int, upload_id: UUID) -> bool:
