@@ -43,8 +43,9 @@ def test_redeploy_under_load_fails_no_request(stack: Stack) -> None:
     before = stack.zentoria("exec", "backend", "--", "systemctl", "show", "-P", "MainPID", "zentoria-backend")
     with RequestLoop(stack, HEALTH) as load:
         time.sleep(1)
-        stack.zentoria("redeploy", "backend", check=True)
+        again = stack.zentoria("redeploy", "backend", check=True)
         time.sleep(1)
+    assert "deploy " in again.out and "Drift" not in again.out, again.out  # asked for, and changed by nobody
     after = stack.zentoria("exec", "backend", "--", "systemctl", "show", "-P", "MainPID", "zentoria-backend")
     assert before.out.strip() != after.out.strip()
     assert load.bad == []

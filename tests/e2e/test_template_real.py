@@ -30,6 +30,8 @@ def test_the_lab_made_the_stack_from_it(stack: Stack, cold) -> None:
 def test_it_is_built_in_a_container_that_goes_again_and_uploaded(stack: Stack, monkeypatch) -> None:
     """Nothing of that container is in it, and the next one from it is as any other."""
     assert "is there already" in stack.zentoria("template", "build", "--yes", check=True).out
+    there = stack.zentoria("template", "build", "--yes", "--out", "/tmp", check=True)
+    assert "nothing was written to /tmp; `--again`" in there.out
     busy = stack.zentoria("template", "build", "--again", "--yes", "--out", "/tmp")
     assert busy.code == 5, busy.said()
     assert "does not exist yet" in busy.err

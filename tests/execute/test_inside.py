@@ -11,7 +11,8 @@ from tests.support.stack import ROOT
 from zentoria_infra.errors import AuthError, GuestError, RefusedError, UnreachableError
 from zentoria_infra.execute.inside import GATE, GuestsInside
 from zentoria_infra.guest import protocol
-from zentoria_infra.guest.state import GuestReport, GuestState
+from zentoria_infra.guest.artifact import Wheels
+from zentoria_infra.guest.state import GuestReport, GuestState, Release
 from zentoria_infra.inventory.load import load
 from zentoria_infra.materials.artifacts.cache import ArtifactError
 from zentoria_infra.materials.secret_file import SecretFile
@@ -70,6 +71,20 @@ def test_there_must_be_something_to_roll_back(monkeypatch, vmid, inside, words) 
     found._proxmox.has_ssh = inside
     with pytest.raises(RefusedError, match=words):
         found.require_releases(vmid)
+
+
+def test_a_container_without_an_earlier_release_says_what_else_can_be_done(monkeypatch) -> None:
+    found, _ = guests(monkeypatch, [])
+    release = Release(id="release:r", root="/srv", version="1", content=Wheels(wheels=(), requirements=""), units=())
+    state = GuestState(vmid=404, hostname="db", resources=(release,))
+    monkeypatch.setattr(found, "state", lambda vmid: state)
+    outcome = {"id": "rollback:r", "outcome": "failed", "detail": "there are not so many releases: none"}
+    report = GuestReport(vmid=404, mode="apply", resources=(outcome,), failed="rollback:r")
+    monkeypatch.setattr(protocol, "converge", lambda *_: report)
+    with pytest.raises(GuestError, match="not so many releases") as caught:
+        found.roll_back(404, 1, "me", lambda text: None)
+    assert "`zentoria rollback db --list`" in caught.value.todo and "git revert" in caught.value.todo
+    assert "goes on with" not in caught.value.todo
 
 
 def test_a_container_that_was_put_back_is_asked_for_its_services_and_nothing_else(monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import subprocess
@@ -13,18 +14,20 @@ import pytest
 
 from tests.execute.conftest import TEMPLATE
 from tests.support.stack import ROOT
-from zentoria_infra.errors import GuestError, PermissionDeniedError, RefusedError, TaskError
+from zentoria_infra.errors import ExitCode, GuestError, PermissionDeniedError, RefusedError, TaskError
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.prepared import FromTemplate
-from zentoria_infra.execute.template_build import builder, found, pack, pack_argv
+from zentoria_infra.execute.run import perform_firewall
+from zentoria_infra.execute.template_build import as_it_was, bare, builder, found, pack, pack_argv
 from zentoria_infra.inventory.load import load
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.plan.from_inventory import desired_containers
 from zentoria_infra.plan.proof import proven_firewall
 from zentoria_infra.plan.show import explain
-from zentoria_infra.plan.stages.types import CloseSources, Create, OpenSources
+from zentoria_infra.plan.stages.types import CloseSources, Create, GainFlows, OpenSources, SwitchOn
 from zentoria_infra.proxmox import ApiToken, Endpoint, Secret
 from zentoria_infra.proxmox.connection import Connection
+from zentoria_infra.proxmox.reachable import Patience, turn_on
 from zentoria_infra.proxmox.upload import upload_template
 
 
@@ -114,6 +117,42 @@ def test_it_is_made_in_a_container_that_is_not_there(node) -> None:
         builder(inventory, {410}, "redis")
     with pytest.raises(RefusedError, match="no template local:vztmpl/debian-13"):
         found(inventory, {})
+
+
+def test_a_node_whose_firewall_was_off_is_left_as_it_was(node, monkeypatch) -> None:
+    """Its switch, and the objects that rules of containers name."""
+    node.grant("/", "Sys.Audit,Sys.Modify")
+    patience = Patience(cycle=0, after=1, connect=2, pause=0.01)
+    monkeypatch.setattr(perform_firewall, "turn_on", functools.partial(turn_on, patience=patience))
+    inventory = shipped()
+
+    class Away(Inside):
+        missing = "nobody looks inside here"
+
+    def deployment() -> Deployment:
+        container = builder(inventory, ())
+        return Deployment(node.client(), bare(inventory, container), Away(), firewall=proven_firewall(inventory))
+
+    def there() -> list[object]:
+        names = [
+            [one.get("name") or one["group"] for one in node.root("GET", f"/cluster/firewall/{part}")]
+            for part in ("aliases", "groups", "ipset")
+        ]
+        return [node.root("GET", "/cluster/firewall/options").get("enable", 0), *names]
+
+    assert there() == [0, [], [], []]
+    found = deployment()
+    plan, stages = found.plan({builder(inventory, ()).vmid})
+    assert plan.switch_on and plan.datacenter.gained
+    shared = [one for one in stages if isinstance(one, GainFlows | SwitchOn) and not one.vmid]
+    assert found.run(tuple(dataclasses.replace(one, after=()) for one in shared)).exit_code is ExitCode.OK
+    on, aliases, *_ = there()
+    assert on == 1 and aliases
+    again, _ = deployment().plan({builder(inventory, ()).vmid})
+    assert as_it_was(again) == (), "it was on before: others rely on it"
+    result = found.run(as_it_was(plan))
+    assert result.exit_code is ExitCode.OK, [str(one.error) for one in result.failed]
+    assert there() == [0, [], [], ["management"]]  # which keeps the node in reach
 
 
 class Session:

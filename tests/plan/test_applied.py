@@ -15,7 +15,7 @@ from zentoria_infra.guest.artifact import Wheels
 from zentoria_infra.guest.state import File, GuestState, Release, Unit
 from zentoria_infra.plan.model.desired import DesiredContainer
 from zentoria_infra.plan.saved import applied
-from zentoria_infra.plan.saved.applied import Applied, Digests, Origins, container_values, digests
+from zentoria_infra.plan.saved.applied import Applied, Digests, Origins, asked_anew, container_values, digests
 from zentoria_infra.plan.show.document import Origin
 
 KEY = b"k" * 32
@@ -70,6 +70,11 @@ def test_a_deploy_that_was_forced_does_not_count_as_another_release() -> None:
     forced = release.model_copy(update={"nonce": "abc"})
     one, other = (GuestState(vmid=404, hostname="h", resources=(each,)) for each in (release, forced))
     assert now(state=one) == now(state=other)
+    assert asked_anew(one) == {}
+    asked = digests(asked_anew(other), 404, KEY)
+    found = Origins(Applied({404: now(state=one)}), {404: {**now(state=other), **asked}})
+    assert found.of(404, "inside/release:r") is Origin.INTENT  # and no drift: somebody asks for it
+    assert found.of(404, "config/memory") is Origin.DRIFT
 
 
 def test_without_a_record_nothing_is_known() -> None:

@@ -70,6 +70,8 @@ def made_in(
         template_build.pack(proxmox.pct, container.vmid, file)
     finally:
         _gone(at_work, deployment, container, as_json=as_json, say=say)
+        if back := template_build.as_it_was(plan):
+            _carried_out(at_work, deployment, back, as_json=as_json, say=say)
 
 
 def _gone(

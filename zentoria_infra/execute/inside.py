@@ -149,7 +149,7 @@ class GuestsInside:
         """
         report = self._talk(vmid, self._back(vmid, back, by), "apply", say)
         if report.failed:
-            raise failure(self._inventory.by_vmid(vmid).name, report, "roll back")
+            raise self._no_way_back(vmid, report)
         return report
 
     def lost_by_roll_back(self, vmid: int, back: int) -> tuple[ResourceReport, ...]:
@@ -164,9 +164,18 @@ class GuestsInside:
             return ()
         report = self._talk(vmid, state, "check", lambda text: None)
         if report.failed:
-            raise failure(self._inventory.by_vmid(vmid).name, report, "roll back")
+            raise self._no_way_back(vmid, report)
         restored = {one.id for one in state.resources if isinstance(one, Restore)}
         return tuple(one for one in report.changes if one.id in restored)
+
+    def _no_way_back(self, vmid: int, report: GuestReport) -> GuestError:
+        name = self._inventory.by_vmid(vmid).name
+        error = failure(name, report, "roll back")
+        error.todo = (
+            f"`zentoria rollback {name} --list` shows the releases and snapshots that are kept; what is not there any "
+            f"more comes of the inventory of then: `git revert`, then `zentoria up --only {name}`"
+        )
+        return error
 
     def require_healthy(self, vmid: int, say: Callable[[str], None]) -> None:
         """Wait until a container that was put back answers: systemd, then each service that has a check.

@@ -18,10 +18,28 @@ from pathlib import Path
 from zentoria_infra.errors import GuestError, RefusedError
 from zentoria_infra.execute.inside import GuestsInside
 from zentoria_infra.execute.recipe import SourceMaterials
+from zentoria_infra.firewall.change.steps import (
+    DATACENTER,
+    DropAlias,
+    DropEntry,
+    DropGroup,
+    DropIpSet,
+    DropRule,
+    InsertRule,
+    MakeGroup,
+    MakeIpSet,
+    PutAlias,
+    PutEntry,
+    SetOptions,
+    Step,
+)
 from zentoria_infra.guest.state import GuestState
 from zentoria_infra.inventory.model import Container, Inventory
 from zentoria_infra.plan.from_inventory import desired_containers
+from zentoria_infra.plan.model.change import Plan
 from zentoria_infra.plan.model.desired import DesiredContainer
+from zentoria_infra.plan.stages.base import DATACENTER as NAME
+from zentoria_infra.plan.stages.types import LoseFlows
 from zentoria_infra.proxmox.shell.pct import Pct
 from zentoria_infra.roles.prepared import Prepared, prepared, prepared_state
 
@@ -123,6 +141,35 @@ def bare(inventory: Inventory, container: Container) -> tuple[DesiredContainer, 
         dataclasses.replace(one, volumes=(), protect=False, needs=frozenset()) if one.vmid == container.vmid else one
         for one in desired_containers(inventory)
     )
+
+
+def as_it_was(plan: Plan) -> tuple[LoseFlows, ...]:
+    """What takes the datacenter's firewall back to before a build, once its container is gone.
+
+    Nothing, where that firewall was on before: then others rely on it. Members that joined the IP set ``management``,
+    so that the node stays in reach, stay.
+    """
+    if not plan.switch_on:
+        return ()
+    back = (undone for step in reversed(plan.datacenter.gained) for undone in _undone(step))
+    steps: tuple[Step, ...] = (SetOptions(DATACENTER, {"enable": "0"}), *back)
+    return (LoseFlows(0, NAME, f"{NAME}:as-it-was", (), steps),)
+
+
+def _undone(step: Step) -> tuple[Step, ...]:
+    """What takes back what a step makes; nothing where it changes what was there."""
+    match step:
+        case PutAlias(exists=False):
+            return (DropAlias(step.where, step.alias.name),)
+        case MakeIpSet():
+            return (DropIpSet(step.where, step.name),)
+        case PutEntry(exists=False):
+            return (DropEntry(step.where, step.ipset, step.entry.cidr),)
+        case MakeGroup():
+            return (DropGroup(step.name),)
+        case InsertRule():
+            return (DropRule(step.where, step.rule),)
+    return ()
 
 
 class BuilderInside(GuestsInside):

@@ -51,6 +51,9 @@ def basis(
     if before is None:
         return Basis(places, pool, unread=unread)
     now = _now(deployment, plan, {one.vmid for one in plan}, inside, looked)
+    for vmid in looked:
+        if anew := applied.asked_anew(inside.state(vmid)):
+            now[vmid] = {**now[vmid], **applied.digests(anew, vmid, inside.key)}
     return Basis(places, pool, Origins(before, now), unread)
 
 

@@ -79,7 +79,7 @@ def build(
         templates = {one.volid: one.size for one in at_work.proxmox.observe.templates(what.storage)}
         volid = template_build.found(inventory, templates)
         if volid in templates and not again:
-            _tell(volid, built=False, as_json=as_json)
+            _tell(volid, built=False, as_json=as_json, out=out)
             return
         who = administrator(inventory, admin, from_stdin) if out is None else None
         with tempfile.TemporaryDirectory(prefix="zentoria-template-") as place:
@@ -99,6 +99,8 @@ def build(
 def _tell(volid: str, *, built: bool, as_json: bool, out: Path | None = None) -> None:
     if as_json:
         output.json_line({"event": "template", "template": volid, "built": built})
+    elif out is not None and not built:
+        output.lines([f"{volid} is there already: nothing was written to {out}; `--again` builds it all the same"])
     elif out is not None:
         output.lines(
             [f"{volid.partition('/')[2]} is in {out}: copy it to the node's storage {volid.partition(':')[0]}"]

@@ -97,6 +97,12 @@ def _plain(value: Any) -> str:
     return json.dumps(dataclasses.asdict(value), sort_keys=True)
 
 
+def asked_anew(inside: GuestState) -> Values:
+    """What somebody asks for though the inventory has not changed: releases that are deployed once more."""
+    found = (one for one in inside.resources if isinstance(one, Release) and one.nonce)
+    return {f"inside/{one.id}": one.nonce for one in found}
+
+
 def digests(values: Values, vmid: int, key: bytes) -> Digests:
     """Keyed digests: whoever reads the record without the key learns nothing of a secret, and cannot try any out."""
     return {
