@@ -229,8 +229,16 @@ def test_a_run_killed_before_the_restart_is_made_good(guest: Guest) -> None:
 @pytest.mark.parametrize(
     ("seen", "unit", "expected"),
     [
-        ({"LoadState": "loaded", "ActiveState": "inactive", "UnitFileState": "disabled"}, {}, ["enable", "start"]),
-        ({"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "disabled"}, {}, ["enable"]),
+        (
+            {"LoadState": "loaded", "ActiveState": "inactive", "UnitFileState": "disabled"},
+            {},
+            ["enable", "start", "daemon-reload"],
+        ),
+        (
+            {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "disabled"},
+            {},
+            ["enable", "daemon-reload"],
+        ),
         ({"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "static"}, {}, []),
         ({"LoadState": "loaded", "ActiveState": "failed", "UnitFileState": "enabled"}, {}, ["start"]),
         (
@@ -250,6 +258,19 @@ def test_units_are_brought_to_their_state(guest: Guest, seen, unit, expected) ->
     systemctl(guest, Id="app.service", **seen)
     guest.run(Unit(id="u", name="app.service", **unit))
     assert verbs(guest) == expected
+
+
+def test_systemd_reads_unit_files_once_for_all_that_is_enabled(guest: Guest) -> None:
+    names = ("a.service", "b.service", "c.socket")
+    shown = "\\n\\n".join(
+        f"Id={name}\\nLoadState=loaded\\nActiveState=active\\nUnitFileState=disabled" for name in names
+    )
+    guest.fake("systemctl", f'case "$1" in show) printf "{shown}\\n";; is-failed) exit 1;; esac')
+    report = guest.run(*(Unit(id=name, name=name) for name in names))
+    assert set(outcomes(report).values()) == {"changed"}
+    assert verbs(guest) == ["enable", "enable", "enable", "daemon-reload"]
+    enabled = [line for line in guest.commands() if line.startswith("systemctl enable")]
+    assert enabled == [f"systemctl enable --no-reload {name}" for name in names]
 
 
 def test_a_volume_that_is_not_mounted_is_an_error(guest: Guest) -> None:

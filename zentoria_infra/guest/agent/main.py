@@ -105,6 +105,7 @@ def converge(request: dict[str, Any], tell: Tell, hold: Sequence[int] = ()) -> d
     if not failed:
         reports += [*(() if stopped else kept.clear_the_way(run)), *kept.remove(run)]
         failed = _failed(reports)
+    units.settle(run)
     if run.apply and not failed:
         kept.end()
     _tell_readers(run, reports)

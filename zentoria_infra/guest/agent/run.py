@@ -115,6 +115,7 @@ class Run:
         self.verbs: dict[str, str] = {}
         self.masked: set[str] = set()
         self.unit_files_changed = False
+        self.unit_links_changed = False
         self.at = ""
         self.mask = masking.Mask(self.resources)
         self.installed = installed

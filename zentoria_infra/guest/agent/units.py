@@ -121,9 +121,13 @@ def _do(resource: Resource, name: str, todo: list[str], run: Run) -> None:
         names = [name, *(one for one in _to_mask(run) if one != name)]
         common.must(["systemctl", "mask", *names], f"{', '.join(names)} cannot be masked")
         run.masked.update(names)
-    for verb in ("unmask", "disable", "enable"):
+    if "unmask" in todo:
+        common.must(["systemctl", "unmask", name], f"{name} cannot be unmasked")
+    for verb in ("disable", "enable"):
         if verb in todo:
-            common.must(["systemctl", verb, name], f"{name} cannot be {verb}d")
+            # Else systemd would read all unit files after each; of these links it need not know before the end.
+            common.must(["systemctl", verb, "--no-reload", name], f"{name} cannot be {verb}d")
+            run.unit_links_changed = True
     for verb in ("stop", "start", "restart", "reload"):
         if verb not in todo:
             continue
@@ -155,7 +159,13 @@ def reload_files(run: Run) -> None:
     """Let systemd read unit files again when one has changed."""
     if run.unit_files_changed:
         common.must(["systemctl", "daemon-reload"], "systemd cannot read its unit files")
-        run.unit_files_changed = False
+        run.unit_files_changed = run.unit_links_changed = False
+
+
+def settle(run: Run) -> None:
+    """At the end of a run: let systemd know what was enabled and disabled since it read unit files."""
+    if run.unit_links_changed:
+        common.run(["systemctl", "daemon-reload"])
 
 
 def command(verb: str, name: str) -> None:
