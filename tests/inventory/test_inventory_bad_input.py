@@ -199,3 +199,16 @@ def test_mistakes_in_an_overlay_are_told_there(root: Path) -> None:
 
 def test_mistakes_in_overrides_are_told_as_such(root: Path) -> None:
     assert problems(root, overrides={"proxmox": {"port": "x"}}) == ["overrides: 'port' must be a whole number, not 'x'"]
+
+
+def test_a_site_cannot_make_a_container_another_one(root: Path) -> None:
+    replace(root, "inventory/sites/lab.yaml", "  db:\n", "  db:\n    vmid: 999\n")
+    (found,) = [one for one in problems(root, site="lab") if "one container" in one]
+    assert found.startswith("inventory/sites/lab.yaml:") and f"'vmid' is 999, and {DB} is the file of 404" in found
+
+
+@pytest.mark.parametrize("sign", ["\\e", "\\x9b", "\\u202e", "\\u2028"])
+def test_what_a_terminal_would_act_on_is_shown_and_not_done(root: Path, sign: str) -> None:
+    replace(root, DB, "zone: data", f'zone: data\n"a{sign}[31m": 1')
+    (found,) = problems(root)
+    assert found.isprintable() and "unknown key" in found

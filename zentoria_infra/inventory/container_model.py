@@ -12,6 +12,7 @@ from zentoria_infra.inventory.component_model import Component
 from zentoria_infra.inventory.values import (
     NAMED,
     Address,
+    Line,
     Mac,
     Model,
     Name,
@@ -35,8 +36,13 @@ AbsolutePath = Annotated[str, matching(r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$", "an
 SecretPath = Annotated[str, matching(r"^zentoria(/[a-z0-9_-]+)+$", "a secret path as zentoria/db/password")]
 PolicyPath = Annotated[str, matching(r"^[a-z0-9_-]+(/[a-z0-9_+*-]+)+$", "a Vault path as zentoria/db/*")]
 UnitName = Annotated[
-    str, matching(r"^[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|path)$", "a systemd unit as nginx.service")
+    str,
+    matching(
+        r"^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*\.(service|socket|target|timer|path)$", "a systemd unit as nginx.service"
+    ),
 ]
+UserName = Annotated[str, matching(r"^[a-z_][a-z0-9_-]{0,31}$", "a user's name as postgres")]
+"""What Debian's adduser takes, and ``_apt``."""
 SettingName = Annotated[str, matching(r"^[a-z][a-z0-9_]{0,60}$", "the name of a setting as workers or limit_user")]
 Tag = Annotated[str, matching(r"^[a-z0-9_][a-z0-9_+.-]*$", "a Proxmox tag in lower case")]
 """Proxmox's ``pve-tag`` in lower case."""
@@ -74,15 +80,23 @@ class _Settings(dict[str, Any]):
         return hash(frozenset(self.items()))
 
 
+MOST_MEMORY = 16 * 1024 * 1024
+"""MiB: more than any machine has; a slip of a key is not passed on."""
+MOST_DISK = 128 * 1024
+"""GiB, likewise."""
+LONGEST = 86_400
+"""Seconds: a day."""
+
+
 class Resources(Model):
     """What a container may use."""
 
     cores: Annotated[int, Field(ge=1, le=8192)] = 1
-    memory: Annotated[int, Field(ge=16)] = 512
+    memory: Annotated[int, Field(ge=16, le=MOST_MEMORY)] = 512
     """MiB."""
-    swap: Annotated[int, Field(ge=0)] = 0
+    swap: Annotated[int, Field(ge=0, le=MOST_MEMORY)] = 0
     """MiB."""
-    rootfs: Annotated[int, Field(ge=1)] = 8
+    rootfs: Annotated[int, Field(ge=1, le=MOST_DISK)] = 8
     """GiB."""
     cpulimit: Annotated[float, Field(gt=0, le=8192)] | None = None
     """CPUs, as 0.5; None: no limit besides ``cores``."""
@@ -91,8 +105,8 @@ class Resources(Model):
 class Maximum(Model):
     """The most that a container may be given (architecture: vertical scaling limits)."""
 
-    cores: Annotated[int, Field(ge=1)]
-    memory: Annotated[int, Field(ge=16)]
+    cores: Annotated[int, Field(ge=1, le=8192)]
+    memory: Annotated[int, Field(ge=16, le=MOST_MEMORY)]
     """MiB."""
 
 
@@ -101,10 +115,10 @@ class Volume(Model):
 
     name: Name
     path: AbsolutePath
-    size: Annotated[int, Field(ge=1)]
+    size: Annotated[int, Field(ge=1, le=MOST_DISK)]
     """GiB."""
     backup: bool = True
-    owner: Text = "root"
+    owner: UserName = "root"
     """User in the guest that owns the mount point."""
 
 
@@ -118,9 +132,9 @@ class Features(Model):
 class Startup(Model):
     """Proxmox's start order when the node boots. ``up`` and ``down`` are seconds."""
 
-    order: Annotated[int, Field(ge=0)]
-    up: Annotated[int, Field(ge=0)] | None = None
-    down: Annotated[int, Field(ge=0)] | None = None
+    order: Annotated[int, Field(ge=0, le=1_000_000)]
+    up: Annotated[int, Field(ge=0, le=LONGEST)] | None = None
+    down: Annotated[int, Field(ge=0, le=LONGEST)] | None = None
 
 
 class PublicNic(Model):
@@ -176,7 +190,7 @@ class Need(Model):
     ports: tuple[PortRange, ...] = ()
     exposes: tuple[PortKind, ...] = ()
     start: bool = True
-    purpose: str = ""
+    purpose: Line = ""
     database: DatabaseWish | None = None
     """Of a database server: which database."""
     keys: tuple[KeyPattern, ...] = ()
@@ -193,6 +207,8 @@ class Need(Model):
 
     @model_validator(mode="after")
     def _one_of(self) -> Need:
+        if "ports" in self.model_fields_set and not self.ports:
+            raise PydanticCustomError("rule_no_ports", "'ports' is empty: leave it out where all are meant")
         if self.ports and self.exposes:
             raise PydanticCustomError("rule_need_ports", "a need has 'ports' or 'exposes', and not both")
         if self.access == "read" and (self.database or self.keys or self.buckets):
@@ -219,8 +235,8 @@ class Egress(Model):
     ``192.168.1.0/24``; such a network never means what is ours in it: containers, the node, gateways.
     """
 
-    to: tuple[Target, ...]
-    ports: tuple[PortRange, ...]
+    to: Annotated[tuple[Target, ...], Field(min_length=1)]
+    ports: Annotated[tuple[PortRange, ...], Field(min_length=1)]
     protocol: TransportProtocol = "tcp"
     purpose: Text
 
@@ -229,9 +245,9 @@ class Health(Model):
     """A check from inside the guest: a TCP port that accepts, or with ``path`` a URL that answers 200."""
 
     port: PortNumber
-    path: Annotated[str, matching(r"^/\S*$", "a path that begins with '/'")] | None = None
+    path: Annotated[str, matching(r"^/[!-~]*$", "a path that begins with '/'")] | None = None
     scheme: Literal["http", "https"] = "http"
-    timeout: Annotated[int, Field(ge=1)] = 30
+    timeout: Annotated[int, Field(ge=1, le=3600)] = 30
     """Seconds."""
 
 
@@ -297,7 +313,7 @@ class Container(Model):
         Field(max_length=253),
     ]
     """With or without its domain (Proxmox's format ``dns-name``). Default: ``zentoria-<name>``."""
-    purpose: str = ""
+    purpose: Line = ""
     zone: Name
     network: Name = "internal"
     address: Address

@@ -181,6 +181,11 @@ class _Loader:
                 text = f"'{key}' is {value.value}, and the file's name says {expected}"
                 self.problems.append(problem(value.at, text))
         node = _layered(node, name, site)
+        for expected, key in ((int(match["vmid"]), "vmid"), (match["name"], "name")):
+            value = node.get(key)
+            if value is not None and value.at.file != label and value.value != expected:
+                text = f"'{key}' is {value.value}, and {label} is the file of {expected}: they are one container"
+                self.problems.append(problem(value.at, text))
         container = self._validate(Container, node, f"file {path.name}")
         if container is None:
             self.broken.update((match["name"], name))

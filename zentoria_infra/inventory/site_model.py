@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from zentoria_infra.inventory.component_model import Component, HttpsUrl, Url
+from zentoria_infra.inventory.component_model import Component, HttpsUrl, Section, Suite, Url
 from zentoria_infra.inventory.sign_in_model import Origin, SignIn
 from zentoria_infra.inventory.values import Address, Cidr, FilePath, HostName, Model, PortNumber, Text, matching
 from zentoria_infra.inventory.weights_model import ModelName, ServedModel
@@ -24,9 +26,43 @@ Fingerprint = Annotated[
 """SHA-256 of the node's certificate, as Proxmox prints it: 32 bytes in hexadecimal, with colons."""
 
 TokenId = Annotated[
-    str, matching(r"^[^\s:/@!]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+$", "a token id as user@realm!name")
+    str,
+    matching(r"^[\"-.0-9;-?A-~]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+$", "a token id as user@realm!name"),
 ]
 """``user@realm!name``."""
+
+_KEY_KINDS = "ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp256|ecdsa-sha2-nistp384|ecdsa-sha2-nistp521"
+_USER_KEY_KINDS = f"{_KEY_KINDS}|sk-ssh-ed25519@openssh.com|sk-ecdsa-sha2-nistp256@openssh.com"
+_COMMENT = r"( [^\x00-\x1f\x7f]*)?"
+
+
+def _public_key(text: str) -> str:
+    """RFC 4253, 6.6: what is encoded begins with the name of the kind."""
+    kind, *rest = text.split(" ")
+    if rest:
+        try:
+            blob = base64.b64decode(rest[0], validate=True)
+        except ValueError:
+            blob = b""
+        if not blob.startswith(len(kind).to_bytes(4, "big") + kind.encode()):
+            raise PydanticCustomError("public_key", "It is no public key")
+    return text
+
+
+def _time_zone(text: str) -> str:
+    """One that Debian's ``tzdata`` has: names that the IANA database keeps for the past are in a package of their own.
+
+    Where this machine has no time zones, the name's area is all that is looked at.
+    """
+    known = zoneinfo.available_timezones()
+    if text != "UTC" and (text.partition("/")[0] not in _AREAS or (known and text not in known)):
+        raise PydanticCustomError("time_zone", "It is no time zone")
+    return text
+
+
+_AREAS = frozenset(
+    ("Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Etc", "Europe", "Indian", "Pacific")
+)
 
 SiteId = Annotated[str, matching(r"^[a-z0-9][a-z0-9-]{0,30}$", "a short id (a-z, 0-9 and '-')")]
 NodeName = Annotated[str, matching(r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$", "the name of a Proxmox node")]
@@ -41,10 +77,18 @@ PoolId = Annotated[
 """PVE::AccessControl::verify_poolname; that a letter comes first, Proxmox VE 9 asks for."""
 BridgeName = Annotated[str, matching(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{1,14}$", "the name of a bridge as vmbr40 or br-lan")]
 """Proxmox takes ``[-_.\\w\\d]+`` for the bridge of a NIC (schema of net[n]); the kernel takes 15 characters at most."""
-TimeZone = Annotated[str, matching(r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", "a time zone as Europe/Vienna")]
+TimeZone = Annotated[
+    str,
+    matching(r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", "a time zone as Europe/Vienna"),
+    AfterValidator(_time_zone),
+]
 Size = Annotated[str, matching(r"^[1-9][0-9]{0,6}[kMG]$", "a size as 100M")]
 Domain = Annotated[
-    str, matching(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", "a domain name in lower case")
+    str,
+    matching(
+        r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "a domain name in lower case"
+    ),
+    Field(max_length=200),
 ]
 
 _FACTORS = {"k": 1024, "M": 1024**2, "G": 1024**3}
@@ -61,9 +105,10 @@ class SshSite(Model):
         Annotated[
             str,
             matching(
-                r"^((ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+( .*)?|SHA256:[A-Za-z0-9+/]{43})$",
+                rf"^(({_KEY_KINDS}) [A-Za-z0-9+/=]+{_COMMENT}|SHA256:[A-Za-z0-9+/]{{43}})$",
                 "a public host key as 'ssh-ed25519 AAAA...', or its fingerprint as 'SHA256:...'",
             ),
+            AfterValidator(_public_key),
         ]
         | None
     ) = None
@@ -90,9 +135,9 @@ class ProxmoxSite(Model):
     token_secret_file: FilePath | None = None
     """File (0600) with the token's secret; None: ``~/.config/zentoria/<id>/token``. ZENTORIA_PVE_TOKEN wins."""
     ssh: SshSite = SshSite()
-    connect_timeout: Annotated[float, Field(gt=0)] = 5.0
+    connect_timeout: Annotated[float, Field(gt=0, le=3600)] = 5.0
     """Seconds."""
-    read_timeout: Annotated[float, Field(gt=0)] = 60.0
+    read_timeout: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     """Seconds."""
 
 
@@ -121,9 +166,9 @@ class DebSource(Model):
     """One deb822 entry of ``/etc/apt/sources.list.d``."""
 
     types: tuple[Literal["deb", "deb-src"], ...] = ("deb",)
-    uris: tuple[Url, ...]
-    suites: tuple[Text, ...]
-    components: tuple[Text, ...] = ("main",)
+    uris: Annotated[tuple[Url, ...], Field(min_length=1)]
+    suites: Annotated[tuple[Suite, ...], Field(min_length=1)]
+    components: tuple[Section, ...] = ("main",)
     signed_by: Text | None = None
     """Path of a key ring in the guest; None: Debian's own."""
 
@@ -136,7 +181,12 @@ class Certificate(Model):
     """Supplied: PEM chain, the server's certificate first."""
     key_file: FilePath | None = None
     """Supplied: PEM private key, not encrypted, 0600."""
-    email: Annotated[str, matching(r"^[^@\s]+@[^@\s]+$", "an e-mail address")] | None = None
+    email: (
+        Annotated[
+            str, matching(r"^[A-Za-z0-9][!#-'*+/-9=?A-Z^_a-z{|}~.-]*@[A-Za-z0-9][A-Za-z0-9.-]*$", "an e-mail address")
+        ]
+        | None
+    ) = None
     """ACME: the account's address."""
     directory: HttpsUrl | None = None
     """ACME: the directory URL (RFC 8555); None: Let's Encrypt."""
@@ -206,7 +256,9 @@ class Site(Model):
     """Models that services may serve, by name. Which of them they do serve stands at the service."""
     admin_ssh_keys: tuple[
         Annotated[
-            str, matching(r"^(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ \S+( .*)?$", "a public key as 'ssh-ed25519 AAAA...'")
+            str,
+            matching(rf"^({_USER_KEY_KINDS}) [A-Za-z0-9+/=]+{_COMMENT}$", "a public key as 'ssh-ed25519 AAAA...'"),
+            AfterValidator(_public_key),
         ],
         ...,
     ] = ()

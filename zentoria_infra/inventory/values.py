@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -42,25 +43,56 @@ def matching(pattern: str, words: str, *, to_upper: bool = False) -> StringConst
 Name = Annotated[str, matching(r"^[a-z][a-z0-9-]{0,30}$", "a name (a-z, 0-9 and '-', a letter first, 31 at most)")]
 """A name of ours: lower case letters, digits and hyphens, a letter first."""
 
+_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+"""Control characters, line ends, and what turns the direction of writing: a terminal or a file would act on them."""
+
+Line = Annotated[str, matching(rf"^[^{_CONTROL}]*$", "text of one line without control characters")]
+"""Free text. It reaches terminals, notes and files, where a line break would begin something of its own."""
+
 HOST_NAME = r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$"
-HostName = Annotated[str, matching(HOST_NAME, "a host name")]
+
+
+def _host(text: str) -> str:
+    """A name of at most 253 characters; what has only digits and dots is an address (RFC 1123, 2.1)."""
+    if text.replace(".", "").isdigit():
+        try:
+            ipaddress.IPv4Address(text)
+        except ValueError:
+            raise PydanticCustomError("host_name", "It is neither a name nor an address") from None
+    if len(text) > 253:
+        raise PydanticCustomError("host_name", "It is too long")
+    return text
+
+
+HostName = Annotated[str, matching(HOST_NAME, "a host name"), AfterValidator(_host)]
 """A DNS name (RFC 1123) or an IPv4 address."""
 
-PUBLIC_ADDRESS = r"^(dhcp|\d{1,3}(\.\d{1,3}){3}/\d{1,2})$"
+PUBLIC_ADDRESS = r"^(dhcp|[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2})$"
 PublicAddress = Annotated[str, matching(PUBLIC_ADDRESS, "'dhcp' or an address with prefix as 192.0.2.7/24")]
 
-TARGET = rf"^({HOST_NAME[1:-1]}|\d{{1,3}}(\.\d{{1,3}}){{3}}/\d{{1,2}})$"
+TARGET = rf"^({HOST_NAME[1:-1]}|[0-9]{{1,3}}(\.[0-9]{{1,3}}){{3}}/[0-9]{{1,2}})$"
 Target = Annotated[str, matching(TARGET, "a host name, an address, or a network as 192.168.1.0/24")]
 """Where egress leads: a DNS name, an IPv4 address, or a network."""
 
-Text = Annotated[str, StringConstraints(min_length=1)]
+Text = Annotated[Line, StringConstraints(min_length=1)]
+"""Free text that says something."""
+Version = Annotated[str, matching(r"^[0-9A-Za-z][0-9A-Za-z.+~:_-]*$", "a version as 16 or 4.48")]
+PathInside = Annotated[
+    str, matching(r"^[^/\x00-\x20\x7f\\-][^\x00-\x1f\x7f\\]*$", "a path in the archive as bin/server")
+]
 Address = Annotated[ipaddress.IPv4Address, Field(strict=False)]
 Cidr = Annotated[ipaddress.IPv4Network, Field(strict=False)]
 FilePath = Annotated[Path, Field(strict=False)]
 Protocol = Literal["tcp", "udp"]
 Mac = Annotated[
-    str, matching(r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", "a MAC address as BC:24:11:00:04:04", to_upper=True)
+    str,
+    matching(
+        r"^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$",
+        "a MAC address of one machine as BC:24:11:00:04:04 (an even number first)",
+        to_upper=True,
+    ),
 ]
+"""The lowest bit of the first byte marks a multicast address (IEEE 802); Proxmox refuses those."""
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 Vmid = Annotated[int, Field(ge=100, le=999_999_999)]
 """Proxmox VE takes 100 to 999999999 (its schema ``pve-vmid``)."""
@@ -68,7 +100,7 @@ Vmid = Annotated[int, Field(ge=100, le=999_999_999)]
 PortKind = Literal["data", "api", "ui", "metrics"]
 """What is asked on a port. ``data`` is what a backup reads; ``metrics`` is what Prometheus scrapes."""
 
-_RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+_RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
 class PortRange(Model):

@@ -31,6 +31,9 @@ _EXPECTED = {
     "model_attributes_type": "a mapping (key: value)",
     "path_type": "a path",
     "port_range": "a port from 1 to 65535, or a range as 9300-9301",
+    "host_name": "a host name (253 characters at most) or an IPv4 address",
+    "public_key": "a whole public key as 'ssh-ed25519 AAAA...' (what follows the kind is base64 and names it again)",
+    "time_zone": "a time zone of the IANA database, by its present name as Europe/Vienna",
     "url_host": "a URL with a host, and a port from 1 to 65535",
     "ip_v4_address": "an IPv4 address",
     "ip_v4_network": "an IPv4 network as 10.10.32.0/20 (no host bits set)",
@@ -76,11 +79,20 @@ def port_list(ports: Spans, protocol: str) -> str:
 
 def explain(error: ValidationError, model: type[BaseModel], root: Node) -> list[Problem]:
     """Problems of one validation, each at its place in the node that was validated."""
-    return [_explain(details, model, root) for details in error.errors(include_url=False) if not _other_arm(details)]
+    return [
+        _explain(details, model, root)
+        for details in error.errors(include_url=False)
+        if not _follows_from_another(details)
+    ]
 
 
-def _other_arm(details: ErrorDetails) -> bool:
-    """Whether an error comes of trying the list arm of a union on text, or its text arm on a list."""
+def _follows_from_another(details: ErrorDetails) -> bool:
+    """Whether an error comes of trying the list arm of a union on text, or its text arm on a list.
+
+    A list also counts as too short when all that is in it was refused.
+    """
+    if details["type"] == "too_short" and details["input"]:
+        return True
     arm, given = str(details["loc"][-1]) if details["loc"] else "", details["input"]
     return (arm.startswith("tuple[") and not isinstance(given, tuple)) or (
         arm.startswith("literal[") and isinstance(given, tuple)
@@ -131,6 +143,8 @@ def _message(details: ErrorDetails) -> str:
         return f"must be {PATTERNS.get(pattern, 'text like ' + pattern)}, not {shown(given)}"
     if kind in ("string_too_short", "too_short"):
         return "must not be empty"
+    if kind == "string_too_long":
+        return f"must have at most {context.get('max_length')} characters, not {len(str(given))}"
     for limit, bound in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
         if limit in context:
             return f"must be {bound} {context[limit]}, not {shown(given)}"

@@ -134,6 +134,9 @@ class _Builder:
         except ReaderError as error:
             text = f"character #x{error.character:04x} is not allowed in YAML"
             raise Unreadable(problem(Position(self._label), f"this is not YAML: {text}")) from None
+        except OverflowError:  # \U with more than there are characters
+            text = "an escape (\\U) stands for no character"
+            raise Unreadable(problem(Position(self._label), f"this is not YAML: {text}")) from None
         except (YAMLError, ValueError, TypeError, AssertionError, IndexError) as error:
             # ruamel's scanner trips over some malformed directives and escapes with Python's own errors.
             raise Unreadable(problem(Position(self._label), f"this is not YAML: {error}")) from None
