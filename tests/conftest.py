@@ -13,8 +13,10 @@ from tests.support.soak import PROFILE, tenth
 from zentoria_infra.lab.api.auth import access
 
 # Never against the clock of a busy machine, and in CI always with the same examples. A soak looks for new ones.
-hypothesis.settings.register_profile("explore", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+PATIENT = [hypothesis.HealthCheck.too_slow]
+"""How fast examples come depends on what else the machine does."""
+hypothesis.settings.register_profile("explore", deadline=None, suppress_health_check=PATIENT)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=PATIENT)
 hypothesis.settings.register_profile(PROFILE, deadline=None, max_examples=500, derandomize=False)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "explore")
 

@@ -7,6 +7,7 @@ import functools
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import psycopg
 import pytest
 import pytest_asyncio
 import sqlalchemy
@@ -17,6 +18,7 @@ from zentoria_common.database import Database, DatabaseProbe, SchemaProbe, make_
 from zentoria_common.health.probe import ProbeError
 from zentoria_common.problems import Unavailable
 from zentoria_common.settings import DatabaseSettings
+from zentoria_common.statements import Statement
 from zentoria_schema import head
 from zentoria_schema.embedded import PostgresServer
 
@@ -32,7 +34,6 @@ def settings(server: PostgresServer, name: str, **changes: Any) -> DatabaseSetti
 async def database(postgres_server: PostgresServer, core_database: str) -> AsyncGenerator[Database]:
     engine = make_engine(
         settings(postgres_server, core_database), SecretStr("x"), application="zentoria-test", pool_size=1,
-        max_overflow=0,
     )  # fmt: skip
     database = Database(engine, statement_timeout=0.2)
     yield database
@@ -153,7 +154,6 @@ async def test_a_transaction_begins_in_one_round_trip(database: Database) -> Non
 async def test_without_a_free_connection_it_is_away(postgres_server: PostgresServer, core_database: str) -> None:
     engine = make_engine(
         settings(postgres_server, core_database, dependency_timeout=0.1), SecretStr("x"), application="x", pool_size=1,
-        max_overflow=0,
     )  # fmt: skip
     database = Database(engine)
     async with database.session():
@@ -226,3 +226,67 @@ async def test_a_session_that_is_cancelled_gives_its_connection_back(database: D
         await task
     async with database.session() as session:
         assert (await session.execute(WHO)).scalar_one() == ""
+
+
+_SUM = Statement(sqlalchemy.select((sqlalchemy.bindparam("a", type_=sqlalchemy.Integer()) + 1).label("more")))
+_TOLD = Statement(
+    text("SELECT :said AS said, current_setting('zentoria.user_id', true) AS who, pg_backend_pid() AS process")
+)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "said", ["'; DROP TABLE users; --", "\\'; --", 'a "b"', "100 %s %(x)s", "ü\n\t", "", "$$", "E'\\047'"]
+)
+async def test_one_statement_takes_any_text_as_it_is(database: Database, said: str) -> None:
+    (row,) = await database.rows(_TOLD, 7, said=said)
+    assert (row.said, row.who) == (said, "7")
+    (row,) = await database.rows(_TOLD, said=said, writes=True)
+    assert (row.said, row.who) == (said, "")
+
+
+@pytest.mark.asyncio
+async def test_one_statement_is_one_transaction(database: Database) -> None:
+    assert [row.more for row in await database.rows(_SUM, a=41)] == [42]
+    with pytest.raises(sqlalchemy.exc.DataError):
+        await database.rows(_TOLD, said="\0")
+    with pytest.raises(Unavailable):  # it takes longer than the limit
+        await database.rows(Statement(text("SELECT pg_sleep(5)")))
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        await database.rows(Statement(text("SELECT 1 FROM nothing")))
+    assert [row.more for row in await database.rows(_SUM, a=1)] == [2]  # a connection within a failed one is not kept
+    assert (await database.rows(_TOLD, said="x"))[0].who == ""
+    with pytest.raises(ValueError):
+        await database.rows(_SUM, "1'; --", a=1)  # type: ignore[arg-type] # what must not happen
+    async with database.session(5) as session:  # with sessions beside it
+        assert (await session.execute(WHO)).scalar_one() == "5"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("writes", [False, True])
+async def test_a_statement_survives_that_idle_connections_are_cut(
+    postgres_server: PostgresServer, database: Database, writes: bool
+) -> None:
+    slow = Statement(text("SELECT pg_backend_pid() AS process FROM pg_sleep(0.05)"))
+    before = {rows[0].process for rows in await asyncio.gather(*(database.rows(slow) for _ in range(3)))}
+    assert len(before) == 3
+    with postgres_server.connect() as administrator:
+        administrator.execute("SELECT pg_terminate_backend(pid, 10000) FROM unnest(%s) AS pid", [list(before)])
+    found = await asyncio.gather(*(database.rows(slow, writes=writes) for _ in range(3)))
+    assert not before & {rows[0].process for rows in found}
+
+
+@pytest.mark.asyncio
+async def test_who_leaves_while_a_statement_runs_leaves_no_trace(
+    postgres_server: PostgresServer, core_database: str
+) -> None:
+    engine = make_engine(settings(postgres_server, core_database), SecretStr("x"), application="x")
+    database = Database(engine, statement_timeout=60)
+    await database.rows(_TOLD, 3, said="x")  # a connection is there
+    task = asyncio.create_task(database.rows(Statement(text("SELECT pg_sleep(60)")), 3))
+    await asyncio.sleep(0.05)  # it has sent it, or is about to
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await database.rows(_TOLD, 4, said="x"))[0].who == "4"
+    await database.close()

@@ -7,10 +7,16 @@ import datetime
 import json
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
 
+import sqlalchemy
 from fastapi import Query
 from pydantic import BaseModel, Field
+from sqlalchemy import ColumnElement, bindparam
+from sqlalchemy.orm import InstrumentedAttribute
+from zentoria_common.database import Database
 from zentoria_common.problems import Problem
+from zentoria_common.statements import Statement
 
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
@@ -87,3 +93,52 @@ def page(
     shown = rows[:limit]
     following = encode(*key(shown[-1])) if len(rows) > limit else None
     return Page(items=[make(row) for row in shown], next_cursor=following)
+
+
+def columns_of(entity: type[Any]) -> list[ColumnElement[Any]]:
+    """What a row of a table has as attributes, for a statement without SQLAlchemy's own objects; no deferred ones."""
+    mapper = sqlalchemy.inspect(entity)
+    return [each.columns[0].label(each.key) for each in mapper.column_attrs if not each.deferred]
+
+
+class Listing:
+    """A user's rows of one table in pages, the newest first.
+
+    Args:
+        entity: the table's class, with ``id`` and ``user_id``.
+        moment: the column that says how new a row is.
+        conditions: which rows; their ``bindparam()`` are given to :meth:`page`.
+    """
+
+    def __init__(
+        self, entity: type[Any], moment: InstrumentedAttribute[datetime.datetime], *conditions: ColumnElement[bool]
+    ) -> None:
+        self._moment = moment.key
+        wanted = sqlalchemy.select(*columns_of(entity)).where(entity.user_id == bindparam("owner"), *conditions)
+        wanted = wanted.order_by(moment.desc(), entity.id.desc()).limit(bindparam("most"))
+        seen = sqlalchemy.tuple_(bindparam("moment", type_=moment.type), bindparam("seen", type_=entity.id.type))
+        self._first = Statement(wanted)
+        self._further = Statement(wanted.where(sqlalchemy.tuple_(moment, entity.id) < seen))
+
+    async def page(
+        self, database: Database, user_id: int, limit: int, cursor: str | None, make: Callable[[Any], T], **values: Any
+    ) -> Page[T]:
+        """One page.
+
+        Args:
+            database: where the table is.
+            user_id: whose rows.
+            limit: of the page.
+            cursor: of the page before.
+            make: an item from a row, which has the columns as attributes.
+            values: of the conditions.
+
+        Raises:
+            Problem: 422, the cursor is none of this list.
+        """
+        after = decode(cursor, datetime.datetime, UUID)
+        if after is not None:
+            values |= {"moment": after[0], "seen": after[1]}
+        statement = self._first if after is None else self._further
+        rows = await database.rows(statement, user_id, owner=user_id, most=limit + 1, **values)
+        return page(rows, limit, make, lambda row: (getattr(row, self._moment), str(row.id)))

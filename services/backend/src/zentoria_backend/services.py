@@ -91,7 +91,9 @@ def make_services(
         transport: for tests, in place of the network between containers.
     """
     here = siblings.current()
-    database = Database(make_engine(settings, secrets.database_password, application=NAME))
+    database = Database(
+        make_engine(settings, secrets.database_password, application=NAME), patience=settings.dependency_timeout
+    )
     client = make_redis(settings, secrets.redis_password)
     callees = Callees(
         identity,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import sqlalchemy
@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 from zentoria_common.health.probe import ProbeError, one_line
 from zentoria_common.problems import Unavailable
 from zentoria_common.settings import DatabaseSettings
+from zentoria_common.statements import Statement, Statements
 
 OUTAGES: Mapping[type[Exception], str] = {
     sqlalchemy.exc.OperationalError: "database",
@@ -24,6 +25,7 @@ OUTAGES: Mapping[type[Exception], str] = {
     sqlalchemy.exc.TimeoutError: "database",
 }
 """Exceptions that mean "it does not answer": no connection, none free, cut off, cancelled by a timeout, deadlock."""
+_LOST: tuple[type[Exception], ...] = (*OUTAGES, psycopg.OperationalError, psycopg.InterfaceError)
 
 _log = structlog.stdlib.get_logger("zentoria_common.database")
 
@@ -35,8 +37,7 @@ def make_engine(
     application: str,
     pooled: bool = True,
     port: int | None = None,
-    pool_size: int = 5,
-    max_overflow: int = 10,
+    pool_size: int = 15,
 ) -> AsyncEngine:
     """An engine. Nothing connects before it is used.
 
@@ -52,13 +53,13 @@ def make_engine(
         application: what ``pg_stat_activity`` shows, as ``zentoria-backend``.
         pooled: keep connections. False for what is rare and long (LISTEN): a connection of its own each time.
         port: in place of the settings' one: PostgreSQL's own, for what PgBouncer cannot pass on.
-        pool_size: connections that stay open.
-        max_overflow: further ones while many requests come at once.
+        pool_size: connections that are made as they are needed, and stay open: one that were closed and made again at
+            each peak would cost more than a request.
     """
     kept = (
         {
             "pool_size": pool_size,
-            "max_overflow": max_overflow,
+            "max_overflow": 0,
             "pool_timeout": settings.dependency_timeout,
             "pool_recycle": 1800,
         }
@@ -106,10 +107,12 @@ class Database:
     Args:
         engine: made by :func:`make_engine`; :meth:`close` closes it.
         statement_timeout: seconds that one statement may take.
+        patience: seconds that :meth:`rows` waits for a free connection.
     """
 
-    def __init__(self, engine: AsyncEngine, *, statement_timeout: float = 10.0) -> None:
+    def __init__(self, engine: AsyncEngine, *, statement_timeout: float = 10.0, patience: float = 2.0) -> None:
         self.engine = engine
+        self._statements = Statements(self._connect, timeout=patience)
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
         self._timeout = round(statement_timeout * 1000)
 
@@ -131,16 +134,44 @@ class Database:
                 await self._begin(session, user_id)
                 yield session
         except tuple(OUTAGES) as error:
-            original = getattr(error, "orig", None)
-            state = getattr(original, "sqlstate", None)
-            _log.warning("database fails", error_type=type(original or error).__qualname__, sqlstate=state)
-            raise Unavailable("database") from error
+            raise _unavailable(error) from error
+
+    async def rows(
+        self, statement: Statement, user_id: int | None = None, *, writes: bool = False, **values: Any
+    ) -> list[Any]:
+        """Run one statement as a transaction of its own, in one round trip (two, where it ``writes``).
+
+        Args:
+            statement: made once, where the code is loaded.
+            user_id: whose rows are seen.
+            writes: it changes something.
+            values: of its parameters.
+
+        Returns:
+            Its rows, as named tuples.
+
+        Raises:
+            Unavailable: the database does not answer, or not in time.
+        """
+        try:
+            return await self._statements.run(self._opening(user_id), statement, values, writes=writes)
+        except _LOST as error:
+            raise _unavailable(error) from error
+
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        """A connection as the engine makes them, which its pool forgets."""
+        fairy = await self.engine.raw_connection()
+        connection = cast("psycopg.AsyncConnection[Any]", fairy.driver_connection)
+        fairy.detach()
+        return connection
+
+    def _opening(self, user_id: int | None) -> str:
+        user = "" if user_id is None else f"{user_id:d}"  # digits alone: it becomes a part of the statement
+        return f"BEGIN; SET LOCAL zentoria.user_id = '{user}'; SET LOCAL statement_timeout = {self._timeout:d}"
 
     async def _begin(self, session: AsyncSession, user_id: int | None) -> None:
         """Send BEGIN. A connection that was cut while it waited in the pool is made anew, once."""
-        user = "" if user_id is None else f"{user_id:d}"  # digits alone: it becomes a part of the statement
-        begin = f"BEGIN; SET LOCAL zentoria.user_id = '{user}'; SET LOCAL statement_timeout = {self._timeout:d}"
-        options = {_BEGIN: begin}
+        options = {_BEGIN: self._opening(user_id)}
         try:
             await session.connection(execution_options=options)
         except sqlalchemy.exc.DBAPIError as error:
@@ -149,8 +180,16 @@ class Database:
             await session.connection(execution_options=options)
 
     async def close(self) -> None:
-        """Close the pool."""
+        """Close the pools."""
+        await self._statements.close()
         await self.engine.dispose()
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    original = getattr(error, "orig", None) or error
+    state = getattr(original, "sqlstate", None)
+    _log.warning("database fails", error_type=type(original).__qualname__, sqlstate=state)
+    return Unavailable("database")
 
 
 class DatabaseProbe:

@@ -12,6 +12,7 @@ import sqlalchemy
 from sqlalchemy.ext.asyncio import AsyncSession
 from zentoria_common.database import Database
 from zentoria_common.problems import Unavailable
+from zentoria_common.statements import Statement
 
 from zentoria_backend.access.context import current_client, request_id
 from zentoria_backend.access.principal import Principal
@@ -24,6 +25,7 @@ MAX_BATCH = 200
 """Rows of one transaction."""
 
 _APPEND = sqlalchemy.text("SELECT append_audit_many(CAST(:entries AS jsonb))")
+_ALONE = Statement(_APPEND)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +119,7 @@ class Recorder:
     async def _keep(self, batch: Sequence[tuple[Entry, asyncio.Future[None]]]) -> None:
         # who has left meanwhile (its request was cancelled) did what the row says all the same
         try:
-            async with self._database.session() as session:
-                await _append(session, [entry for entry, _ in batch])
+            await self._database.rows(_ALONE, writes=True, entries=_json([entry for entry, _ in batch]))
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, Unavailable):
                 for one in batch:  # a row that the database refuses is the trouble of its own request alone
@@ -149,5 +150,8 @@ def _as_outage(error: Exception) -> Exception:
 
 
 async def _append(session: AsyncSession, entries: Sequence[Entry]) -> None:
-    rows = [{field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)} for entry in entries]
-    await session.execute(_APPEND, {"entries": json.dumps(rows, separators=(",", ":"))})
+    await session.execute(_APPEND, {"entries": _json(entries)})
+
+
+def _json(entries: Sequence[Entry]) -> str:
+    return json.dumps([vars(entry) for entry in entries], separators=(",", ":"))

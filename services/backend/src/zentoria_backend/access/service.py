@@ -17,6 +17,7 @@ from zentoria_common.database import Database
 from zentoria_common.problems import Problem
 from zentoria_common.scopes import ADMIN, ROLES, SCOPES, Role
 from zentoria_common.siblings import Siblings
+from zentoria_common.statements import Statement
 
 from zentoria_backend.access.context import current_client
 from zentoria_backend.access.credentials import (
@@ -43,13 +44,15 @@ KEYS, SESSIONS = "keys changed", "sessions changed"
 """What workers tell each other."""
 
 _log = structlog.stdlib.get_logger("zentoria_backend.access")
-_FIND_KEY = sqlalchemy.text("SELECT * FROM find_api_key(:prefix)")
-_KEY_GOOD = sqlalchemy.text(
-    "SELECT EXISTS (SELECT FROM api_keys k JOIN users u ON u.id = k.user_id"
-    " WHERE k.id = CAST(:id AS uuid) AND k.revoked_at IS NULL AND u.disabled_at IS NULL)"
+_FIND_KEY = Statement(sqlalchemy.text("SELECT * FROM find_api_key(:prefix)"))
+_KEY_GOOD = Statement(
+    sqlalchemy.text(
+        "SELECT EXISTS (SELECT FROM api_keys k JOIN users u ON u.id = k.user_id"
+        " WHERE k.id = CAST(:id AS uuid) AND k.revoked_at IS NULL AND u.disabled_at IS NULL)"
+    )
 )
-_LIVE = sqlalchemy.text("SELECT session_live(:sid)")
-_USED = sqlalchemy.text("SELECT touch_api_key(CAST(:id AS uuid), CAST(:ip AS inet))")
+_LIVE = Statement(sqlalchemy.text("SELECT session_live(:sid)"))
+_USED = Statement(sqlalchemy.text("SELECT touch_api_key(CAST(:id AS uuid), CAST(:ip AS inet))"))
 
 
 class Access:
@@ -189,8 +192,8 @@ class Access:
             return await self._session_live(UUID(sid))
         if key_id is None:
             return True
-        async with self._database.session(user_id) as session:
-            return bool((await session.execute(_KEY_GOOD, {"id": key_id})).scalar_one())
+        ((good,),) = await self._database.rows(_KEY_GOOD, user_id, id=key_id)
+        return bool(good)
 
     async def close(self) -> None:
         """Finish what is being written."""
@@ -202,22 +205,21 @@ class Access:
         if (kept := self._keys.get(digest.hex())) is not None:
             return kept
         seen = self._keys.cleared
-        async with self._database.session() as session:
-            row = (await session.execute(_FIND_KEY, {"prefix": credential.prefix})).mappings().first()
+        row = next(iter(await self._database.rows(_FIND_KEY, prefix=credential.prefix)), None)
         # The comparison comes first, and the same text goes to whoever has no right secret: nobody learns of a key.
-        if row is None or not hmac.compare_digest(bytes(row["key_hash"]), digest):
+        if row is None or not hmac.compare_digest(bytes(row.key_hash), digest):
             raise unauthorized("there is no such API key")
         now = datetime.datetime.now(datetime.UTC)
-        if row["revoked_at"] is not None:
+        if row.revoked_at is not None:
             raise unauthorized("the API key was revoked")
-        if row["expires_at"] is not None and row["expires_at"] <= now:
+        if row.expires_at is not None and row.expires_at <= now:
             raise unauthorized("the API key has expired")
-        if row["user_disabled_at"] is not None:
+        if row.user_disabled_at is not None:
             raise unauthorized("the account of the API key is disabled")
-        role = cast(Role, row["user_role"])
-        scopes = frozenset(row["scopes"]) & ROLES[role] & SCOPES.keys()
-        ends = row["expires_at"].timestamp() if row["expires_at"] else None
-        principal = Principal(int(row["user_id"]), role, scopes, "api_key", str(row["id"]), expires_at=ends)
+        role = cast(Role, row.user_role)
+        scopes = frozenset(row.scopes) & ROLES[role] & SCOPES.keys()
+        ends = row.expires_at.timestamp() if row.expires_at else None
+        principal = Principal(int(row.user_id), role, scopes, "api_key", str(row.id), expires_at=ends)
         if self._keys.cleared == seen:  # else it may have been revoked after it was read
             self._keys.put(digest.hex(), principal)
         self._mark_used(principal)
@@ -246,8 +248,8 @@ class Access:
         kept = self._live.get(str(sid))
         if kept is None:
             seen = self._live.cleared
-            async with self._database.session() as session:
-                kept = bool((await session.execute(_LIVE, {"sid": sid})).scalar_one())
+            ((live,),) = await self._database.rows(_LIVE, sid=sid)
+            kept = bool(live)
             if self._live.cleared == seen:
                 self._live.put(str(sid), kept)
         return kept
@@ -264,8 +266,7 @@ class Access:
 
     async def _mark(self, principal: Principal, address: str | None) -> None:
         try:
-            async with self._database.session() as session:
-                await session.execute(_USED, {"id": principal.credential_id, "ip": address})
+            await self._database.rows(_USED, writes=True, id=principal.credential_id, ip=address)
         except Exception as error:  # only a date; the request it belongs to goes on without it
             self._used.drop(principal.credential_id)
             _log.warning("use of a key not noted", error=type(error).__qualname__)

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from zentoria_common.problems import Problem
 from zentoria_schema.core import Approval as Row
@@ -29,6 +29,18 @@ MAX_PENDING = 50
 """Of one user: a model that asks without end is told to stop."""
 MAX_ARGUMENTS = 64 * 1024
 """Bytes of the arguments as canonical JSON."""
+_NOW = bindparam("now", type_=Row.expires_at.type)
+_OPEN = (Row.state == bindparam("state", type_=sqlalchemy.Text()), Row.expires_at > _NOW)
+_DONE = (Row.state == bindparam("state", type_=sqlalchemy.Text()),)
+_LATE = (sqlalchemy.or_(Row.state == "pending", Row.state == "approved"), Row.expires_at <= _NOW)
+_LISTS: Mapping[State | None, paging.Listing] = {
+    None: paging.Listing(Row, Row.created_at),
+    "pending": paging.Listing(Row, Row.created_at, *_OPEN),
+    "approved": paging.Listing(Row, Row.created_at, *_OPEN),
+    "denied": paging.Listing(Row, Row.created_at, *_DONE),
+    "used": paging.Listing(Row, Row.created_at, *_DONE),
+    "expired": paging.Listing(Row, Row.created_at, *_LATE),
+}
 
 
 def canonical(value: Any) -> bytes:
@@ -117,20 +129,10 @@ async def list_approvals(
         Problem: 422, the cursor is none of this list.
     """
     now = services.clock()
-    after = paging.decode(cursor, datetime.datetime, UUID)
-    query = select(Row).where(Row.user_id == principal.user_id)
-    if state == "expired":
-        query = query.where(Row.state.in_(("pending", "approved")), Row.expires_at <= now)
-    elif state in ("pending", "approved"):
-        query = query.where(Row.state == state, Row.expires_at > now)
-    elif state is not None:
-        query = query.where(Row.state == state)
-    if after is not None:
-        query = query.where(sqlalchemy.tuple_(Row.created_at, Row.id) < after)
-    query = query.order_by(Row.created_at.desc(), Row.id.desc()).limit(limit + 1)
-    async with services.database.session(principal.user_id) as session:
-        rows = (await session.scalars(query)).all()
-    return paging.page(rows, limit, lambda row: _shown(row, now), lambda row: (row.created_at, str(row.id)))
+    wanted = _LISTS[state]
+    return await wanted.page(
+        services.database, principal.user_id, limit, cursor, lambda row: _shown(row, now), state=state, now=now
+    )
 
 
 async def get_approval(services: Services, principal: Principal, approval_id: UUID) -> Approval:

@@ -33,6 +33,8 @@ EXPORT_PAGE = 200
 SEARCHED = 100_000
 """Characters of a message that a search looks at."""
 
+_CURRENT = paging.Listing(ConversationRow, ConversationRow.updated_at, ConversationRow.archived_at.is_(None))
+_ARCHIVED = paging.Listing(ConversationRow, ConversationRow.updated_at, ConversationRow.archived_at.is_not(None))
 _SIMPLE: sqlalchemy.ColumnElement[Any] = literal_column("'simple'::regconfig")
 _HEADLINE = 'MaxWords=30, MinWords=12, StartSel="", StopSel=""'
 
@@ -45,16 +47,8 @@ async def list_conversations(
     Raises:
         Problem: 422, the cursor is none of this list.
     """
-    after = paging.decode(cursor, datetime.datetime, UUID)
-    query = _own(principal).where(
-        ConversationRow.archived_at.is_not(None) if archived else ConversationRow.archived_at.is_(None)
-    )
-    if after is not None:
-        query = query.where(sqlalchemy.tuple_(ConversationRow.updated_at, ConversationRow.id) < after)
-    query = query.order_by(ConversationRow.updated_at.desc(), ConversationRow.id.desc()).limit(limit + 1)
-    async with services.database.session(principal.user_id) as session:
-        rows = (await session.scalars(query)).all()
-    return paging.page(rows, limit, _shown, lambda row: (row.updated_at, str(row.id)))
+    wanted = _ARCHIVED if archived else _CURRENT
+    return await wanted.page(services.database, principal.user_id, limit, cursor, _shown)
 
 
 async def get_conversation(services: Services, principal: Principal, conversation_id: UUID) -> Conversation:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from uuid import UUID
 
 import sqlalchemy
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from zentoria_common.problems import Problem
+from zentoria_common.statements import Statement
 from zentoria_schema.core import File as Row
 from zentoria_schema.core import FileVersion as VersionRow
 
@@ -25,6 +26,11 @@ from zentoria_backend.services import Services
 
 MAX_READ = 8 << 20
 """Bytes that :func:`read_range` gives at once."""
+_THERE: Mapping[bool, ColumnElement[bool]] = {False: Row.deleted_at.is_(None), True: Row.deleted_at.is_not(None)}
+_NAMED = Row.words.op("@@")(sqlalchemy.func.to_tsquery("simple", bindparam("words", type_=sqlalchemy.Text())))
+_LISTS = {deleted: paging.Listing(Row, Row.uploaded_at, there) for deleted, there in _THERE.items()}
+_SEARCHES = {deleted: paging.Listing(Row, Row.uploaded_at, there, _NAMED) for deleted, there in _THERE.items()}
+_ONE = Statement(select(*paging.columns_of(Row)).where(Row.id == bindparam("id"), Row.user_id == bindparam("owner")))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,20 +75,13 @@ async def list_files(
     Raises:
         Problem: 422, the cursor is none of this list.
     """
-    after = paging.decode(cursor, datetime.datetime, UUID)
-    wanted = select(Row).where(Row.user_id == principal.user_id)
-    wanted = wanted.where(Row.deleted_at.is_not(None) if deleted else Row.deleted_at.is_(None))
-    if query is not None:
-        words = _words(query)
-        if not words:
-            return Page(items=[])
-        wanted = wanted.where(Row.words.op("@@")(sqlalchemy.func.to_tsquery("simple", words)))
-    if after is not None:
-        wanted = wanted.where(sqlalchemy.tuple_(Row.uploaded_at, Row.id) < after)
-    wanted = wanted.order_by(Row.uploaded_at.desc(), Row.id.desc()).limit(limit + 1)
-    async with services.database.session(principal.user_id) as session:
-        rows = (await session.scalars(wanted)).all()
-    return paging.page(rows, limit, shown, lambda row: (row.uploaded_at, str(row.id)))
+    if query is None:
+        return await _LISTS[deleted].page(services.database, principal.user_id, limit, cursor, shown)
+    words = _words(query)
+    if not words:
+        return Page(items=[])
+    wanted = _SEARCHES[deleted]
+    return await wanted.page(services.database, principal.user_id, limit, cursor, shown, words=words)
 
 
 async def search_files(
@@ -102,8 +101,10 @@ async def get_file(services: Services, principal: Principal, file_id: UUID) -> F
     Raises:
         Problem: 404.
     """
-    async with services.database.session(principal.user_id) as session:
-        return shown(await _row(session, principal, file_id, deleted=True))
+    rows = await services.database.rows(_ONE, principal.user_id, id=file_id, owner=principal.user_id)
+    if not rows:
+        raise no_file()
+    return shown(rows[0])
 
 
 async def list_versions(services: Services, principal: Principal, file_id: UUID) -> list[FileVersion]:

@@ -20,6 +20,7 @@ from zentoria_backend.services import Services
 ENDED = ("done", "failed", "cancelled")
 MAX_DEATHS = 10
 """Workers that may die at a job before it is given up."""
+_LIST = paging.Listing(Row, Row.created_at)
 
 
 async def list_jobs(services: Services, principal: Principal, limit: int, cursor: str | None) -> Page[Job]:
@@ -28,14 +29,7 @@ async def list_jobs(services: Services, principal: Principal, limit: int, cursor
     Raises:
         Problem: 422, the cursor is none of this list.
     """
-    after = paging.decode(cursor, datetime.datetime, UUID)
-    wanted = select(Row).where(Row.user_id == principal.user_id)
-    if after is not None:
-        wanted = wanted.where(sqlalchemy.tuple_(Row.created_at, Row.id) < after)
-    wanted = wanted.order_by(Row.created_at.desc(), Row.id.desc()).limit(limit + 1)
-    async with services.database.session(principal.user_id) as session:
-        rows = (await session.scalars(wanted)).all()
-    return paging.page(rows, limit, shown, lambda row: (row.created_at, str(row.id)))
+    return await _LIST.page(services.database, principal.user_id, limit, cursor, shown)
 
 
 async def get_job(services: Services, principal: Principal, job_id: UUID) -> Job:

@@ -22,6 +22,7 @@ from zentoria_backend.services import Services
 
 MAX_KEYS = 200
 """Of one user, revoked and expired ones not counted."""
+_LIST = paging.Listing(ApiKey, ApiKey.created_at)
 _LETTERS = string.ascii_letters + string.digits
 
 
@@ -31,15 +32,8 @@ async def list_keys(services: Services, principal: Principal, limit: int, cursor
     Raises:
         Problem: 422, the cursor is none of this list.
     """
-    after = paging.decode(cursor, datetime.datetime, UUID)
-    query = select(ApiKey).where(ApiKey.user_id == principal.user_id)
-    if after is not None:
-        query = query.where(sqlalchemy.tuple_(ApiKey.created_at, ApiKey.id) < after)
-    query = query.order_by(ApiKey.created_at.desc(), ApiKey.id.desc()).limit(limit + 1)
-    async with services.database.session(principal.user_id) as session:
-        rows = (await session.scalars(query)).all()
     now = services.clock()
-    return paging.page(rows, limit, lambda row: _shown(row, now), lambda row: (row.created_at, str(row.id)))
+    return await _LIST.page(services.database, principal.user_id, limit, cursor, lambda row: _shown(row, now))
 
 
 async def get_key(services: Services, principal: Principal, key_id: UUID) -> Key:

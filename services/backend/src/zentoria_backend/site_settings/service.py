@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from zentoria_common.problems import Problem
+from zentoria_common.statements import Statement
 from zentoria_schema.core import Setting as Row
 
 from zentoria_backend import etag, paging
@@ -19,6 +20,7 @@ from zentoria_backend.site_settings.schemas import Setting
 
 MAX_BYTES = 16 * 1024
 MAX_SETTINGS = 1000
+_ONE = Statement(sqlalchemy.select(*paging.columns_of(Row)).where(Row.user_id.is_(None), Row.key == bindparam("key")))
 
 
 async def list_settings(services: Services, principal: Principal, limit: int, cursor: str | None) -> Page[Setting]:
@@ -42,11 +44,10 @@ async def get_setting(services: Services, principal: Principal, key: str) -> Set
     Raises:
         Problem: 404.
     """
-    async with services.database.session(principal.user_id) as session:
-        row = await _row(session, key)
-    if row is None:
+    rows = await services.database.rows(_ONE, principal.user_id, key=key)
+    if not rows:
         raise _unknown()
-    return _shown(row)
+    return _shown(rows[0])
 
 
 async def put_setting(
