@@ -1,0 +1,1 @@
+"""Paperless-ngx, both ways: documents of ours go in, what is put in there comes out with its tags."""

@@ -1,0 +1,1 @@
+"""Audio of others, decoded in a process with limits, and audio of ours, encoded."""

@@ -1,0 +1,1 @@
+"""Text to speech: Kokoro in English, espeak-ng in whatever other language."""

@@ -1,0 +1,1 @@
+"""Speech to text: files by HTTP, in the form of OpenAI's interface."""
