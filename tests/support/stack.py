@@ -21,6 +21,18 @@ ROOT = Path(__file__).resolve().parents[2]
 ZENTORIA = Path(sys.executable).with_name("zentoria")
 
 
+SMALL_MODELS = """\
+# Small enough for every test run; it answers nothing right.
+containers:
+  ai:
+    resources: {memory: 1024}
+    services:
+      ollama:
+        models: {chat: smollm2-135m, code: smollm2-135m}
+        settings: {parallel: 1}
+"""
+
+
 @dataclasses.dataclass
 class Run:
     """A finished command. ``memory`` is its peak resident size in bytes, the time is wall time."""
@@ -73,6 +85,7 @@ class Stack:
         """Bring the lab up on free ports."""
         self.lab("up", "--ports", "auto", "--guests", "lxc", *options)
         self.ports = json.loads(self.lab("up", "--json").out)["ports"]
+        (self.folder / "own.yaml").write_text(SMALL_MODELS)
 
     def reset(self) -> None:
         """Remove the lab and everything in it."""

@@ -9,12 +9,14 @@ from typing import Any
 import typer
 
 from zentoria_infra.cli import first_run, output, progress
-from zentoria_infra.cli.context import node_title
+from zentoria_infra.cli.context import connect, node_title
+from zentoria_infra.cli.models_shown import bring_last
 from zentoria_infra.cli.site_run import site_run
 from zentoria_infra.cli.snapshotting import after, protected, told, went_back
 from zentoria_infra.errors import ExitCode
 from zentoria_infra.execute.deployment import Deployment
 from zentoria_infra.execute.inside import GuestsInside
+from zentoria_infra.execute.models import placed
 from zentoria_infra.execute.prepared import FromTemplate
 from zentoria_infra.execute.run import engine
 from zentoria_infra.execute.run.perform_firewall import package_sources
@@ -166,6 +168,10 @@ def apply(
         finish(result, at_work.proxmox, as_json=as_json, begun=at_work.begun, plan=found, url=_where(inventory))
         if welcome and not as_json and not found.no_inside:
             first_run.tell(inventory, at_work, result, vmids)
+    if models := placed(inventory) if not found.no_inside else ():
+        # Without the lock: it may take long, and what others do to the stack meanwhile does not matter to it.
+        with connect(inventory.site) as proxmox:
+            bring_last(proxmox, models, vmids, as_json=as_json)
 
 
 def finish(

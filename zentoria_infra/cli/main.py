@@ -102,6 +102,7 @@ class _Commands(LazyGroup):
             "template", "template:template_app", "The site's prepared template, from which new containers are made."
         ),
         LazyCommand("secret", "secret:secret_app", "Secrets of the site's file: which are there, and supplying one."),
+        LazyCommand("models", "models:models_app", "Models that the stack serves: list, pull, remove."),
         LazyCommand("users", "users:users_app", "Accounts: who may sign in. Links for first and new passwords."),
         LazyCommand("audit", "audit:audit_app", "The audit trail: who did what. Reads; changes nothing."),
         LazyCommand("inventory", "inventory:inventory_app", "The inventory's files."),

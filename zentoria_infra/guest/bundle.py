@@ -49,6 +49,12 @@ def prober() -> bytes:
     return _packed("probe", PROBER)
 
 
+@functools.cache
+def models() -> bytes:
+    """What looks after files of models, likewise."""
+    return _packed("models", ("main",))
+
+
 def _packed(name: str, modules: Sequence[str]) -> bytes:
     folder = resources.files("zentoria_infra.guest") / name
     sources = [(module, (folder / f"{module}.py").read_text(encoding="utf-8")) for module in modules]

@@ -284,9 +284,9 @@ def _trusts(inventory: Inventory, container: Container, broken: frozenset[str]) 
 
 
 def _settings(inventory: Inventory, container: Container) -> Iterator[Problem]:
-    """Settings of a service that is not ours: nobody would read them."""
+    """Settings of a service that is not ours: nobody would read them. A server of models is told them in its words."""
     for service in container.services:
-        if service.settings and not isinstance(inventory.component(service), WorkspaceComponent):
+        if service.settings and not service.models and not isinstance(inventory.component(service), WorkspaceComponent):
             at = inventory.position(container, f"services.{service.name}.settings")
             yield problem(at, f"'{service.name}' is not one of this project's own services: it takes no 'settings'")
 

@@ -10,6 +10,8 @@ from zentoria_infra.lab import registry
 from zentoria_infra.lab.layout import NODE
 from zentoria_infra.lab.registry import DEFAULT, Lab
 
+OWN = "own.yaml"
+"""A file in the lab's folder that its user may write: it is laid over the site last, and goes with the lab."""
 SITE = "lab"
 """The site that every lab is an instance of."""
 
@@ -41,7 +43,8 @@ def for_site(site: str, instance: str = "") -> list[Path]:
             f"use the lab '{instance}'", got=f"there is no such lab (there are: {known})",
             todo=f"zentoria lab up --name {instance}",
         )  # fmt: skip
-    return [] if file is None else [file]
+    own = [] if file is None else [file.with_name(OWN)]
+    return [one for one in (file, *own) if one is not None and one.is_file()]
 
 
 def values(lab: Lab) -> dict[str, Any]:

@@ -15,6 +15,7 @@ PLACES: dict[str, str] = {
     "nginx": "zentoria_infra.roles.nginx:ROLE",
     "nginx-exporter": "zentoria_infra.roles.nginx:EXPORTER_ROLE",
     "node-exporter": "zentoria_infra.roles.node_exporter:ROLE",
+    "ollama": "zentoria_infra.roles.ollama:ROLE",
     "pgbouncer": "zentoria_infra.roles.pgbouncer:ROLE",
     "postgres-exporter": "zentoria_infra.roles.postgresql:EXPORTER_ROLE",
     "postgresql": "zentoria_infra.roles.postgresql:ROLE",

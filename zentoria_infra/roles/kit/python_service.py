@@ -73,6 +73,9 @@ class _Maker:
     identity: bool
     health: str
     user: str
+    named: str
+    unit_name: str
+    packages: tuple[str, ...]
 
     @property
     def root(self) -> str:
@@ -84,17 +87,18 @@ class _Maker:
 
     @property
     def program(self) -> str:
-        return f"zentoria-{self.component}"
+        return self.named or f"zentoria-{self.component}"
 
     @property
     def unit(self) -> str:
-        return f"{self.program}.service"
+        return self.unit_name or f"{self.program}.service"
 
     @property
     def socket_units(self) -> dict[str, str]:
         """Names of socket units by the port's name in the inventory; the HTTP port's has the service's own name."""
+        stem = self.unit.removesuffix(".service")
         return {
-            port: f"{self.program}.socket" if port == "http" else f"{self.program}-{descriptor}.socket"
+            port: f"{stem}.socket" if port == "http" else f"{stem}-{descriptor}.socket"
             for port, descriptor in self.sockets.items()
         }
 
@@ -128,7 +132,7 @@ class _Maker:
             file(f"/etc/systemd/system/{self.unit}", unit),
         )
         return Fragment(
-            packages=("python3-venv",),
+            packages=("python3-venv", *self.packages),
             users=(User(id=f"user:{self.user}", name=self.user),),
             main=(
                 directory("/etc/zentoria"),
@@ -295,6 +299,9 @@ def python_service(
     identity: bool = False,
     health: str = "/health",
     user: str = "zentoria",
+    program: str = "",
+    unit: str = "",
+    packages: tuple[str, ...] = (),
 ) -> Role:
     """The role of one of our own services.
 
@@ -317,6 +324,9 @@ def python_service(
             leads to it alone (``ZENTORIA_CALLERS_FILE``).
         health: the path of its gate, where the inventory says none.
         user: the system user.
+        program: its console script, where that is not called as the component.
+        unit: its unit, where that is not called as the program.
+        packages: Debian packages that it wants besides Python.
     """
     return _Maker(
         component,
@@ -333,4 +343,7 @@ def python_service(
         identity,
         health,
         user,
+        program,
+        unit,
+        packages,
     ).role()

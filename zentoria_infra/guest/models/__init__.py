@@ -1,0 +1,1 @@
+"""What runs in a guest to look after files of models, with the standard library alone."""
