@@ -125,7 +125,7 @@ def standing(folder: Path, *, workers: int = WORKERS, **settings: str) -> Iterat
             "ZENTORIA_REDIS_HOST": "127.0.0.1",
             "ZENTORIA_REDIS_PORT": str(redis_port),
             "ZENTORIA_PUBLIC_URL": f"http://localhost:{port}",
-            "ZENTORIA_LOG_LEVEL": "warning",
+            "ZENTORIA_LOG_LEVEL": "info",
         }
         _secrets(folder, password)
         own = {

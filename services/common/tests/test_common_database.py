@@ -14,7 +14,7 @@ import sqlalchemy
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from zentoria_common.database import Database, DatabaseProbe, SchemaProbe, make_engine
+from zentoria_common.database import Database, DatabaseProbe, SchemaProbe, ends_with, make_engine
 from zentoria_common.health.probe import ProbeError
 from zentoria_common.problems import Unavailable
 from zentoria_common.settings import DatabaseSettings
@@ -290,3 +290,29 @@ async def test_who_leaves_while_a_statement_runs_leaves_no_trace(
         await task
     assert (await database.rows(_TOLD, 4, said="x"))[0].who == "4"
     await database.close()
+
+
+@pytest.mark.asyncio
+async def test_a_last_statement_is_committed_with_the_rest_or_nothing_is(
+    postgres_server: PostgresServer, core_database: str, database: Database
+) -> None:
+    with postgres_server.connect(core_database) as administrator:
+        administrator.execute("CREATE TABLE last (key text PRIMARY KEY)")
+        administrator.execute("GRANT SELECT, INSERT ON last TO backend")
+    insert = text("INSERT INTO last VALUES (:key)")
+    ending = Statement(insert)
+    count = Statement(text("SELECT count(*) AS n FROM last"))
+    async with database.session() as session:
+        await session.execute(insert, {"key": "a"})
+        ends_with(session, lambda: (ending, {"key": "b"}))
+    assert (await database.rows(count))[0].n == 2
+    for key, refusal in (("a", psycopg.errors.UniqueViolation), ("\0", sqlalchemy.exc.DataError)):
+        with pytest.raises(refusal):
+            async with database.session() as session:
+                await session.execute(insert, {"key": "c"})
+                ends_with(session, lambda key=key: (ending, {"key": key}))  # type: ignore[misc]
+    with pytest.raises(LookupError):
+        async with database.session() as session:
+            ends_with(session, lambda: (ending, {"key": "d"}))
+            raise LookupError
+    assert (await database.rows(count))[0].n == 2

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 from zentoria_common.health.probe import ProbeError, one_line
 from zentoria_common.problems import Unavailable
 from zentoria_common.settings import DatabaseSettings
-from zentoria_common.statements import Statement, Statements
+from zentoria_common.statements import Statement, Statements, executed
 
 OUTAGES: Mapping[type[Exception], str] = {
     sqlalchemy.exc.OperationalError: "database",
@@ -133,7 +133,11 @@ class Database:
             async with self._sessions() as session, session.begin():
                 await self._begin(session, user_id)
                 yield session
-        except tuple(OUTAGES) as error:
+                if (last := session.info.pop(_LAST, None)) is not None:
+                    await _end(session, *last())
+        except psycopg.DataError as error:
+            raise sqlalchemy.exc.DataError(None, None, error, hide_parameters=True) from error
+        except _LOST as error:
             raise _unavailable(error) from error
 
     async def rows(
@@ -183,6 +187,28 @@ class Database:
         """Close the pools."""
         await self._statements.close()
         await self.engine.dispose()
+
+
+_LAST = "zentoria_last"
+
+
+def ends_with(session: AsyncSession, make: Callable[[], tuple[Statement, Mapping[str, Any]]]) -> None:
+    """Let a session's transaction end with a statement, which goes to the server together with its COMMIT.
+
+    What it locks is locked for as long as the server works at it, and not while messages are on their way.
+
+    Args:
+        session: of :meth:`Database.session`.
+        make: gives the statement and its values, when all else is done.
+    """
+    session.info[_LAST] = make
+
+
+async def _end(session: AsyncSession, statement: Statement, values: Mapping[str, Any]) -> None:
+    await session.flush()
+    fairy = await (await session.connection()).get_raw_connection()
+    connection = cast("psycopg.AsyncConnection[Any]", fairy.driver_connection)
+    await executed(connection, f"{statement.text}; COMMIT", statement.values(values))
 
 
 def _unavailable(error: Exception) -> Unavailable:

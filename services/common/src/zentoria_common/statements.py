@@ -109,15 +109,15 @@ class Statements:
         connection = self._free.pop() if kept else await self._connect()
         try:
             try:
-                rows = await _executed(connection, first, values)
+                rows = await executed(connection, first, values)
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 if not kept or not connection.broken:
                     raise
                 while self._free:  # it was cut while it waited, and the others with it
                     await self._free.pop().close()
                 connection = await self._connect()
-                rows = await _executed(connection, first, values)
-            return rows if second is None else await _executed(connection, second, values)
+                rows = await executed(connection, first, values)
+            return rows if second is None else await executed(connection, second, values)
         finally:
             await self._back(connection)
 
@@ -143,8 +143,12 @@ class Statements:
             self._places.release()
 
 
-async def _executed(connection: psycopg.AsyncConnection[Any], text: str, values: Mapping[str, Any]) -> list[Any]:
-    """Send a text of several statements; the rows of the last one that has any."""
+async def executed(connection: psycopg.AsyncConnection[Any], text: str, values: Mapping[str, Any]) -> list[Any]:
+    """Send a text of several statements.
+
+    Returns:
+        The rows of the last one that has any, as named tuples.
+    """
     cursor = psycopg.AsyncClientCursor(connection, row_factory=namedtuple_row)
     await cursor.execute(text, values)
     rows: list[Any] = []

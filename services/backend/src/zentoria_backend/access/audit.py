@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import sqlalchemy
 from sqlalchemy.ext.asyncio import AsyncSession
-from zentoria_common.database import Database
+from zentoria_common.database import Database, ends_with
 from zentoria_common.problems import Unavailable
 from zentoria_common.statements import Statement
 
@@ -24,8 +24,9 @@ MAX_WAITING = 10_000
 MAX_BATCH = 200
 """Rows of one transaction."""
 
-_APPEND = sqlalchemy.text("SELECT append_audit_many(CAST(:entries AS jsonb))")
-_ALONE = Statement(_APPEND)
+_APPEND = Statement(sqlalchemy.text("SELECT append_audit_many(CAST(:entries AS jsonb))"))
+_ENTRIES = "zentoria_audit"
+"""Of a session: its rows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +77,8 @@ class Recorder:
             resource_id: which one.
             details: JSON; no secrets, no contents.
             severity: how much it matters.
-            session: a transaction whose change the row belongs to: both are committed, or neither. Without it, the
-                row is committed when this returns.
+            session: a transaction whose change the row belongs to: both are committed, or neither; the row is written
+                at its end. Without it, the row is committed when this returns.
 
         Raises:
             Unavailable: the database does not answer, or too many rows wait for it.
@@ -96,7 +97,7 @@ class Recorder:
             request_id=request_id(),
         )
         if session is not None:
-            await _append(session, (entry,))
+            _with_commit(session, entry)
             return
         if len(self._waiting) >= MAX_WAITING:
             raise Unavailable("database", "too many audit rows wait for the database")
@@ -119,7 +120,7 @@ class Recorder:
     async def _keep(self, batch: Sequence[tuple[Entry, asyncio.Future[None]]]) -> None:
         # who has left meanwhile (its request was cancelled) did what the row says all the same
         try:
-            await self._database.rows(_ALONE, writes=True, entries=_json([entry for entry, _ in batch]))
+            await self._database.rows(_APPEND, writes=True, entries=_json([entry for entry, _ in batch]))
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, Unavailable):
                 for one in batch:  # a row that the database refuses is the trouble of its own request alone
@@ -149,8 +150,12 @@ def _as_outage(error: Exception) -> Exception:
     return Unavailable("database", "the audit trail cannot be written") if isinstance(error, Unavailable) else error
 
 
-async def _append(session: AsyncSession, entries: Sequence[Entry]) -> None:
-    await session.execute(_APPEND, {"entries": _json(entries)})
+def _with_commit(session: AsyncSession, entry: Entry) -> None:
+    entries: list[Entry] | None = session.info.get(_ENTRIES)
+    if entries is None:
+        entries = session.info[_ENTRIES] = []
+        ends_with(session, lambda: (_APPEND, {"entries": _json(entries)}))
+    entries.append(entry)
 
 
 def _json(entries: Sequence[Entry]) -> str:

@@ -76,7 +76,6 @@ async def put_setting(
             await session.flush()
         except sqlalchemy.exc.IntegrityError:
             raise Problem(409, "somebody set it at the same moment: read it again", kind="changed-meanwhile") from None
-        await session.refresh(row)
         await _note(services, principal, "settings.change", row, session)
     return _shown(row), new
 

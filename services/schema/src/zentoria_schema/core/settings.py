@@ -13,6 +13,7 @@ class Setting(Base):
     """A value by its ``key``: of one user, or of all (``user_id`` null), which only an owner changes."""
 
     __tablename__ = "settings"
+    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 - the form that SQLAlchemy's documentation gives
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     user_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"))
