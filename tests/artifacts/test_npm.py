@@ -90,6 +90,19 @@ def test_scripts_run_of_named_packages_alone_and_twice_is_the_same(app: Applicat
     assert set(unpacked(named, app.cache, tmp_path / "named")) - set(files) == {"node_modules/tool/ran"}
 
 
+def test_what_is_left_out_is_gone_with_the_links_to_it(tmp_path: Path) -> None:
+    there = ("a/run.js", "a/run.js.map", "a/types/x.d.ts", "docs/deep/one.md", "big/huge.bin", "big/more/x", "b/docs/y")
+    for name in there:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "a/link").symlink_to("../big/huge.bin")
+    (tmp_path / "a/good").symlink_to("run.js")
+    (tmp_path / "a/folder").symlink_to("../big")
+    npm.leave_out(tmp_path, ("*.map", "*.d.ts", "big", "b/d*"))
+    left = sorted(one.relative_to(tmp_path).as_posix() for one in tmp_path.rglob("*") if not one.is_dir())
+    assert left == ["a/good", "a/run.js", "docs/deep/one.md"]
+
+
 @with_npm
 def test_a_package_that_is_not_the_locked_one(app: Application) -> None:
     app.lock["packages"]["node_modules/tool"]["integrity"] = "sha512-" + base64.b64encode(bytes(64)).decode()

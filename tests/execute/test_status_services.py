@@ -75,13 +75,29 @@ def test_nothing_of_it_is_there() -> None:
 
 
 def test_what_nobody_makes_yet_is_named() -> None:
-    name = next(one.name for one in INVENTORY.containers if len(unbuilt(one)) > 1)
+    name = next(
+        one.name
+        for one in INVENTORY.containers
+        if len(unbuilt(one)) > 1 and all(service.installed for service in one.services)
+    )
     made = {unit: ("loaded", "active") for unit in ("prometheus-node-exporter.service",)}
     said, good = told(name, made)
     assert good
     assert said == "node-exporter, " + LATER + ", ".join(
         sorted(unbuilt(INVENTORY.by_name(name)), key=[one.name for one in INVENTORY.by_name(name).services].index)
     )
+
+
+def test_what_the_inventory_leaves_out_is_named() -> None:
+    redis = INVENTORY.by_name("redis")
+    services = tuple(
+        one.model_copy(update={"installed": False}) if one.component == "redis-exporter" else one
+        for one in redis.services
+    )
+    made = {unit: ("loaded", "active") for unit in ("redis-server.service", "prometheus-node-exporter.service")}
+    container = redis.model_copy(update={"services": services})
+    said, good = status._services(container, Node(made))  # type: ignore[arg-type] # stands in for the connection
+    assert good and said.endswith("not installed, for the inventory leaves them out: exporter"), said
 
 
 def test_a_container_that_gives_no_answer_is_unknown() -> None:

@@ -171,7 +171,7 @@ def of_the_base(address: str) -> list[Resource]:
     """What every container's state says of its network, for another address."""
     inventory = load(ROOT, site="lab")
     container = inventory.by_name("db")
-    context = Context(inventory, container, cast(Materials, None), Templates(ROOT), catalog.is_built)
+    context = Context(inventory, container, cast(Materials, None), Templates(ROOT), catalog.installs)
     return [
         one.model_copy(update={"text": str(one.text).replace(str(container.address), address)})
         if isinstance(one, File)

@@ -102,7 +102,7 @@ def state(
 
 def context(name: str, site: str | None = "lab", overrides: Mapping[str, Any] | None = None) -> Context:
     found = inventory(site, overrides)
-    return Context(found, found.by_name(name), FixedMaterials(), Templates(found.root), catalog.is_built)
+    return Context(found, found.by_name(name), FixedMaterials(), Templates(found.root), catalog.installs)
 
 
 def files(guest: GuestState) -> dict[str, File]:

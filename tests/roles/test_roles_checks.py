@@ -177,7 +177,7 @@ def test_roles_ask_for_what_they_say_and_for_nothing_else(name: str) -> None:
     said: set[str] = set()
     running = {one.name for one in guest.resources if isinstance(one, Unit)}
     for service in container.services:
-        if catalog.is_built(service.component):
+        if catalog.installs(service):
             role = catalog.role(service.component)
             assert role.component == service.component
             said |= set(role.secrets(inventory(), container, service))

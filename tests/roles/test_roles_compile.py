@@ -7,7 +7,7 @@ import pytest
 from tests.roles.roles_support import CANARY, FixedMaterials, context, files, inventory, state, text, units
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.state import Command, File, GuestState, Health, Packages, Release, Unit, User, Volume
-from zentoria_infra.roles.catalog import is_built, unbuilt
+from zentoria_infra.roles.catalog import installs, unbuilt
 from zentoria_infra.roles.compile import compile_guest
 from zentoria_infra.roles.kit.fragment import Fragment, directory, file
 from zentoria_infra.roles.kit.rendering import Templates
@@ -118,7 +118,7 @@ def test_every_service_with_a_role_has_its_health_asked() -> None:
         guest = compile_guest(inventory(), container, FixedMaterials())
         checks = {one.id for one in guest.resources if isinstance(one, Health)}
         for service in container.services:
-            assert (f"health:{service.name}" in checks) == (is_built(service.component) and service.health is not None)
+            assert (f"health:{service.name}" in checks) == (installs(service) and service.health is not None)
 
 
 def test_a_nonce_changes_the_release_and_nothing_else() -> None:

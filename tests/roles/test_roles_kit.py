@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from tests.roles.roles_support import FixedMaterials, context, files, fixed_release, state, text, units
+from tests.roles.roles_support import FixedMaterials, context, files, fixed_release, inventory, state, text, units
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.state import File, Health, Release
 from zentoria_infra.inventory.model import Service
 from zentoria_infra.roles import catalog
+from zentoria_infra.roles.catalog import unbuilt
 from zentoria_infra.roles.kit.archive_service import archive_service
 from zentoria_infra.roles.kit.fragment import Context, Fragment, file
 from zentoria_infra.roles.kit.python_service import python_service
@@ -177,3 +178,15 @@ def test_a_role_can_ask_whether_another_service_is_built() -> None:
     by_name = made.inventory.by_name
     assert made.builds(by_name("db").service("postgresql"))
     assert not made.builds(by_name("logs").service("loki"))
+
+
+def test_what_the_inventory_leaves_out_is_not_installed() -> None:
+    left_out = {"containers": {"redis": {"services": {"exporter": {"installed": False}}}}}
+    exporter = "unit:prometheus-redis-exporter.service"
+    assert exporter in {one.id for one in state("redis").resources}
+    guest = state("redis", overrides=left_out)
+    assert exporter not in {one.id for one in guest.resources}
+    assert "unit:redis-server.service" in {one.id for one in guest.resources}
+    container = inventory(overrides=left_out).by_name("redis")
+    assert set(unbuilt(container)) - set(unbuilt(inventory().by_name("redis"))) == {"exporter"}
+    assert not context("db", overrides=left_out).builds(container.service("exporter"))

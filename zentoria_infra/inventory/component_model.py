@@ -58,6 +58,11 @@ class AptRepository(Model):
     """SHA-256 of the file at ``key_url``: a key that changed is refused."""
 
 
+FilePattern = Annotated[
+    str, matching(r"^[A-Za-z0-9@._*?+-]+(/[A-Za-z0-9@._*?+-]+)*$", "a pattern of a name or a path, as *.map")
+]
+
+
 class AptComponent(Model):
     """Debian packages.
 
@@ -109,6 +114,9 @@ class NpmComponent(Model):
     node: NodePin | None = None
     scripts: tuple[NpmName, ...] = ()
     """Packages whose install scripts run; those of all others do not."""
+    without: tuple[FilePattern, ...] = ()
+    """Files and folders that are left out of the archive: patterns as ``*.map``, of a name, or of a path from the
+    application's folder on, as ``node_modules/oracledb``."""
 
 
 class UrlComponent(Model):

@@ -265,6 +265,8 @@ class Service(Model):
     component: Name
     """Which role builds it; also the key of its source in the site's ``components``."""
     source: Component | None = None
+    installed: bool = True
+    """False: it is left out, as if no role built its component; its flows, database and secrets stay."""
     unit: UnitName | None = None
     """systemd unit; None: it has none of its own."""
     exposes: Annotated[tuple[Port, ...], Named, Field(json_schema_extra=NAMED)] = ()

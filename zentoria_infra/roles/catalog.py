@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zentoria_infra.inventory.model import Container
+    from zentoria_infra.inventory.model import Container, Service
     from zentoria_infra.roles.kit.role import Role
 
 PLACES: dict[str, str] = {
@@ -32,6 +32,11 @@ def is_built(component: str) -> bool:
     return component in PLACES
 
 
+def installs(service: Service) -> bool:
+    """Whether a service is installed: its component has a role, and the inventory does not leave it out."""
+    return service.installed and is_built(service.component)
+
+
 def role(component: str) -> Role:
     """The role that builds a component. Raises KeyError: it has none."""
     module, _, name = PLACES[component].partition(":")
@@ -40,5 +45,5 @@ def role(component: str) -> Role:
 
 
 def unbuilt(container: Container) -> tuple[str, ...]:
-    """Names of the container's services that have no role: they are not installed."""
-    return tuple(service.name for service in container.services if not is_built(service.component))
+    """Names of the container's services that are not installed: they have no role, or the inventory says so."""
+    return tuple(service.name for service in container.services if not installs(service))

@@ -54,8 +54,8 @@ def compile_with_places(
     Raises:
         ZentoriaError: the inventory cannot be used for a role, or materials cannot be made.
     """
-    context = Context(inventory, container, materials, templates or Templates(inventory.root), catalog.is_built, nonce)
-    chosen = [service for service in container.services if catalog.is_built(service.component)]
+    context = Context(inventory, container, materials, templates or Templates(inventory.root), catalog.installs, nonce)
+    chosen = [service for service in container.services if catalog.installs(service)]
     fragments = [base(context), *(catalog.role(service.component).build(context, service) for service in chosen)]
     resources = merge(fragments, _volumes(container))
     repeated = [name for name, count in Counter(one.id for one in resources).items() if count > 1]

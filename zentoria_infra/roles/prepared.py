@@ -97,7 +97,7 @@ def _usual(inventory: Inventory) -> Container:
 
 
 def _resources(inventory: Inventory, container: Container, materials: Materials) -> tuple[Resource, ...]:
-    context = Context(inventory, container, materials, Templates(inventory.root), catalog.is_built)
+    context = Context(inventory, container, materials, Templates(inventory.root), catalog.installs)
     common = _common(inventory, container)
     packages = {*ALWAYS, *base_packages(inventory), *(name for one in common for name in context.apt(one).packages)}
     return (
@@ -126,7 +126,7 @@ def _common(inventory: Inventory, container: Container) -> tuple[Service, ...]:
     return tuple(
         service
         for service in container.services
-        if catalog.is_built(service.component)
+        if catalog.installs(service)
         and isinstance(found := common.get(service.component), AptComponent)
         and found.repository is None
     )

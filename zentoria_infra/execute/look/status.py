@@ -159,8 +159,11 @@ def _services(container: Container, proxmox: Proxmox) -> tuple[str, bool]:
             good = False
             found.append(f"{service.name} {_MISSING.get(values.get('LoadState', ''), 'not told of')}")
     absent += [service.name for service in container.services if not service.unit and service.name in not_made]
-    if absent:
-        found.append(f"not installed, for Zentoria does not make them yet: {', '.join(absent)}")
+    left_out = [one.name for one in container.services if one.name in absent and not one.installed]
+    if unmade := [name for name in absent if name not in left_out]:
+        found.append(f"not installed, for Zentoria does not make them yet: {', '.join(unmade)}")
+    if left_out:
+        found.append(f"not installed, for the inventory leaves them out: {', '.join(left_out)}")
     return ", ".join(found) or "base", good
 
 

@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,14 @@ class Node:
 
 
 def npm_archive(
-    folder: Path, cache: BlobCache, pin: NodePin, *, package: str, version: str, scripts: Sequence[str] = ()
+    folder: Path,
+    cache: BlobCache,
+    pin: NodePin,
+    *,
+    package: str,
+    version: str,
+    scripts: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> Artifact:
     """The archive of the application in ``folder``, in the cache: made once for a lock, a Node, and these settings.
 
@@ -64,13 +72,14 @@ def npm_archive(
         package: the package that the application is; the lock must have it in this ``version``.
         version: its version, and what the archive's version begins with.
         scripts: packages whose install scripts run.
+        without: patterns of what is left out, of a name or a path.
 
     Raises:
         ArtifactError: the lock cannot be used, or something cannot be fetched or built.
     """
     names = check_lock(folder, package, version, scripts)
     target = Target()
-    key = archive.key("npm", tree_hash(folder), pin.model_dump_json(), *names, target.machine)
+    key = archive.key("npm", tree_hash(folder), pin.model_dump_json(), *names, target.machine, "", *without)
 
     def make() -> Artifact:
         if platform.machine() != target.machine:
@@ -78,12 +87,14 @@ def npm_archive(
                           "run it on a machine with the guests' processor")  # fmt: skip
         with tempfile.TemporaryDirectory(dir=cache.scratch()) as place:
             node = _unpacked_node(Path(place), cache, pin, target)
-            return build(folder, cache, node, names, version)
+            return build(folder, cache, node, names, version, without)
 
     return archive.noted_archive(cache, key, make)
 
 
-def build(folder: Path, cache: BlobCache, node: Node, scripts: Sequence[str], label: str) -> Artifact:
+def build(
+    folder: Path, cache: BlobCache, node: Node, scripts: Sequence[str], label: str, without: Sequence[str] = ()
+) -> Artifact:
     """Install an application, and make an archive of it and of its Node.
 
     Raises:
@@ -95,6 +106,7 @@ def build(folder: Path, cache: BlobCache, node: Node, scripts: Sequence[str], la
         _npm(node, tree, cache, folder, "ci", "--ignore-scripts", "--omit=dev")
         if scripts:
             _npm(node, tree, cache, folder, "rebuild", "--ignore-scripts=false", *scripts)
+        leave_out(tree, without)
         (tree / "bin").mkdir(exist_ok=True)
         shutil.copyfile(node.program, tree / "bin/node")
         (tree / "bin/node").chmod(0o755)
@@ -114,6 +126,30 @@ def pack(package: str, version: str, folder: Path, cache: BlobCache, pin: NodePi
     if len(found) != 1:
         raise _failed(folder, f"npm pack {package}@{version} gave {len(found)} files", "check its name and version")
     return found[0]
+
+
+def leave_out(tree: Path, patterns: Sequence[str]) -> None:
+    """Remove files and folders by patterns of names or, with a slash, of paths (``fnmatch``), and links to them."""
+    names = [one for one in patterns if "/" not in one]
+    paths = [one for one in patterns if "/" in one]
+
+    def goes(folder: Path, name: str) -> bool:
+        inside = (folder / name).relative_to(tree).as_posix()
+        return any(fnmatchcase(name, one) for one in names) or any(fnmatchcase(inside, one) for one in paths)
+
+    for place, folders, files in os.walk(tree):
+        folder = Path(place)
+        for name in [one for one in folders if goes(folder, one)]:
+            folders.remove(name)
+            (folder / name).unlink() if (folder / name).is_symlink() else shutil.rmtree(folder / name)
+        for name in files:
+            if goes(folder, name):
+                (folder / name).unlink()
+    if patterns:
+        for place, folders, files in os.walk(tree):
+            for name in (*folders, *files):
+                if (path := Path(place) / name).is_symlink() and not path.exists():
+                    path.unlink()
 
 
 def check_lock(folder: Path, package: str, version: str, scripts: Sequence[str]) -> tuple[str, ...]:
@@ -185,6 +221,8 @@ def _npm(node: Node, tree: Path, cache: BlobCache, folder: Path, *arguments: str
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ZENTORIA_")} | {
         "PATH": f"{node.program.parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "npm_config_cache": str(cache.root / "npm"),
+        # what is compiled is compiled against this Node, which has its own headers with it, and fetches none
+        "npm_config_nodedir": str(node.program.parents[1]),
         "npm_config_audit": "false",
         "npm_config_fund": "false",
         "npm_config_update_notifier": "false",

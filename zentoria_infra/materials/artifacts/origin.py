@@ -37,6 +37,7 @@ def archive_of(component: Component, cache: BlobCache, *, root: Path, program: s
             package=component.package,
             version=component.version,
             scripts=component.scripts,
+            without=component.without,
         )
     if isinstance(component, UrlComponent):
         name = PurePosixPath(unquote(urlsplit(component.url).path)).name

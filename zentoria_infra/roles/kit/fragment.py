@@ -46,7 +46,7 @@ class Context:
         container: the one whose state is made.
         materials: passwords, certificates, releases.
         render: renders a template.
-        is_built: whether a component has a role.
+        installs: whether a service, of any container, is installed.
         nonce: a new value asks for a deployment of what is there already.
     """
 
@@ -54,7 +54,7 @@ class Context:
     container: Container
     materials: Materials
     render: Templates
-    is_built: Callable[[str], bool]
+    installs: Callable[[Service], bool]
     nonce: str = ""
 
     @property
@@ -89,7 +89,7 @@ class Context:
 
     def builds(self, service: Service) -> bool:
         """Whether a service, of any container, is installed: what has no role yet is not there to be asked."""
-        return self.is_built(service.component)
+        return self.installs(service)
 
     def secret(self, path: str, kind: secrets.Kind = "password") -> SecretStr:
         """A secret of ours, made at its first use."""
