@@ -87,18 +87,18 @@ class _Server:
 
 
 class RedisServer(_Server):
-    """Redis with ACL users ``auth`` and ``backend``, each with the keys of its own name, as in container 410."""
+    """Redis with ACL users ``ai``, ``auth``, ``backend``, each with the keys of its own name, as in container 410."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, free_ports(1)[0])
-        self.passwords = {name: secrets.token_urlsafe(16) for name in ("admin", "auth", "backend")}
-        rules = {name: f"~{name}:* &{name}:* +@all -@admin -@dangerous +info" for name in ("auth", "backend")}
+        self.passwords = {name: secrets.token_urlsafe(16) for name in ("admin", "ai", "auth", "backend")}
+        rules = {name: f"~{name}:* &{name}:* +@all -@admin -@dangerous +info" for name in ("ai", "auth", "backend")}
         rules["admin"] = "~* &* +@all"
         lines = [f"user {name} on >{self.passwords[name]} {rule}" for name, rule in rules.items()]
         (folder / "users.acl").write_text("\n".join(["user default off resetpass ~* &* +@all", *lines, ""]))
 
     def password(self, user: str) -> str:
-        """Of ``admin``, ``auth`` or ``backend``."""
+        """Of ``admin``, ``ai``, ``auth`` or ``backend``."""
         return self.passwords[user]
 
     def environment(self, user: str) -> dict[str, str]:

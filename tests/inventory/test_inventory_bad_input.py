@@ -76,7 +76,7 @@ def test_circles_through_several_containers_are_named(root: Path) -> None:
     containers = "inventory/containers"
     replace(root, f"{containers}/405-ai.yaml", "embeddings.qdrant, start: false", "embeddings.qdrant")
     assert problems(root) == [
-        f"{containers}/405-ai.yaml:23:9: these need each other to start: ai -> embeddings -> ai; "
+        f"{containers}/405-ai.yaml:24:9: these need each other to start: ai -> embeddings -> ai; "
         "mark one need with 'start: false'"
     ]
 

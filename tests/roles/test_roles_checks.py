@@ -77,12 +77,12 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     ),
     "two owners of a database": (
         "405-ai.yaml", "name: zentoria_core, group: ai", "name: n8n",
-        ["405-ai.yaml:21:34: database 'n8n' has an owner already, in inventory/containers/"
+        ["405-ai.yaml:22:34: database 'n8n' has an owner already, in inventory/containers/"
          "402-n8n.yaml:27:34: two containers cannot own it"],
     ),
     "a database of ours that somebody would own": (
         "405-ai.yaml", "name: zentoria_core, group: ai", "name: zentoria_core",
-        ["405-ai.yaml:21:34: database 'zentoria_core' is needed with a group and without one, also in "
+        ["405-ai.yaml:22:34: database 'zentoria_core' is needed with a group and without one, also in "
          "inventory/containers/401-backend.yaml:33:33: who owns it?"],
     ),
     "migrations before the server": (

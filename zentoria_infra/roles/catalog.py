@@ -16,6 +16,7 @@ PLACES: dict[str, str] = {
     "nginx-exporter": "zentoria_infra.roles.nginx:EXPORTER_ROLE",
     "node-exporter": "zentoria_infra.roles.node_exporter:ROLE",
     "ollama": "zentoria_infra.roles.ollama:ROLE",
+    "orchestrator": "zentoria_infra.roles.orchestrator:ROLE",
     "pgbouncer": "zentoria_infra.roles.pgbouncer:ROLE",
     "postgres-exporter": "zentoria_infra.roles.postgresql:EXPORTER_ROLE",
     "postgresql": "zentoria_infra.roles.postgresql:ROLE",

@@ -25,15 +25,17 @@ from zentoria_infra.roles.kit.role import Call, Role
 CHECK_SECONDS = 20
 GATE_SECONDS = 45
 
-Client = Literal["database", "redis", "s3"]
-"""What a service may use: a database through the pool, Redis, and buckets of the object storage."""
+Client = Literal["database", "postgres", "redis", "s3"]
+"""What a service may use: a database through the pool or at the server itself, Redis, buckets of the object storage."""
 _CALLS: Mapping[Client, Call] = {
     "database": Call("pgbouncer", "pool"),
+    "postgres": Call("postgresql", "postgres"),
     "redis": Call("redis", "redis"),
     "s3": Call("s3", "s3"),
 }
 _PASSWORDS: Mapping[Client, tuple[str, Callable[[str], str]]] = {
     "database": ("database_password", clients.database_password),
+    "postgres": ("database_password", clients.database_password),
     "redis": ("redis_password", clients.redis_password),
     "s3": ("s3_secret_key", clients.s3_secret_key),
 }
@@ -196,7 +198,8 @@ class _Maker:
         return context.render("base/environment", variables=variables)
 
     def connection(self, context: Context, service: Service, client: Client) -> dict[str, object]:
-        call, prefix = _CALLS[client], f"ZENTORIA_{client.upper()}"
+        kind = "database" if client == "postgres" else client
+        call, prefix = _CALLS[client], f"ZENTORIA_{kind.upper()}"
         found = context.target(service, call.component, call.port)
         if client == "s3":
             buckets = clients.buckets_of(context.inventory, service, call.component)
@@ -208,7 +211,7 @@ class _Maker:
                 f"{prefix}_SECRET_KEY_FILE": f"{self.settings}/s3_secret_key",
             }
         variables: dict[str, object] = {f"{prefix}_HOST": found.host, f"{prefix}_PORT": found.port}
-        if client == "database":
+        if kind == "database":
             name = clients.database_of(context.inventory, service, call.component)
             if name is None:
                 raise InventoryError(
@@ -219,7 +222,7 @@ class _Maker:
                 )
             variables[f"{prefix}_NAME"] = name
         variables[f"{prefix}_USER"] = context.container.name
-        variables[f"{prefix}_PASSWORD_FILE"] = f"{self.settings}/{client}_password"
+        variables[f"{prefix}_PASSWORD_FILE"] = f"{self.settings}/{kind}_password"
         return variables
 
     def passwords(self, context: Context) -> dict[str, File]:
