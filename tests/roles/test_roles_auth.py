@@ -48,6 +48,19 @@ def test_the_backend_knows_whom_to_call_and_whose_pages_may_call_it() -> None:
     found = environment(guest, "backend")
     assert found["ZENTORIA_AUTH_URL"] == "http://10.10.40.9:9000"
     assert found["ZENTORIA_AI_URL"] == "http://10.10.40.5:5000"
+    assert found["ZENTORIA_RAG_URL"] == "http://10.10.41.9:8100"
+    assert found["ZENTORIA_OCR_URL"] == "http://10.10.41.2:8001"
+    assert found["ZENTORIA_VOICE_URL"] == "http://10.10.41.3:9300"
+    assert found["ZENTORIA_VOICE_STREAM_URL"] == "http://10.10.41.3:9301"
+    shown = json.loads(text(guest, found["ZENTORIA_SYSTEM_FILE"]))
+    assert {"vmid": 401, "name": "backend"}.items() <= shown["containers"][1].items()
+    assert {"from": "backend", "to": "embeddings", "port": 8100} == {
+        name: value
+        for name, value in next(
+            one for one in shown["flows"] if (one["from"], one["to"], one["port"]) == ("backend", "embeddings", 8100)
+        ).items()
+        if name != "purpose"
+    }
     assert json.loads(found["ZENTORIA_CORS_ORIGINS"]) == ["https://app.example.com"]
 
 

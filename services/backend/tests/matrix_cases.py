@@ -88,13 +88,24 @@ def some_job(world: World, person: Person) -> str:
     return str(row[0])
 
 
+def some_memory(world: World, person: Person) -> str:
+    row = world.admin.execute(
+        "insert into memories (user_id, text) values (%s, 'x') returning id", [person.id]
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
 MAKERS: Mapping[str, Maker] = {
+    "answer_id": lambda _world, _person: str(uuid.uuid4()),
     "approval_id": some_approval,
+    "chunk_id": lambda _world, _person: str(uuid.uuid4()),
     "conversation_id": some_conversation,
     "file_id": some_file,
     "job_id": some_job,
     "key": some_setting,
     "key_id": some_key,
+    "memory_id": some_memory,
     "passkey_id": some_passkey,
     "session_id": some_session,
     "upload_id": some_upload,
@@ -110,9 +121,15 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/api/v1/approvals/{approval_id}/approve"): None,
     ("POST", "/api/v1/conversations"): {},
     ("POST", "/api/v1/conversations/{conversation_id}/messages"): {"content": "x"},
+    ("POST", "/api/v1/audio/speech"): {"input": "x"},
+    ("POST", "/api/v1/audio/transcriptions"): {"no": "form"},
+    ("POST", "/api/v1/conversations/{conversation_id}/answers"): {"content": "x"},
+    ("POST", "/api/v1/conversations/{conversation_id}/answers/{answer_id}/cancel"): None,
+    ("POST", "/api/v1/files/{file_id}/read"): None,
     ("POST", "/api/v1/files/{file_id}/restore"): None,
+    ("POST", "/api/v1/memory"): {"text": "x"},
     ("POST", "/api/v1/keys"): {"name": "x", "scopes": ["keys:write"]},
-    ("POST", "/api/v1/mcp/command"): {"command": "hello"},
+    ("POST", "/api/v1/mcp/command"): {"text": "hello"},
     ("POST", "/api/v1/mcp/upload"): {"any": "bytes"},
     ("POST", "/api/v1/uploads"): None,
     ("PUT", "/api/v1/uploads"): {"any": "bytes"},
@@ -131,6 +148,13 @@ BODIES: Mapping[tuple[str, str], Any] = {
 
 ANSWERS: Mapping[tuple[str, str], int] = {
     ("GET", "/api/v1/conversations/search"): 422,  # it is asked without a query
+    ("GET", "/api/v1/conversations/{conversation_id}/answers/{answer_id}/events"): 404,  # a made up answer
+    ("GET", "/api/v1/files/{file_id}/passages/{chunk_id}"): 503,
+    ("GET", "/api/v1/models"): 503,
+    ("GET", "/api/v1/search"): 422,  # it is asked without a query
+    ("POST", "/api/v1/audio/speech"): 503,
+    ("POST", "/api/v1/audio/transcriptions"): 415,
+    ("POST", "/api/v1/conversations/{conversation_id}/answers/{answer_id}/cancel"): 404,
     ("POST", "/api/v1/mcp/command"): 503,
     ("POST", "/api/v1/mcp/upload"): 503,
     ("POST", "/api/v1/mcp/workflow"): 503,

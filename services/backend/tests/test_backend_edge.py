@@ -105,7 +105,8 @@ async def test_a_container_that_comes_later_is_found_by_itself(world: World) -> 
         if not there:
             raise httpx2.ConnectError("refused", request=request)
         assert world.auth.callers  # it is told who asks
-        return httpx2.Response(200, json={"reply": "good day", "user": "zentoria-user" in request.headers})
+        known = [name for name in ("zentoria-user", "zentoria-user-for-embeddings") if name in request.headers]
+        return httpx2.Response(200, json={"intent": None, "say": " ".join(known), "calls": []})
 
     class Both(httpx2.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -118,7 +119,7 @@ async def test_a_container_that_comes_later_is_found_by_itself(world: World) -> 
     app = create_app(settings, services, ())
     async with app.router.lifespan_context(app), client_of(app) as client:
         for _ in range(6):
-            refused = await client.post("/api/v1/mcp/command", json={"command": "hello"}, headers=person.headers)
+            refused = await client.post("/api/v1/mcp/command", json={"text": "hello"}, headers=person.headers)
             assert (refused.status_code, refused.json()["type"]) == (503, "/problems/service-missing")
             assert refused.json()["service"] == "ai"
             assert refused.headers["retry-after"] == "5"
@@ -126,8 +127,8 @@ async def test_a_container_that_comes_later_is_found_by_itself(world: World) -> 
         there = True
         breaker = await services.callees._breakers.get_breaker("ai")
         breaker.context._state.opened_at -= 6  # five seconds later
-        done = await client.post("/api/v1/mcp/command", json={"command": "hello"}, headers=person.headers)
-        assert done.json() == {"reply": "good day", "user": True}
+        done = await client.post("/api/v1/mcp/command", json={"text": "hello"}, headers=person.headers)
+        assert done.json()["say"] == "zentoria-user zentoria-user-for-embeddings"
         empty = await client.post(
             "/api/v1/mcp/workflow", json={"workflow_id": str(uuid.uuid4())}, headers=person.headers
         )

@@ -25,6 +25,8 @@ from zentoria_schema import head
 
 from zentoria_backend import __version__, openapi, routes, uploads
 from zentoria_backend.access.context import ClientContext
+from zentoria_backend.audio import socket as audio_socket
+from zentoria_backend.audio.api import TRANSCRIPTIONS
 from zentoria_backend.events import socket
 from zentoria_backend.idempotency.middleware import Idempotency
 from zentoria_backend.jobs.sweep import sweeping
@@ -89,6 +91,7 @@ def create_app(
             await stack.enter_async_context(app.state.mcp.run())
             await stack.enter_async_context(services.jobs.run(services))
             await stack.enter_async_context(sweeping(services))
+            await stack.enter_async_context(services.answers.run(settings.shutdown_timeout / 2))
             yield
 
     app = make_app(
@@ -101,7 +104,7 @@ def create_app(
         metrics=BackendMetrics(),
         lifecycle=lifecycle,
         lifespan=open_services,
-        files=uploads.ROUTES,
+        files=(*uploads.ROUTES, TRANSCRIPTIONS),
         outages=OUTAGES,
     )
     app.state.services = services
@@ -109,11 +112,16 @@ def create_app(
     app.state.mcp = Endpoint(services)
     app.add_exception_handler(sqlalchemy.exc.DataError, _data_error)
     # Behind the common ones, the outermost first: what these raise or answer has an id, and is logged and counted.
-    inner = [Middleware(AnswerHeaders), Middleware(ClientContext), Middleware(Idempotency, uploads=uploads.ROUTES)]
+    inner = [
+        Middleware(AnswerHeaders),
+        Middleware(ClientContext),
+        Middleware(Idempotency, uploads=(*uploads.ROUTES, TRANSCRIPTIONS)),
+    ]
     if settings.cors_origins:
         inner.insert(0, cors(settings))
     app.user_middleware.extend(inner)
     app.include_router(socket.router)
+    app.include_router(audio_socket.router)
     app.router.routes.append(Route("/mcp", _Mcp(), methods=["GET", "POST", "DELETE"]))
     routes.install(app)
     openapi.install(app)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, cast
 
 import httpx2
@@ -20,12 +20,13 @@ from zentoria_common.redis import make_redis
 from zentoria_backend.access.audit import Recorder
 from zentoria_backend.access.service import Access
 from zentoria_backend.access.tokens import KeyCache, TokenVerifier
+from zentoria_backend.answers.runs import BLOCK_SECONDS, Runs
 from zentoria_backend.auth.client import AuthClient
 from zentoria_backend.callees.service import Callees
 from zentoria_backend.events.clients import Clients
 from zentoria_backend.events.hub import Hub
 from zentoria_backend.files.store import ObjectStore
-from zentoria_backend.jobs.queue import Handler, Queue
+from zentoria_backend.jobs.queue import DOCUMENTS, Queue
 from zentoria_backend.limits.service import Limiter
 from zentoria_backend.settings import Secrets, Settings
 
@@ -50,6 +51,7 @@ class Services:
     callees: Callees
     auth: AuthClient
     hub: Hub
+    answers: Runs
     stream_clients: Clients
     files: ObjectStore
     jobs: Queue
@@ -72,6 +74,7 @@ class Services:
         await self.callees.close()
         await self.files.close()
         await self.database.close()
+        await self.answers.redis.aclose()
         await self.redis.aclose()
 
 
@@ -97,7 +100,14 @@ def make_services(
     client = make_redis(settings, secrets.redis_password)
     callees = Callees(
         identity,
-        {"auth": settings.auth_url, "ai": settings.ai_url, "n8n": settings.n8n_url},
+        {
+            "ai": settings.ai_url,
+            "auth": settings.auth_url,
+            "embeddings": settings.rag_url,
+            "n8n": settings.n8n_url,
+            "ocr": settings.ocr_url,
+            "voice": settings.voice_url,
+        },
         timeout=settings.call_timeout,
         transport=transport,
     )
@@ -113,18 +123,31 @@ def make_services(
         callees=callees,
         auth=auth,
         hub=Hub(client, block=min(1.0, settings.dependency_timeout / 2)),
+        answers=Runs(make_redis(settings, secrets.redis_password, blocking=BLOCK_SECONDS)),
         stream_clients=Clients(math.ceil(settings.max_websocket_clients / here.count)),
         files=ObjectStore(settings, secrets.s3_secret_key),
-        jobs=Queue(settings, secrets.database_password, _handlers(), works=here.first),
+        jobs=_queue(settings, secrets, works=here.first),
     )
 
 
-def _handlers() -> Mapping[str, Handler]:
-    """What works at which kind of job. These modules know the services, so they are asked for late."""
+def _queue(settings: Settings, secrets: Secrets, *, works: bool) -> Queue:
+    """The queue, and what works at which kind of job. These modules know the services, so they are asked for late."""
+    from zentoria_backend.conversations import history
+    from zentoria_backend.documents.forgetting import forget
+    from zentoria_backend.documents.queueing import FORGET, READ, RELABEL
+    from zentoria_backend.documents.reading import read
+    from zentoria_backend.documents.service import relabel
     from zentoria_backend.jobs.ingest import ingest
     from zentoria_backend.uploads.service import INGEST
 
-    return {INGEST: ingest}
+    return Queue(
+        settings,
+        secrets.database_password,
+        {FORGET: forget, INGEST: ingest, READ: read},
+        queues={FORGET: DOCUMENTS, READ: DOCUMENTS},
+        works=works,
+        chores={**history.CHORES, RELABEL: relabel},
+    )
 
 
 def services_of(holder: HTTPConnection | FastAPI) -> Services:

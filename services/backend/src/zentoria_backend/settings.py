@@ -40,9 +40,21 @@ class Settings(DatabaseSettings, RedisSettings, S3Settings, IdentitySettings):
     auth_url: Origin = "http://127.0.0.1:9000"
     ai_url: Origin | None = None
     n8n_url: Origin | None = None
+    ocr_url: Origin | None = None
+    rag_url: Origin | None = None
+    voice_url: Origin | None = None
+    voice_stream_url: Origin | None = None
     """Other containers; without a value their routes answer 503."""
     call_timeout: Seconds = 15.0
     """How long one of them may take to answer."""
+    stream_silence: Seconds = 180.0
+    """For how long one that answers in pieces may say nothing: a page is recognised, a model is loaded."""
+    answer_grace: Seconds = 15.0
+    """For how long an answer goes on to be written after its last listener has left."""
+    audio_max_bytes: Annotated[int, Field(ge=1024)] = 512 << 20
+    """Of a recording that is to be written down."""
+    system_file: Path | None = None
+    """What the site consists of, as JSON: containers by zone, and who may reach whom."""
     cors_origins: tuple[Origin, ...] = ()
     """Whose pages may read answers, as JSON list. None: no page of another origin."""
 

@@ -11,6 +11,7 @@ from zentoria_common.problems import answers
 from zentoria_backend.access.gate import Caller
 from zentoria_backend.approvals import service
 from zentoria_backend.approvals.schemas import Approval, Denial, State
+from zentoria_backend.commands import carrying
 from zentoria_backend.paging import DEFAULT_LIMIT, CursorText, Limit, Page
 from zentoria_backend.services import ServicesDep
 
@@ -37,8 +38,12 @@ async def get_approval(approval_id: UUID, principal: Caller, services: ServicesD
 
 @router.post("/api/v1/approvals/{approval_id}/approve", summary="Approve", responses=answers(404, 409))
 async def approve(approval_id: UUID, principal: Caller, services: ServicesDep) -> Approval:
-    """Let it be done, once, exactly as it is shown. From a web session only."""
-    return await service.decide(services, principal, approval_id, approve=True)
+    """Let it be done, once, exactly as it is shown. From a web session only.
+
+    What the gateway carries out itself (``carrier``) is done when this answers; ``result`` says what came of it.
+    """
+    decided = await service.decide(services, principal, approval_id, approve=True)
+    return await carrying.carry_out(services, principal, decided)
 
 
 @router.post("/api/v1/approvals/{approval_id}/deny", summary="Deny", responses=answers(404, 409))

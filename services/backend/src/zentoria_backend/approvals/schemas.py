@@ -11,6 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 State = Literal["pending", "approved", "denied", "used", "expired"]
 
 
+class Effect(BaseModel):
+    """One thing that will be otherwise."""
+
+    what: Annotated[str, Field(examples=["file"])]
+    where: Annotated[str, Field(description="its name, as its owner knows it", examples=["Invoice 2026-11.pdf"])]
+    before: Annotated[Any, Field(examples=[{"project": None}])] = None
+    after: Annotated[Any, Field(examples=[{"project": "Norway"}])] = None
+
+
 class Approval(BaseModel):
     """Leave to do one thing once, asked for or given."""
 
@@ -31,6 +40,16 @@ class Approval(BaseModel):
     decided_at: datetime.datetime | None
     used_at: datetime.datetime | None
     reason: str | None
+    title: Annotated[str, Field(description="what it will do, for people", examples=["Delete Invoice.pdf"])] = ""
+    effects: Annotated[list[Effect], Field(description="what will be otherwise")] = []
+    carrier: Annotated[
+        Literal["client", "gateway"],
+        Field(description="who does it: the client by calling again, or the gateway as soon as it is approved"),
+    ] = "client"
+    result: Annotated[
+        dict[str, Any] | None,
+        Field(description="what came of it; a secret (a new key) is in the answer to the decision and nowhere else"),
+    ] = None
 
 
 class Denial(BaseModel):

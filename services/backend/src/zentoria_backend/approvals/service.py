@@ -6,8 +6,8 @@ import datetime
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy
@@ -18,7 +18,7 @@ from zentoria_schema.core import Approval as Row
 
 from zentoria_backend import paging
 from zentoria_backend.access.principal import Principal
-from zentoria_backend.approvals.schemas import Approval, State
+from zentoria_backend.approvals.schemas import Approval, Effect, State
 from zentoria_backend.events import publish
 from zentoria_backend.paging import Page
 from zentoria_backend.services import Services
@@ -77,7 +77,15 @@ def digest_of(
 
 
 async def propose(
-    services: Services, principal: Principal, tool: str, arguments: Mapping[str, Any], target_revision: str | None
+    services: Services,
+    principal: Principal,
+    tool: str,
+    arguments: Mapping[str, Any],
+    target_revision: str | None,
+    *,
+    title: str = "",
+    effects: Sequence[Effect] = (),
+    carrier: Literal["client", "gateway"] = "client",
 ) -> Approval:
     """Ask for leave. The same question, asked again while it waits, is the same approval.
 
@@ -87,6 +95,9 @@ async def propose(
         tool: its name in the permission table.
         arguments: all of them, as they will be used.
         target_revision: of what it changes; None where there is nothing yet.
+        title: what it will do, for people.
+        effects: what will be otherwise.
+        carrier: who does it once it is approved.
 
     Raises:
         Problem: 409 for too many that wait, 422 for arguments that are no JSON or too long.
@@ -99,7 +110,7 @@ async def propose(
         rows = (await session.scalars(waiting)).all()
         for row in rows:
             same = _digest_for(principal, tool, arguments, target_revision, row.expires_at)
-            if hmac.compare_digest(bytes(row.digest), same):
+            if hmac.compare_digest(bytes(row.digest), same) and row.carrier == carrier:
                 return _shown(row, now)
         if len(rows) >= MAX_PENDING:
             raise Problem(409, f"{MAX_PENDING} approvals wait for a decision already", kind="too-many-approvals")
@@ -112,6 +123,10 @@ async def propose(
             target_revision=target_revision,
             actor=principal.actor,
             expires_at=expires_at,
+            summary=title[:300],
+            effects=[one.model_dump(mode="json") for one in effects],
+            carrier=carrier,
+            asker=_kept(principal),
         )
         session.add(row)
         await session.flush()
@@ -215,6 +230,54 @@ async def use(
     raise _wrong_state(shown.state)
 
 
+async def asker(services: Services, user_id: int, approval_id: UUID) -> Principal:
+    """The credential that asked, as it was then: its scopes are what may be done with the approval.
+
+    Raises:
+        Problem: 404; 409, it is not good any more, or nobody kept it.
+        Unavailable: the database does not answer.
+    """
+    async with services.database.session(user_id) as session:
+        row = await session.scalar(select(Row).where(Row.id == approval_id, Row.user_id == user_id))
+    kept = row.asker if row is not None else {}
+    if not kept:
+        raise Problem(404, "there is no such approval")
+    ends = kept.get("expires_at")
+    principal = Principal(
+        user_id=user_id,
+        role=kept["role"],
+        scopes=frozenset(kept["scopes"]),
+        kind=kept["kind"],
+        credential_id=kept["credential_id"],
+        sid=kept.get("sid"),
+        client_id=kept.get("client_id"),
+        expires_at=ends,
+    )
+    key_id = principal.credential_id if principal.kind == "api_key" else None
+    if not await services.access.holds(user_id, principal.sid, key_id):
+        raise Problem(409, "the credential that asked is not good any more: ask again", kind="approval-expired")
+    return principal
+
+
+async def finish(services: Services, user_id: int, approval_id: UUID, result: Mapping[str, Any]) -> None:
+    """Keep what came of it; no secrets."""
+    changed = sqlalchemy.update(Row).where(Row.id == approval_id, Row.user_id == user_id, Row.state == "used")
+    async with services.database.session(user_id) as session:
+        await session.execute(changed.values(result=dict(result)))
+
+
+def _kept(principal: Principal) -> dict[str, Any]:
+    return {
+        "role": principal.role,
+        "scopes": sorted(principal.scopes),
+        "kind": principal.kind,
+        "credential_id": principal.credential_id,
+        "sid": principal.sid,
+        "client_id": principal.client_id,
+        "expires_at": principal.expires_at,
+    }
+
+
 async def _row(session: AsyncSession, principal: Principal, approval_id: UUID, *, lock: bool = False) -> Row:
     query = select(Row).where(Row.id == approval_id, Row.user_id == principal.user_id)
     row = (await session.scalars(query.with_for_update() if lock else query)).one_or_none()
@@ -280,4 +343,8 @@ def _shown(row: Row, now: datetime.datetime) -> Approval:
         decided_at=row.decided_at,
         used_at=row.used_at,
         reason=row.reason,
+        title=row.summary,
+        effects=[Effect.model_validate(one) for one in row.effects],
+        carrier=row.carrier,  # type: ignore[arg-type] # likewise
+        result=row.result,
     )

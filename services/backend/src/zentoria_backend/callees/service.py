@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from typing import Any, TypeVar
 
 import httpx2
@@ -73,6 +74,7 @@ class Callees:
             trust_env=False,
             transport=transport,
         )
+        self._seen: dict[str, bool] = {}
         self._breakers = AsyncCircuitBreakerFactory(FAILURES, RETRY_SECONDS, exclude=[asyncio.CancelledError])
 
     async def call(
@@ -81,10 +83,11 @@ class Callees:
         method: str,
         path: str,
         *,
-        user: Principal | None = None,
+        user: Principal | OnBehalf | None = None,
         json: Any = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
     ) -> httpx2.Response:
         """Ask a container.
 
@@ -96,6 +99,7 @@ class Callees:
             json: the body.
             params: the query.
             headers: further ones.
+            timeout: seconds that the answer may take, where it is a slow one.
 
         Returns:
             Its answer, read whole, whatever the status but 502, 503 and 504.
@@ -103,34 +107,133 @@ class Callees:
         Raises:
             Problem: 503 ``/problems/service-missing``: no such container, no answer, or it does not serve.
         """
-        base = self._urls.get(container)
-        if not base:
-            raise missing(container)
-        sent = {"user-agent": current_client().user_agent or "zentoria-backend"}
-        if (known := request_id()) is not None:
-            sent["x-request-id"] = known
-        if (address := current_client().address) is not None:
-            sent["x-forwarded-for"] = str(address)
-        sent |= headers or {}
-        if self._identity is not None:
-            sent |= self._identity.headers(container, _on_behalf(user))
+        base, sent = self.url(container), self.headers(container, user, headers)
         try:
             async with await self._breakers.get_breaker(container):
                 answer = await self._client.request(
-                    method, f"{base}{path}", json=json, params=dict(params or {}), headers=sent
+                    method,
+                    f"{base}{path}",
+                    json=json,
+                    params=dict(params or {}),
+                    headers=sent,
+                    timeout=httpx2.Timeout(timeout, connect=2.0) if timeout else httpx2.USE_CLIENT_DEFAULT,
                 )
                 if answer.status_code in _AWAY and not _its_own(answer):
                     raise _NotServing(answer)
         except OpenedState:
             raise missing(container) from None
         except _NotServing as refusal:
+            self._seen[container] = False
             raise missing(container, retry_after=_seconds(refusal.answer)) from None
         except (httpx2.HTTPError, OSError) as error:
+            self._seen[container] = False
             _log.warning("container does not answer", dependency=container, error=type(error).__qualname__)
             raise missing(container) from None
+        self._seen[container] = True
         if answer.status_code in _AWAY:
             raise missing(container, retry_after=_seconds(answer))
         return answer
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self,
+        container: str,
+        method: str,
+        path: str,
+        *,
+        user: Principal | OnBehalf | None = None,
+        json: Any = None,
+        content: AsyncIterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        silence: float,
+    ) -> AsyncIterator[httpx2.Response]:
+        """Ask a container whose answer comes in pieces. Who leaves the block ends its work there.
+
+        Args:
+            container: its name.
+            method: of HTTP.
+            path: on it.
+            user: for whom.
+            json: the body; or:
+            content: the body, as it comes.
+            headers: further ones.
+            silence: seconds for which nothing need come.
+
+        Yields:
+            Its answer, of which only the head was read, whatever the status but 502, 503 and 504.
+
+        Raises:
+            Problem: 503 ``/problems/service-missing``: no such container, no answer, it does not serve; also in the
+                middle of the answer.
+        """
+        base, sent = self.url(container), self.headers(container, user, headers)
+        request = self._client.build_request(
+            method,
+            f"{base}{path}",
+            json=json,
+            content=content,
+            headers=sent,
+            timeout=httpx2.Timeout(silence, connect=2.0, pool=10.0),
+        )
+        try:
+            async with await self._breakers.get_breaker(container):
+                answer = await self._client.send(request, stream=True)
+                if answer.status_code in _AWAY and not _its_own(answer):
+                    await answer.aclose()
+                    raise _NotServing(answer)
+            self._seen[container] = True
+            try:
+                if answer.status_code in _AWAY:
+                    await answer.aread()
+                    raise missing(container, _detail(answer), retry_after=_seconds(answer))
+                yield answer
+            finally:
+                await answer.aclose()
+        except OpenedState:
+            raise missing(container) from None
+        except _NotServing as refusal:
+            self._seen[container] = False
+            raise missing(container, retry_after=_seconds(refusal.answer)) from None
+        except (httpx2.HTTPError, OSError) as error:
+            self._seen[container] = False
+            _log.warning("container does not answer", dependency=container, error=type(error).__qualname__)
+            raise missing(container) from None
+
+    def url(self, container: str) -> str:
+        """Where a container is.
+
+        Raises:
+            Problem: 503, nobody said where.
+        """
+        base = self._urls.get(container)
+        if not base:
+            raise missing(container)
+        return base
+
+    def headers(
+        self, container: str, user: Principal | OnBehalf | None, more: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """What a container is told of a request: who asks, for whom, for which request of whose client."""
+        sent = {"user-agent": current_client().user_agent or "zentoria-backend"}
+        if (known := request_id()) is not None:
+            sent["x-request-id"] = known
+        if (address := current_client().address) is not None:
+            sent["x-forwarded-for"] = str(address)
+        sent |= more or {}
+        if self._identity is not None:
+            sent |= self._identity.headers(container, user if isinstance(user, OnBehalf) else _on_behalf(user))
+        return sent
+
+    def spoken_for(self, container: str, user: Principal | OnBehalf) -> str | None:
+        """A token that says to ``container`` for whom it is asked, for one that asks it in our place."""
+        if self._identity is None:
+            return None
+        found = self._identity.headers(container, user if isinstance(user, OnBehalf) else _on_behalf(user))
+        return {name.lower(): value for name, value in found.items()}.get("zentoria-user")
+
+    def seen(self, container: str) -> bool | None:
+        """Whether it answered when it was asked last; None: nobody has asked since the start."""
+        return self._seen.get(container)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -147,6 +250,15 @@ def _its_own(answer: httpx2.Response) -> bool:
     It serves others. If such answers counted, whoever can provoke three of them would close it to everybody.
     """
     return answer.headers.get("content-type", "").startswith("application/problem+json")
+
+
+def _detail(answer: httpx2.Response) -> str:
+    """What a container says itself of why it cannot serve this now; it is ours, and says it in words for people."""
+    try:
+        body = answer.json()
+    except (ValueError, RecursionError):
+        return ""
+    return str(body.get("detail", ""))[:300] if isinstance(body, dict) else ""
 
 
 def _seconds(answer: httpx2.Response) -> int:

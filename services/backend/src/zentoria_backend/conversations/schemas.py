@@ -68,6 +68,9 @@ class Message(BaseModel):
     parts: Annotated[list[Any], Field(description="what is not text")]
     sources: Annotated[list[Any], Field(description="the documents that it goes by")]
     model: str | None
+    parent_id: Annotated[UUID | None, Field(description="the message that it follows: two of one are branches")] = None
+    attributes: Annotated[dict[str, Any], Field(description="how an answer was asked for")] = {}
+    error: Annotated[dict[str, Any] | None, Field(description="a problem (RFC 9457), where the answer failed")] = None
     created_at: datetime.datetime
 
 

@@ -30,6 +30,10 @@ from zentoria_backend.paging import Page
 from zentoria_backend.services import Services
 
 EXPORT_PAGE = 200
+MAX_KEPT = 200_000
+"""Characters of an answer that are kept."""
+FORGET = "conversations.forget"
+"""The chore that takes a conversation out of the index."""
 SEARCHED = 100_000
 """Characters of a message that a search looks at."""
 
@@ -58,7 +62,7 @@ async def get_conversation(services: Services, principal: Principal, conversatio
         Problem: 404.
     """
     async with services.database.session(principal.user_id) as session:
-        return _shown(await _found(session, principal, conversation_id))
+        return _shown(await found(session, principal, conversation_id))
 
 
 async def make_conversation(services: Services, principal: Principal, new: NewConversation) -> Conversation:
@@ -68,7 +72,7 @@ async def make_conversation(services: Services, principal: Principal, new: NewCo
         session.add(row)
         await session.flush()
         await session.refresh(row)
-    await _tell(services, principal, row.id, "created")
+    await tell(services, principal, row.id, "created")
     return _shown(row)
 
 
@@ -88,7 +92,7 @@ async def change_conversation(
         Problem: 404; 412, it was changed meanwhile.
     """
     async with services.database.session(principal.user_id) as session:
-        row = await _found(session, principal, conversation_id, lock=True)
+        row = await found(session, principal, conversation_id, lock=True)
         if revision is not None and revision != row.revision:
             raise Problem(412, "the conversation was changed meanwhile: read it again", kind="changed-meanwhile")
         if change.title is not None:
@@ -98,7 +102,7 @@ async def change_conversation(
         row.revision += 1
         await session.flush()
         await session.refresh(row)
-    await _tell(services, principal, conversation_id, "changed")
+    await tell(services, principal, conversation_id, "changed")
     return _shown(row)
 
 
@@ -109,13 +113,14 @@ async def delete_conversation(services: Services, principal: Principal, conversa
         Problem: 404.
     """
     async with services.database.session(principal.user_id) as session:
-        row = await _found(session, principal, conversation_id, lock=True)
+        row = await found(session, principal, conversation_id, lock=True)
         await session.delete(row)
         await session.flush()
         await services.audit.record(
             principal, "conversations.delete", "conversation", str(conversation_id), severity="notice", session=session
         )
-    await _tell(services, principal, conversation_id, "deleted")
+    await tell(services, principal, conversation_id, "deleted")
+    await services.jobs.chore(FORGET, principal.user_id, conversation_id)
 
 
 async def list_messages(
@@ -128,7 +133,7 @@ async def list_messages(
     """
     after = paging.decode(cursor, int)
     async with services.database.session(principal.user_id) as session:
-        await _found(session, principal, conversation_id)
+        await found(session, principal, conversation_id)
         rows = await _messages(session, principal, conversation_id, after[0] if after else 0, limit + 1)
     return paging.page(rows, limit, _said, lambda row: (row.number,))
 
@@ -140,14 +145,14 @@ async def add_message(services: Services, principal: Principal, conversation_id:
         Problem: 404.
     """
     async with services.database.session(principal.user_id) as session:
-        conversation = await _found(session, principal, conversation_id, lock=True)  # numbers are given one by one
-        last = await session.scalar(
-            select(func.max(MessageRow.number)).where(MessageRow.conversation_id == conversation_id)
-        )
+        conversation = await found(session, principal, conversation_id, lock=True)  # numbers are given one by one
+        newest = select(MessageRow).where(MessageRow.conversation_id == conversation_id)
+        last = await session.scalar(newest.order_by(MessageRow.number.desc()).limit(1))
         row = MessageRow(
             conversation_id=conversation_id,
             user_id=principal.user_id,
-            number=(last or 0) + 1,
+            number=last.number + 1 if last else 1,
+            parent_id=last.id if last else None,
             role="user",
             content=new.content,
         )
@@ -155,7 +160,7 @@ async def add_message(services: Services, principal: Principal, conversation_id:
         conversation.revision += 1
         await session.flush()
         await session.refresh(row)
-    await _tell(services, principal, conversation_id, "message", message_id=str(row.id), number=row.number)
+    await tell(services, principal, conversation_id, "message", message_id=str(row.id), number=row.number)
     return _said(row)
 
 
@@ -260,9 +265,14 @@ async def _messages(
     return list((await session.scalars(query)).all())
 
 
-async def _found(
+async def found(
     session: AsyncSession, principal: Principal, conversation_id: UUID, *, lock: bool = False
 ) -> ConversationRow:
+    """The row of one of the caller's conversations.
+
+    Raises:
+        Problem: 404.
+    """
     query = _own(principal).where(ConversationRow.id == conversation_id)
     row = (await session.scalars(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
@@ -276,9 +286,10 @@ def _own(principal: Principal) -> sqlalchemy.Select[ConversationRow]:
     )
 
 
-async def _tell(
+async def tell(
     services: Services, principal: Principal, conversation_id: UUID, change: str, **members: str | int
 ) -> None:
+    """Tell the user's open pages what became of a conversation."""
     told = {"id": str(conversation_id), "change": change, **members}
     await publish(services.redis, principal.user_id, "conversations", told)
 

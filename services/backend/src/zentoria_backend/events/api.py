@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator
@@ -43,13 +44,17 @@ LastIdInUrl = Annotated[
 @router.post("/api/v1/tickets", summary="Make a ticket", status_code=201, responses=answers(401, 403))
 async def make_ticket(wish: TicketRequest, caller: Caller, services: ServicesDep) -> Ticket:
     """Make a ticket for one WebSocket. It is good for half a minute and for one connection."""
-    topics = _topics(wish.topics, caller)
-    admission = admission_of(caller, topics, _until(caller))
+    audio = wish.purpose == "audio"
+    if audio and "chat:write" not in caller.scopes:
+        raise Problem(403, "the credential lacks the scope chat:write", kind="insufficient-scope", scope="chat:write")
+    topics: frozenset[Topic] = frozenset() if audio else _topics(wish.topics, caller)
+    admission = dataclasses.replace(admission_of(caller, topics, _until(caller)), purpose=wish.purpose)
     try:
         ticket = await tickets.issue(services.redis, admission)
     except (redis.exceptions.RedisError, OSError) as error:
         raise Unavailable("redis") from error
-    return Ticket(ticket=ticket, expires_in=tickets.SECONDS, topics=sorted(topics), url=f"/ws?ticket={ticket}")
+    path = "/ws/audio" if audio else "/ws"
+    return Ticket(ticket=ticket, expires_in=tickets.SECONDS, topics=sorted(topics), url=f"{path}?ticket={ticket}")
 
 
 @router.get(

@@ -84,6 +84,8 @@ class TicketRequest(BaseModel):
 
     topics: Annotated[list[Topic], Field(max_length=len(TOPICS), min_length=1)] | None = None
     """What the WebSocket shall tell of; all that the credential may hear of, where it does not say."""
+    purpose: Literal["events", "audio"] = "events"
+    """Which WebSocket it opens: `/ws`, or `/ws/audio` (with the scope chat:write)."""
 
 
 class Ticket(BaseModel):

@@ -71,29 +71,29 @@ async def stream(websocket: WebSocket) -> None:
     # uvicorn logs the whole target when it answers: the ticket is nobody's business
     websocket.scope["query_string"] = b""
     if not admitted(websocket.headers.getlist("origin"), services.origins):
-        await _refuse(websocket, 403, "pages of this origin may not open this WebSocket")
+        await refuse(websocket, 403, "pages of this origin may not open this WebSocket")
         return
     last = query.get("last_event_id") or None
     try:
         if last is not None:
             position(last)
     except ValueError as error:
-        await _refuse(websocket, 422, f"last_event_id: {error}")
+        await refuse(websocket, 422, f"last_event_id: {error}")
         return
     if state.lifecycle.draining.is_set():
-        await _refuse(websocket, 503, "the server stops", {"retry-after": "1"})
+        await refuse(websocket, 503, "the server stops", {"retry-after": "1"})
         return
     try:
         admission = await tickets.redeem(services.redis, query.get("ticket", ""))
     except (redis.exceptions.RedisError, OSError):
-        await _refuse(websocket, 503, "Redis, where tickets are kept, did not answer", {"retry-after": "5"})
+        await refuse(websocket, 503, "Redis, where tickets are kept, did not answer", {"retry-after": "5"})
         return
     if admission is None or admission.until <= time.time():
-        await _refuse(websocket, 401, "the ticket is unknown, used, or too old: ask for a new one")
+        await refuse(websocket, 401, "the ticket is unknown, used, or too old: ask for a new one")
         return
     with services.stream_clients.place(admission.user_id) as place:
         if not place:
-            await _refuse(websocket, 503, "too many WebSockets are open", {"retry-after": "10"})
+            await refuse(websocket, 503, "too many WebSockets are open", {"retry-after": "10"})
             return
         try:
             async with services.hub.listen(admission.user_id, admission.topics, last) as (listener, missing):
@@ -106,7 +106,7 @@ async def stream(websocket: WebSocket) -> None:
                 }
                 code = await _serve(websocket, listener, hello, over(services.access, admission))
         except (redis.exceptions.RedisError, OSError):
-            await _refuse(websocket, 503, "Redis, where events are kept, did not answer", {"retry-after": "5"})
+            await refuse(websocket, 503, "Redis, where events are kept, did not answer", {"retry-after": "5"})
             return
     if code is not None:
         with contextlib.suppress(RuntimeError, TimeoutError, WebSocketDisconnect):
@@ -183,7 +183,7 @@ async def _send(websocket: WebSocket, text: str) -> None:
         raise TooSlowError from None
 
 
-async def _refuse(websocket: WebSocket, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+async def refuse(websocket: WebSocket, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
     """Answer the handshake with a problem document: the WebSocket never opens."""
     _log.info("websocket refused", status=status)
     await websocket.send_denial_response(problem(status, detail, headers))

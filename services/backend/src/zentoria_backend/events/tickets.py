@@ -33,6 +33,7 @@ class Admission:
         until: when the credential that asked for the ticket ends, in seconds since 1970: the WebSocket ends with it.
         sid: the session of that credential.
         key_id: the API key, where it is one.
+        purpose: which WebSocket it opens.
     """
 
     user_id: int
@@ -40,6 +41,7 @@ class Admission:
     until: float
     sid: str | None = None
     key_id: str | None = None
+    purpose: str = "events"
 
 
 async def issue(client: Redis, admission: Admission) -> str:
@@ -51,14 +53,16 @@ async def issue(client: Redis, admission: Admission) -> str:
     ticket = secrets.token_urlsafe(32)
     kept = {
         "user": admission.user_id, "topics": sorted(admission.topics), "until": admission.until, "sid": admission.sid,
-        "key": admission.key_id,
+        "key": admission.key_id, "purpose": admission.purpose,
     }  # fmt: skip
     await client.set(_key(ticket), json.dumps(kept), ex=SECONDS)
     return ticket
 
 
-async def redeem(client: Redis, ticket: str) -> Admission | None:
+async def redeem(client: Redis, ticket: str, *, purpose: str = "events") -> Admission | None:
     """Take a ticket: it is gone afterwards, whoever asks first. None: there is no such ticket (any more).
+
+    One that was made for another WebSocket is none.
 
     Raises:
         redis.exceptions.RedisError: Redis did not answer.
@@ -70,7 +74,9 @@ async def redeem(client: Redis, ticket: str) -> Admission | None:
         return None
     kept = json.loads(text)
     topics = frozenset(topic for topic in TOPICS if topic in kept["topics"])
-    return Admission(kept["user"], topics, kept["until"], kept["sid"], kept["key"])
+    if kept.get("purpose", "events") != purpose:
+        return None
+    return Admission(kept["user"], topics, kept["until"], kept["sid"], kept["key"], purpose)
 
 
 def _key(ticket: str) -> str:

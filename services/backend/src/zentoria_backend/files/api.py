@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,9 +13,9 @@ from zentoria_common.problems import Problem, answers
 
 from zentoria_backend.access.gate import Caller
 from zentoria_backend.files import contents, ranges, service
-from zentoria_backend.files.schemas import File, FileChange, FileVersion
+from zentoria_backend.files.schemas import File, FileChange, FileVersion, ProjectCount
 from zentoria_backend.paging import DEFAULT_LIMIT, CursorText, Limit, Page
-from zentoria_backend.services import ServicesDep
+from zentoria_backend.services import Services, ServicesDep
 
 router = APIRouter(tags=["files"])
 
@@ -32,9 +33,19 @@ async def list_files(
     cursor: CursorText = None,
     q: Words = None,
     deleted: Annotated[bool, Query(description="those that can be brought back")] = False,
+    project: Annotated[str | None, Query(max_length=100, pattern=r"^[^\x00]*$", description="only of this one")] = None,
+    tag: Annotated[str | None, Query(max_length=50, pattern=r"^[^\x00]*$", description="only with this one")] = None,
 ) -> Page[File]:
     """Your files, the newest first."""
-    return await service.list_files(services, principal, limit, cursor, query=q, deleted=deleted)
+    return await service.list_files(
+        services, principal, limit, cursor, query=q, deleted=deleted, project=project, tag=tag
+    )
+
+
+@router.get("/api/v1/projects", summary="List projects")
+async def list_projects(principal: Caller, services: ServicesDep) -> Page[ProjectCount]:
+    """The projects that your files are of, by name."""
+    return Page(items=await service.list_projects(services, principal))
 
 
 @router.get("/api/v1/mcp/files", summary="List or search files")
@@ -70,10 +81,15 @@ async def change_file(
 
 @router.delete("/api/v1/files/{file_id}", summary="Delete a file", responses=answers(404, 412))
 async def delete_file(
-    file_id: UUID, principal: Caller, services: ServicesDep, response: Response, if_match: IfMatch = None
+    file_id: UUID,
+    principal: Caller,
+    services: ServicesDep,
+    response: Response,
+    if_match: IfMatch = None,
+    forever: Annotated[bool, Query(description="it cannot be brought back; nothing is left of it soon")] = False,
 ) -> File:
     """Delete a file. ``purge_after`` says until when ``POST .../restore`` brings it back."""
-    return _tagged(response, await service.delete_file(services, principal, file_id, if_match))
+    return _tagged(response, await service.delete_file(services, principal, file_id, if_match, forever=forever))
 
 
 @router.post("/api/v1/files/{file_id}/restore", summary="Bring a file back", responses=answers(404))
@@ -89,7 +105,7 @@ async def list_versions(file_id: UUID, principal: Caller, services: ServicesDep)
 
 
 _CONTENT = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-_DOWNLOADS: dict[int | str, dict[str, Any]] = {
+DOWNLOADS: dict[int | str, dict[str, Any]] = {
     200: {"description": "All of it", **_CONTENT},
     206: {"description": "The part that `Range` asks for", **_CONTENT},
     304: {"description": "It is what `If-None-Match` says"},
@@ -98,7 +114,7 @@ _DOWNLOADS: dict[int | str, dict[str, Any]] = {
 
 
 @router.get(
-    "/api/v1/files/{file_id}/content", summary="Download", response_class=StreamingResponse, responses=_DOWNLOADS
+    "/api/v1/files/{file_id}/content", summary="Download", response_class=StreamingResponse, responses=DOWNLOADS
 )
 async def download(
     file_id: UUID,
@@ -109,6 +125,28 @@ async def download(
 ) -> Response:
     """Its content, or a part of it (``Range``, one range of bytes). Always an attachment, whatever kind it is."""
     content = await service.content_of(services, principal, file_id, version)
+
+    async def note(start: int, length: int) -> None:
+        details = {"version": content.number, "start": start, "length": length}
+        await services.audit.record(principal, "files.download", "file", str(file_id), details=details)
+
+    return await sent(services, request, content, note)
+
+
+async def sent(
+    services: Services, request: Request, content: service.Content, note: Callable[[int, int], Awaitable[None]]
+) -> Response:
+    """A content, or the part of it that is asked for.
+
+    Args:
+        services: the gateway's.
+        request: says which part, and what the client has already.
+        content: which one.
+        note: is told where a part begins and how long it is, before it is sent.
+
+    Raises:
+        Problem: 416, 503.
+    """
     headers = {
         "accept-ranges": "bytes",
         "cache-control": "private, no-cache",
@@ -131,9 +169,8 @@ async def download(
     headers["content-length"] = str(length)
     if span is not None:
         headers["content-range"] = span.header(content.size)
-    details = {"version": content.number, "start": start, "length": length}
     body = await service.open_content(services, content, start, length)
-    await services.audit.record(principal, "files.download", "file", str(file_id), details=details)
+    await note(start, length)
     return StreamingResponse(body, 206 if span else 200, headers=headers, media_type=content.mime_type)
 
 

@@ -58,6 +58,14 @@ def clean_name(name: str | None) -> str:
     return text or "file"
 
 
+def name_of(name: str, mime_type: str) -> str:
+    """The name of a version that another kind of content was made of: a scan that became a PDF ends with ``.pdf``."""
+    if mime_type != "application/pdf" or name.lower().endswith(".pdf"):
+        return name
+    stem, dot, end = name.rpartition(".")
+    return f"{stem if dot and 0 < len(end) <= 5 else name}"[: MAX_NAME - 4] + ".pdf"
+
+
 def disposition(name: str) -> str:
     """``Content-Disposition`` of a download: an ASCII name for old clients, and the real one (RFC 6266, RFC 8187)."""
     plain = "".join(one if one.isascii() and one.isprintable() and one not in '"\\%' else "_" for one in name)

@@ -18,12 +18,14 @@ from zentoria_schema.core import FileVersion as VersionRow
 
 from zentoria_backend import paging
 from zentoria_backend.access.principal import Principal
+from zentoria_backend.documents import queueing
 from zentoria_backend.events import publish
 from zentoria_backend.files import contents
-from zentoria_backend.files.schemas import File, FileChange, FileVersion
+from zentoria_backend.files.schemas import File, FileChange, FileVersion, ProjectCount
 from zentoria_backend.paging import Page
 from zentoria_backend.services import Services
 
+MAX_PROJECTS = 1000
 MAX_READ = 8 << 20
 """Bytes that :func:`read_range` gives at once."""
 _THERE: Mapping[bool, ColumnElement[bool]] = {False: Row.deleted_at.is_(None), True: Row.deleted_at.is_not(None)}
@@ -61,6 +63,8 @@ async def list_files(
     *,
     query: str | None = None,
     deleted: bool = False,
+    project: str | None = None,
+    tag: str | None = None,
 ) -> Page[File]:
     """The caller's files, the newest first.
 
@@ -71,10 +75,14 @@ async def list_files(
         cursor: of the page before.
         query: words that the name has, or the beginnings of them.
         deleted: those that were deleted and can be brought back, in place of the others.
+        project: only those of this project.
+        tag: only those with this tag.
 
     Raises:
         Problem: 422, the cursor is none of this list.
     """
+    if project is not None or tag is not None:
+        return await _list_filtered(services, principal, limit, cursor, query, deleted, project, tag)
     if query is None:
         return await _LISTS[deleted].page(services.database, principal.user_id, limit, cursor, shown)
     words = _words(query)
@@ -82,6 +90,35 @@ async def list_files(
         return Page(items=[])
     wanted = _SEARCHES[deleted]
     return await wanted.page(services.database, principal.user_id, limit, cursor, shown, words=words)
+
+
+async def _list_filtered(
+    services: Services,
+    principal: Principal,
+    limit: int,
+    cursor: str | None,
+    query: str | None,
+    deleted: bool,
+    project: str | None,
+    tag: str | None,
+) -> Page[File]:
+    after = paging.decode(cursor, datetime.datetime, UUID)
+    wanted = select(Row).where(Row.user_id == principal.user_id, _THERE[deleted])
+    if query is not None:
+        words = _words(query)
+        if not words:
+            return Page(items=[])
+        wanted = wanted.where(Row.words.op("@@")(sqlalchemy.func.to_tsquery("simple", words)))
+    if project is not None:
+        wanted = wanted.where(Row.project == project)
+    if tag is not None:
+        wanted = wanted.where(Row.tags.contains([tag]))
+    if after is not None:
+        wanted = wanted.where(sqlalchemy.tuple_(Row.uploaded_at, Row.id) < after)
+    wanted = wanted.order_by(Row.uploaded_at.desc(), Row.id.desc()).limit(limit + 1)
+    async with services.database.session(principal.user_id) as session:
+        rows = (await session.scalars(wanted)).all()
+    return paging.page(rows, limit, shown, lambda row: (row.uploaded_at, str(row.id)))
 
 
 async def search_files(
@@ -93,6 +130,19 @@ async def search_files(
         Problem: 422, the cursor is none of this list.
     """
     return await list_files(services, principal, limit, cursor, query=query)
+
+
+async def list_projects(services: Services, principal: Principal) -> list[ProjectCount]:
+    """The projects that the caller's files are of, by name."""
+    query = (
+        select(Row.project, sqlalchemy.func.count())
+        .where(Row.user_id == principal.user_id, Row.deleted_at.is_(None), Row.project.is_not(None))
+        .group_by(Row.project)
+        .order_by(Row.project)
+        .limit(MAX_PROJECTS)
+    )
+    async with services.database.session(principal.user_id) as session:
+        return [ProjectCount(name=str(row[0]), files=row[1]) for row in await session.execute(query)]
 
 
 async def get_file(services: Services, principal: Principal, file_id: UUID) -> File:
@@ -123,6 +173,7 @@ async def list_versions(services: Services, principal: Principal, file_id: UUID)
             size=one.size,
             mime_type=one.mime_type,
             sha256=one.sha256.hex(),
+            origin="ocr" if one.origin == "ocr" else "upload",
             created_at=one.created_at,
             current=one.number == row.version,
         )
@@ -145,16 +196,24 @@ async def change_file(
             row.filename = contents.clean_name(change.filename)
         if change.tags is not None:
             row.tags = sorted(set(change.tags))
+        if change.project is not None:
+            row.project = change.project or None
         row.revision += 1
         await session.flush()
         await session.refresh(row)
         details = change.model_dump(exclude_none=True)
         await services.audit.record(principal, "files.change", "file", str(file_id), details=details, session=session)
+    if row.document_state is not None:
+        await services.jobs.chore(queueing.RELABEL, principal.user_id, file_id)
     return await _told(services, row, "changed")
 
 
-async def delete_file(services: Services, principal: Principal, file_id: UUID, if_match: str | None = None) -> File:
+async def delete_file(
+    services: Services, principal: Principal, file_id: UUID, if_match: str | None = None, *, forever: bool = False
+) -> File:
     """Delete a file. Until ``purge_after`` it can be brought back; a second time changes nothing.
+
+    Its text leaves the index in any case. ``forever``: nothing can be brought back, and nothing is left of it soon.
 
     Raises:
         Problem: 404; 412, it is not at the revision that ``if_match`` says.
@@ -162,16 +221,21 @@ async def delete_file(services: Services, principal: Principal, file_id: UUID, i
     async with services.database.session(principal.user_id) as session:
         row = await _row(session, principal, file_id, deleted=True, lock=True)
         check_revision(row, if_match)
-        if row.deleted_at is None:
-            row.deleted_at = services.clock()
-            row.purge_after = row.deleted_at + datetime.timedelta(seconds=services.settings.file_undo_seconds)
+        job = None
+        if row.deleted_at is None or forever:
+            row.deleted_at = row.deleted_at or services.clock()
+            undo = 0 if forever else services.settings.file_undo_seconds
+            row.purge_after = services.clock() + datetime.timedelta(seconds=undo)
             row.revision += 1
+            job = await queueing.forgotten(session, row, services.clock(), purge=forever)
             await session.flush()
             await session.refresh(row)
             details = {"filename": row.filename, "purge_after": row.purge_after.isoformat()}
             await services.audit.record(
                 principal, "files.delete", "file", str(file_id), details=details, severity="notice", session=session
             )
+    if job is not None:
+        await services.jobs.defer(principal.user_id, job.id, job.kind)
     return await _told(services, row, "deleted")
 
 
@@ -183,14 +247,18 @@ async def restore_file(services: Services, principal: Principal, file_id: UUID) 
     """
     async with services.database.session(principal.user_id) as session:
         row = await _row(session, principal, file_id, deleted=True, lock=True)
+        job = None
         if row.deleted_at is not None:
             row.deleted_at = row.purge_after = None
             row.revision += 1
+            job = await queueing.wanted(session, row, services.clock())
             await session.flush()
             await session.refresh(row)
             await services.audit.record(
                 principal, "files.restore", "file", str(file_id), severity="notice", session=session
             )
+    if job is not None:
+        await services.jobs.defer(principal.user_id, job.id, job.kind)
     return await _told(services, row, "restored")
 
 
@@ -210,7 +278,7 @@ async def content_of(services: Services, principal: Principal, file_id: UUID, nu
         raise Problem(404, "the file has no such version", kind="no-such-version")
     return Content(
         file_id,
-        row.filename,
+        contents.name_of(row.filename, found.mime_type) if found.origin == "ocr" else row.filename,
         found.number,
         found.bucket,
         found.object_key,
@@ -277,6 +345,8 @@ def shown(row: Row) -> File:
         version=row.version,
         revision=row.revision,
         tags=list(row.tags),
+        project=row.project,
+        document=row.document_state,  # type: ignore[arg-type] # the table's own check has the same values
         uploaded_at=row.uploaded_at,
         updated_at=row.updated_at,
         deleted_at=row.deleted_at,

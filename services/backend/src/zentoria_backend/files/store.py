@@ -9,7 +9,7 @@ import hashlib
 import xml.etree.ElementTree as ElementTree
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from xml.sax.saxutils import escape
 
 import httpx2
@@ -126,6 +126,32 @@ class ObjectStore:
             raise _away(error) from error
         return _cut(found.stream(min_chunk_size=chunk), skip, length)
 
+    async def copy(self, bucket: str, key: str, to_bucket: str, to_key: str) -> None:
+        """Copy an object within the server; one that is there already is written again, with the same bytes.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            Unavailable: the server does not answer, or could not.
+        """
+        headers = {"x-amz-copy-source": quote(f"/{bucket}/{key}", safe="/-_.~")}
+        tree = _tree(await self._ask("PUT", to_bucket, to_key, {}, headers=headers))
+        if not tree.tag.endswith("CopyObjectResult"):  # an error after 200, as S3 may answer
+            raise Unavailable("s3", "the object storage could not copy an object")
+
+    async def there(self, bucket: str, key: str) -> bool:
+        """Whether there is such an object.
+
+        Raises:
+            Unavailable: the server does not answer.
+        """
+        try:
+            await obstore.head_async(self.bucket(bucket), key)
+        except (NotFoundError, FileNotFoundError):
+            return False
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+        return True
+
     async def delete(self, bucket: str, *keys: str) -> None:
         """Remove objects; one that is not there is removed already.
 
@@ -226,7 +252,8 @@ class ObjectStore:
         path = f"/{bucket}/{key}" if key else f"/{bucket}"
         digest = sha256 or hashlib.sha256(body).hexdigest()
         # The hash that is signed is not looked at by every server; this one is.
-        checksum = {"x-amz-checksum-sha256": _base64(digest)} if method == "PUT" else {}
+        copied = "x-amz-copy-source" in (headers or {})
+        checksum = {"x-amz-checksum-sha256": _base64(digest)} if method == "PUT" and not copied else {}
         signed = signed_headers(
             method,
             self._host,
@@ -249,6 +276,8 @@ class ObjectStore:
             raise _away(error) from error
         if answer.status_code == 404 and b"NoSuchUpload" in answer.content:
             raise NoSuchUpload
+        if answer.status_code == 404 and copied:
+            raise FileNotFoundError(key)
         if answer.is_error:
             _log.warning("s3 refuses", error_type=method, status=answer.status_code)
             raise Unavailable("s3", "the object storage does not take what was sent")

@@ -14,6 +14,7 @@ from zentoria_schema.core import FileVersion as VersionRow
 from zentoria_schema.core import Job as JobRow
 from zentoria_schema.core import Upload as UploadRow
 
+from zentoria_backend.documents import queueing
 from zentoria_backend.events import publish
 from zentoria_backend.files import contents
 from zentoria_backend.files.service import no_file
@@ -52,8 +53,11 @@ async def ingest(services: Services, user_id: int, job_id: UUID) -> None:
             )
         raise
     if made is not None:
-        await publish(services.redis, user_id, "files", {"id": made[0], "change": "content", "version": made[1]})
-        await publish(services.redis, user_id, "jobs", {"id": job_id, "state": "done", "file_id": made[0]})
+        file_id, version, reading = made
+        await publish(services.redis, user_id, "files", {"id": file_id, "change": "content", "version": version})
+        await publish(services.redis, user_id, "jobs", {"id": job_id, "state": "done", "file_id": file_id})
+        if reading is not None:
+            await services.jobs.defer(user_id, reading, queueing.READ)
 
 
 async def _look(services: Services, row: UploadRow, user_id: int, job_id: UUID) -> tuple[bytes, str]:
@@ -112,8 +116,8 @@ async def _read(services: Services, row: UploadRow, length: int) -> AsyncIterato
 
 async def _publish(
     services: Services, upload: UploadRow, user_id: int, job_id: UUID, digest: bytes, kind: str
-) -> tuple[UUID, int] | None:
-    """File, version, upload and job in one transaction: all of it is there, or nothing."""
+) -> tuple[UUID, int, UUID | None] | None:
+    """File, version, upload, job, and the job that reads its text, in one transaction: all of it, or nothing."""
     now = services.clock()
     async with services.database.session(user_id) as session:
         row = await session.scalar(select(UploadRow).where(UploadRow.id == upload.id).with_for_update())
@@ -140,13 +144,14 @@ async def _publish(
         )  # fmt: skip
         session.add(version)
         row.state, row.file_id, row.sha256 = "done", file.id, digest
+        reading = await queueing.wanted(session, file, now)
         result = {"file_id": str(file.id), "version": file.version}
         await session.execute(
             update(JobRow)
             .where(JobRow.id == job_id)
             .values(state="done", progress=1.0, stage=None, file_id=file.id, result=result, finished_at=now)
         )
-    return file.id, file.version
+    return file.id, file.version, reading.id if reading is not None else None
 
 
 async def _refuse(services: Services, row: UploadRow, user_id: int, job_id: UUID, problem: Problem) -> None:

@@ -18,6 +18,7 @@ from uuid import UUID
 
 import procrastinate
 import psycopg
+import sqlalchemy
 import structlog
 from procrastinate.builtin_tasks import remove_old_jobs
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException, ProcrastinateException
@@ -33,8 +34,13 @@ if TYPE_CHECKING:
 Handler = Callable[["Services", int, UUID], Awaitable[None]]
 """Works at one job of a user. It may be called again for what it has done already."""
 
-CONCURRENCY = 2
-"""Jobs at which one process works."""
+Chore = Callable[["Services", int, UUID], Awaitable[None]]
+"""Something small that nobody waits for, and that no row in ``jobs`` tells of. It may be called again."""
+
+UPLOADS, DOCUMENTS = "default", "documents"
+"""Queues. Documents take minutes; they have workers of their own, so that no upload waits for one."""
+CONCURRENCY: Mapping[str, int] = {UPLOADS: 2, DOCUMENTS: 2}
+"""Jobs of each queue at which one process works."""
 MAX_ATTEMPTS = 40
 """Tries while something that a job needs is away: with growing pauses, about an hour."""
 MAX_FAULTS = 3
@@ -50,19 +56,30 @@ class Queue:
         password: of ``settings.database_user``.
         handlers: what works at which kind of job.
         works: whether this process works at jobs; of several workers of the gateway, the first does.
+        queues: in which queue each kind of job stands, where it is not the one of uploads.
+        chores: what works at which chore.
     """
 
     def __init__(
-        self, settings: Settings, password: SecretStr, handlers: Mapping[str, Handler], *, works: bool = True
+        self,
+        settings: Settings,
+        password: SecretStr,
+        handlers: Mapping[str, Handler],
+        *,
+        works: bool = True,
+        queues: Mapping[str, str] | None = None,
+        chores: Mapping[str, Chore] | None = None,
     ) -> None:
         self._settings = settings
         self._handlers = handlers
         self._works = works
+        self._queues = dict(queues or {})
+        self._chores = dict(chores or {})
         self._open = False
         self._services: Services | None = None
         connector = procrastinate.PsycopgConnector(
             min_size=1,
-            max_size=CONCURRENCY + 3,
+            max_size=sum(CONCURRENCY.values()) + 4,
             timeout=settings.dependency_timeout,
             kwargs={
                 "host": settings.database_host,
@@ -77,23 +94,49 @@ class Queue:
         self.app = procrastinate.App(connector=connector)
         retry = procrastinate.RetryStrategy(max_attempts=MAX_ATTEMPTS, linear_wait=5)
         self._task = self.app.task(name="work", retry=retry, pass_context=True)(self._work)
+        self._chore = self.app.task(name="chore", retry=retry, pass_context=True)(self._do)
         # Beside what it does, it keeps the worker whole: without any periodic task procrastinate stops to watch over
         # its heartbeat and listener at once (https://github.com/procrastinate-org/procrastinate/issues/1597).
         self.app.periodic(cron="17 3 * * *")(self.app.task(name="tidy", pass_context=True)(_tidy))
 
-    async def defer(self, user_id: int, job_id: UUID) -> bool:
-        """Ask for somebody to work at a job. False: the queue cannot be reached; the sweeper asks again."""
+    async def chore(self, name: str, user_id: int, one: UUID) -> bool:
+        """Ask for a chore to be done some time. False: the queue cannot be reached."""
         if not self._open:
             return False
-        one = str(job_id)
+        lock = f"{name}:{one}"
         try:
-            await self._task.configure(queueing_lock=one).defer_async(user_id=user_id, job_id=one)
+            await self._chore.configure(queue=DOCUMENTS, queueing_lock=lock).defer_async(
+                name=name, user_id=user_id, one=str(one)
+            )
+        except AlreadyEnqueued:
+            return True
+        except (ProcrastinateException, psycopg.Error, OSError) as error:
+            _log.warning("chore is not done", error_type=type(error).__qualname__)
+            return False
+        return True
+
+    async def defer(self, user_id: int, job_id: UUID, kind: str = "") -> bool:
+        """Ask for somebody to work at a job. False: the queue cannot be reached; the sweeper asks again.
+
+        Args:
+            user_id: whose it is.
+            job_id: which one.
+            kind: of it, where that is known; else whoever takes it up gives it to the right queue.
+        """
+        if not self._open:
+            return False
+        try:
+            await self._ask(user_id, str(job_id), kind)
         except AlreadyEnqueued:
             return True
         except (ProcrastinateException, psycopg.Error, OSError) as error:
             _log.warning("job waits for the sweeper", error_type=type(error).__qualname__)
             return False
         return True
+
+    async def _ask(self, user_id: int, job_id: str, kind: str) -> None:
+        queue = self._queues.get(kind, UPLOADS)
+        await self._task.configure(queue=queue, queueing_lock=job_id).defer_async(user_id=user_id, job_id=job_id)
 
     async def forget_stalled(self) -> int:
         """Remove from the queue what workers had taken that died; returns how much.
@@ -143,16 +186,12 @@ class Queue:
         while True:
             try:
                 await self.opened()
+                await self._catch_up()
                 if not self._works:
                     await asyncio.Event().wait()
-                await self.app.run_worker_async(
-                    concurrency=CONCURRENCY,
-                    install_signal_handlers=False,
-                    delete_jobs="successful",
-                    shutdown_graceful_timeout=self._settings.shutdown_timeout / 2,
-                    update_heartbeat_interval=self._settings.job_stalled_seconds / 3,
-                    stalled_worker_timeout=self._settings.job_stalled_seconds,
-                )
+                async with asyncio.TaskGroup() as group:
+                    for queue in CONCURRENCY:
+                        group.create_task(self._serve_queue(queue), name=f"jobs-{queue}")
             except asyncio.CancelledError:
                 if stopping():
                     raise
@@ -161,6 +200,41 @@ class Queue:
                 _log.warning("worker of jobs begins again", error_type=type(error).__qualname__)
             await self._close()
             await asyncio.sleep(random.uniform(2, 5))  # noqa: S311 - so that not all come at once
+
+    async def _catch_up(self) -> None:
+        """Ask for the jobs that were written down while the queue could not be reached."""
+        services = self._services
+        if services is None:
+            return
+        due = sqlalchemy.text("SELECT user_id, id FROM rows_due('jobs', :before, 1000)")
+        async with services.database.session() as session:
+            rows = (await session.execute(due, {"before": services.clock()})).all()
+        for user_id, job_id in rows:
+            await self.defer(user_id, job_id)
+
+    async def _serve_queue(self, queue: str) -> None:
+        await self.app.run_worker_async(
+            queues=[queue],
+            concurrency=CONCURRENCY[queue],
+            install_signal_handlers=False,
+            delete_jobs="successful",
+            shutdown_graceful_timeout=self._settings.shutdown_timeout / 2,
+            update_heartbeat_interval=self._settings.job_stalled_seconds / 3,
+            stalled_worker_timeout=self._settings.job_stalled_seconds,
+        )
+
+    async def _do(self, context: procrastinate.JobContext, *, name: str, user_id: int, one: str) -> None:
+        """Do a chore. What it needs and is away is waited for; whatever else fails is written into the log."""
+        services = self._services
+        assert services is not None  # noqa: S101 -- for the type: workers run within `run`
+        if name not in self._chores:
+            return
+        try:
+            await self._chores[name](services, user_id, UUID(one))
+        except Problem as problem:
+            if problem.status == 503 and context.job.attempts + 1 < MAX_ATTEMPTS:
+                raise
+            _log.warning("chore fails", error=name, error_type=problem.kind, status=problem.status)
 
     async def _work(self, context: procrastinate.JobContext, *, user_id: int, job_id: str) -> None:
         """Work at one job. What it needs and is away is waited for; what it cannot do is written down."""
@@ -171,6 +245,10 @@ class Queue:
         one = UUID(job_id)
         kind = await service.kind_of(services, user_id, one)
         if kind is None or kind not in self._handlers:
+            return
+        if self._queues.get(kind, UPLOADS) != context.job.queue:
+            # given out again by the sweeper, which does not know the kind
+            await self._ask(user_id, job_id, kind)
             return
         number = await service.begin(services, user_id, one)
         if number is None:

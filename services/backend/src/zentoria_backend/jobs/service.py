@@ -8,11 +8,15 @@ from uuid import UUID
 
 import sqlalchemy
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from zentoria_common.problems import Problem
+from zentoria_schema.core import Document
+from zentoria_schema.core import File as FileRow
 from zentoria_schema.core import Job as Row
 
 from zentoria_backend import paging
 from zentoria_backend.access.principal import Principal
+from zentoria_backend.events import publish
 from zentoria_backend.jobs.schemas import Job
 from zentoria_backend.paging import Page
 from zentoria_backend.services import Services
@@ -128,9 +132,31 @@ async def fail(services: Services, user_id: int, job_id: UUID, error: dict[str, 
         update(Row)
         .where(Row.id == job_id, Row.state.not_in(ENDED))
         .values(state="failed", error=error, finished_at=services.clock())
+        .returning(Row.file_id)
     )
     async with services.database.session(user_id) as session:
-        await session.execute(changed)
+        ended = await session.scalar(changed)
+        read = await _unread(session, job_id, error) if ended is not None else None
+    await publish(services.redis, user_id, "jobs", {"id": job_id, "state": "failed", "error": error})
+    if read is not None:
+        news = {"id": read[0], "file_id": read[0], "change": "document", "state": read[1], "error": error}
+        await publish(services.redis, user_id, "files", news)
+
+
+async def _unread(session: AsyncSession, job_id: UUID, error: dict[str, Any]) -> tuple[UUID, str] | None:
+    """Where it was the job that reads a document: say with the file why its text is not found, and what to do."""
+    state = "needs_a_look" if error.get("status") == 422 else "failed"
+    file_id = await session.scalar(
+        update(Document).where(Document.job_id == job_id).values(error=error).returning(Document.file_id)
+    )
+    if file_id is None:
+        return None
+    await session.execute(
+        update(FileRow)
+        .where(FileRow.id == file_id, FileRow.document_state.in_(("waiting", "reading")))
+        .values(document_state=state)
+    )
+    return file_id, state
 
 
 def shown(row: Row) -> Job:

@@ -11,15 +11,14 @@ from uuid import UUID
 import sqlalchemy
 import structlog
 from procrastinate.exceptions import ProcrastinateException
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 from zentoria_common import siblings
 from zentoria_common.problems import Problem
-from zentoria_schema.core import File as FileRow
-from zentoria_schema.core import FileVersion as VersionRow
 from zentoria_schema.core import Job as JobRow
 from zentoria_schema.core import Upload as UploadRow
 
+from zentoria_backend.documents import forgetting
 from zentoria_backend.jobs import service
 from zentoria_backend.jobs.queue import stopping
 from zentoria_backend.services import Services
@@ -137,19 +136,5 @@ async def _without_job(services: Services, user_id: int, upload_id: UUID) -> boo
 
 
 async def _purge(services: Services, user_id: int, file_id: UUID) -> bool:
-    """A file whose deletion cannot be undone any more: contents first, then the row that knows of them."""
-    wanted = select(FileRow).where(
-        FileRow.id == file_id, FileRow.deleted_at.is_not(None), FileRow.purge_after <= services.clock()
-    )
-    async with services.database.session(user_id) as session:
-        row = await session.scalar(wanted.with_for_update())
-        if row is None:
-            return False
-        versions = await session.scalars(select(VersionRow).where(VersionRow.file_id == file_id))
-        for one in versions.all():
-            await services.files.delete(one.bucket, one.object_key)
-        await session.execute(delete(FileRow).where(FileRow.id == file_id))
-        await services.audit.record(
-            None, "files.purge", "file", str(file_id), details={"filename": row.filename}, session=session
-        )
-    return True
+    """A file whose deletion cannot be undone any more."""
+    return await forgetting.purge(services, user_id, file_id) is not None

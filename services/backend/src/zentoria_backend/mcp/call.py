@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
 
 from mcp.server.mcpserver import Context
 from starlette.requests import Request
@@ -26,6 +27,8 @@ class Call:
         tools: the names of all tools that there are.
         target: what it is about, for its audit row.
         mime_type: what a resource that was read is; its template cannot say.
+        carrier: who does what is approved: the client, by calling again, or the gateway.
+        carrying: the approval that the gateway carries out with this call.
     """
 
     principal: Principal
@@ -33,6 +36,8 @@ class Call:
     tools: frozenset[str]
     target: str = ""
     mime_type: str | None = None
+    carrier: Literal["client", "gateway"] = "client"
+    carrying: UUID | None = None
 
 
 def call_of(request: Any) -> Call:
@@ -47,6 +52,6 @@ def call_of(request: Any) -> Call:
     return call
 
 
-def call(context: Context[Any, Any]) -> Call:
-    """The call that a tool or a resource works for."""
-    return call_of(context.request_context.request)
+def call(context: Context[Any, Any] | Call) -> Call:
+    """The call that a tool or a resource works for. The gateway's own commands give it in place of a context."""
+    return context if isinstance(context, Call) else call_of(context.request_context.request)

@@ -10,6 +10,8 @@ from zentoria_backend.services import ServicesDep
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
 RESOURCE = "/mcp"
+SELDOM = frozenset({"audit:read", "sessions:read", "settings:read"})
+"""Scopes of tools that few clients need."""
 
 router = APIRouter(tags=["mcp"])
 
@@ -30,8 +32,11 @@ def tool_scopes() -> list[str]:
 
 
 def reading_scopes() -> list[str]:
-    """Those that change nothing: what a client is told to ask for first. It asks for more when a tool wants it."""
-    return [scope for scope in tool_scopes() if scope.endswith(":read")]
+    """What a client is told to ask for first: it changes nothing, and shows what its user works with.
+
+    A client asks for more when a tool wants it.
+    """
+    return [scope for scope in tool_scopes() if scope.endswith(":read") and scope not in SELDOM]
 
 
 @router.get(WELL_KNOWN, summary="Metadata of the protected resource")

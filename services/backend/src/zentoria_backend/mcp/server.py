@@ -19,7 +19,7 @@ from zentoria_backend.mcp.call import Call, call_of
 if TYPE_CHECKING:
     pass
 
-TARGETS = ("conversation_id", "file_id", "job_id", "key_id", "workflow_id")
+TARGETS = ("conversation_id", "file_id", "job_id", "key_id", "memory_id", "session_id", "workflow_id")
 INSTRUCTIONS = (
     "Zentoria holds the user's files, conversations, jobs, workflows and API keys. Lists come in pages: give "
     "next_cursor as cursor to get the next one. A tool that changes something answers approval_required first: tell "

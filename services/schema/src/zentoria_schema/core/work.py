@@ -7,7 +7,19 @@ import uuid
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from zentoria_schema.core.base import Base, Created, Json, Moment, Octets, Owner, Updated, UuidKey, one_of, same_owner
+from zentoria_schema.core.base import (
+    Base,
+    Created,
+    Json,
+    JsonList,
+    Moment,
+    Octets,
+    Owner,
+    Updated,
+    UuidKey,
+    one_of,
+    same_owner,
+)
 
 
 class Workflow(Base):
@@ -71,7 +83,11 @@ class Job(Base):
 
 
 class Approval(Base):
-    """Leave to do one thing once: what ``digest`` covers (tool, arguments, target's revision, actor, user, expiry)."""
+    """Leave to do one thing once: what ``digest`` covers (tool, arguments, target's revision, actor, user, expiry).
+
+    ``summary`` and ``effects`` tell people what it will do. ``carrier`` does it: the client, by calling again, or the
+    gateway, as soon as it is approved and as ``asker`` (the credential that asked, without its secret).
+    """
 
     __tablename__ = "approvals"
 
@@ -91,8 +107,12 @@ class Approval(Base):
     reason: Mapped[str | None]
     used_at: Mapped[Moment | None]
     result: Mapped[Json | None]
+    effects: Mapped[JsonList] = mapped_column(server_default=text("'[]'"))
+    carrier: Mapped[str] = mapped_column(server_default="client")
+    asker: Mapped[Json] = mapped_column(server_default=text("'{}'"))
 
     __table_args__ = (
+        one_of("carrier", "client", "gateway"),
         one_of("state", "pending", "approved", "denied", "used", "expired"),
         CheckConstraint("length(digest) = 32", name="digest"),
         CheckConstraint("(state = 'used') = (used_at is not null)", name="used"),

@@ -46,4 +46,6 @@ RULES = (
     Rule("DELETE", "/api/v1/settings/{key}", "settings:write"),
     Rule("POST", "/api/v1/mcp/command", "chat:write"),
     Rule("POST", "/api/v1/mcp/workflow", "workflows:run"),
+    Rule("GET", "/api/v1/models", "chat:read"),
+    Rule("GET", "/api/v1/system", "settings:read"),
 )

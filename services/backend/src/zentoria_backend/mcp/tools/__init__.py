@@ -6,15 +6,30 @@ from typing import Any
 
 from mcp.server.mcpserver import MCPServer
 
-from zentoria_backend.mcp.tools import conversations, files, jobs, keys, search, workflows
+from zentoria_backend.mcp.tools import (
+    conversations,
+    documents,
+    files,
+    jobs,
+    keys,
+    mail,
+    memory,
+    search,
+    security,
+    workflows,
+)
 from zentoria_backend.mcp.tools.kit import Offer, guarded
 
 OFFERS: tuple[Offer, ...] = (
     *conversations.OFFERS,
+    *documents.OFFERS,
     *files.OFFERS,
     *jobs.OFFERS,
     *keys.OFFERS,
+    *mail.OFFERS,
+    *memory.OFFERS,
     *search.OFFERS,
+    *security.OFFERS,
     *workflows.OFFERS,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from zentoria_backend.approvals.schemas import Effect
 from zentoria_backend.conversations import service
 from zentoria_backend.conversations.schemas import Conversation, Hit, Message
 from zentoria_backend.mcp.call import call
@@ -42,11 +43,13 @@ async def conversations_delete(ctx: Ctx, conversation_id: UUID, approval_id: App
         approval_id,
         str(there.revision),
         lambda: service.delete_conversation(here.services, here.principal, conversation_id),
+        title=f"Delete the conversation {there.title or conversation_id}",
+        effects=[Effect(what="conversation", where=there.title or str(conversation_id), after="deleted for good")],
     )
 
 
 OFFERS = (
-    Offer("conversations_delete", "Delete a conversation", conversations_delete, kind="changes"),
+    Offer("conversations_delete", "Delete a conversation", conversations_delete, kind="changes", effect="destroy"),
     Offer("conversations_list", "List conversations", conversations_list),
     Offer("conversations_messages", "Read a conversation", conversations_messages),
     Offer("conversations_search", "Search conversations", conversations_search),

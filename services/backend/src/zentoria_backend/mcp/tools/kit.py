@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from zentoria_common.problems import Problem
 
 from zentoria_backend.approvals import service as approvals
+from zentoria_backend.approvals.schemas import Effect
 from zentoria_backend.mcp.call import Call
 
 Ctx = Context[Any, Any]
@@ -33,6 +34,9 @@ ApprovalId = Annotated[
 ]
 
 
+EffectKind = Literal["read", "write", "send", "destroy"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Offer:
     """A tool.
@@ -42,12 +46,25 @@ class Offer:
         title: as people read it.
         function: does it; its docstring tells the model what it does.
         kind: it ``reads``; it ``says`` something to another container; or it ``changes`` something, under an approval.
+        effect: what planners are told of it, where ``kind`` does not say it all.
+        secret: what comes of it is for the user's eyes alone: the gateway does it when it is approved.
+        planned: a command may use it.
     """
 
     name: str
     title: str
     function: Function
     kind: Literal["reads", "says", "changes"] = "reads"
+    effect: EffectKind | None = None
+    secret: bool = False
+    planned: bool = True
+
+    @property
+    def told(self) -> EffectKind:
+        """What planners are told of its effect."""
+        if self.effect is not None:
+            return self.effect
+        return {"reads": "read", "says": "send", "changes": "write"}[self.kind]  # type: ignore[return-value] # those
 
     @property
     def description(self) -> str:
@@ -72,6 +89,7 @@ class Outcome(BaseModel):
     approval_id: Annotated[UUID | None, Field(description="what the user is to approve")] = None
     expires_at: Annotated[datetime.datetime | None, Field(description="until when that is possible")] = None
     advice: str | None = None
+    result: Annotated[dict[str, Any] | None, Field(description="what came of it")] = None
 
 
 def guarded(function: Function) -> Function:
@@ -94,6 +112,10 @@ async def under_approval(
     approval_id: UUID | None,
     revision: str | None,
     change: Callable[[], Awaitable[Any]],
+    *,
+    title: str = "",
+    effects: Sequence[Effect] = (),
+    secret: bool = False,
 ) -> Outcome:
     """Run a change if the user approved exactly it; else ask for that.
 
@@ -104,18 +126,27 @@ async def under_approval(
         approval_id: what the client says was approved.
         revision: of what it changes, so that what was looked at is what is changed.
         change: does it.
+        title: what it will do, for people.
+        effects: what will be otherwise.
+        secret: what comes of it is for the user's eyes alone: the gateway does it, and tells nobody else.
 
     Raises:
         Problem: 409, that approval does not cover this call, was used, or is not given (yet).
     """
     if approval_id is None:
-        asked = await approvals.propose(call.services, call.principal, tool, arguments, revision)
-        return Outcome(
-            status="approval_required",
-            approval_id=asked.id,
-            expires_at=asked.expires_at,
-            advice="The user approves or denies this in Zentoria. Then call again with approval_id.",
+        carrier: Literal["client", "gateway"] = "gateway" if secret else call.carrier
+        asked = await approvals.propose(
+            call.services, call.principal, tool, arguments, revision, title=title, effects=effects, carrier=carrier
         )
+        advice = "The user approves or denies this in Zentoria. "
+        advice += "Then call again with approval_id." if carrier == "client" else "It is done at once then."
+        return Outcome(status="approval_required", approval_id=asked.id, expires_at=asked.expires_at, advice=advice)
+    if secret and call.carrying is None:
+        there = await approvals.get_approval(call.services, call.principal, approval_id)
+        if there.state == "used" and there.tool == tool:
+            return Outcome(status="done", advice="Zentoria has done it, and shown what came of it to the user.")
     await approvals.use(call.services, call.principal, approval_id, tool, arguments, revision)
-    await change()
-    return Outcome(status="done")
+    made = await change()
+    if call.carrying is None or not isinstance(made, BaseModel):
+        return Outcome(status="done")
+    return Outcome(status="done", result=made.model_dump(mode="json"))

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from zentoria_backend.conversations import service as conversations
-from zentoria_backend.conversations.schemas import Hit
-from zentoria_backend.files import service as files
-from zentoria_backend.files.schemas import File
 from zentoria_backend.mcp.call import call
 from zentoria_backend.mcp.tools.kit import Ctx, Limit, Offer, Words
+from zentoria_backend.search import service
+from zentoria_backend.search.schemas import Found
 
 
-class Found(BaseModel):
-    """What has the words."""
-
-    files: Annotated[list[File], Field(description="by their names")]
-    messages: Annotated[list[Hit], Field(description="of conversations; none without the scope chat:read")]
-
-
-async def search(ctx: Ctx, words: Words, limit: Limit = 10) -> Found:
-    """Search the names of the user's files and what was said in conversations, the newest first."""
+async def search(
+    ctx: Ctx,
+    words: Words,
+    limit: Limit = 10,
+    project: Annotated[str | None, Field(max_length=100, pattern=r"^[^\x00]*$")] = None,
+) -> Found:
+    """Search the user's files by name, documents and conversations by their words and by what they mean."""
     here = call(ctx)
-    messages: list[Hit] = []
-    if "chat:read" in here.principal.scopes:
-        messages = (await conversations.search(here.services, here.principal, words, limit)).items
-    return Found(files=(await files.search_files(here.services, here.principal, words, limit)).items, messages=messages)
+    return await service.search(here.services, here.principal, words, limit, project=project)
 
 
 OFFERS = (Offer("search", "Search", search),)

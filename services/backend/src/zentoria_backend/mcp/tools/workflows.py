@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from zentoria_backend.approvals.schemas import Effect
 from zentoria_backend.commands import api as commands
-from zentoria_backend.commands.schemas import Command, WorkflowStart
+from zentoria_backend.commands import planning
+from zentoria_backend.commands.schemas import CommandAnswer, WorkflowStart
 from zentoria_backend.mcp.call import call
 from zentoria_backend.mcp.tools.kit import ApprovalId, Ctx, Cursor, Limit, Offer, Outcome, under_approval
 from zentoria_backend.paging import Page
@@ -16,22 +18,13 @@ from zentoria_backend.workflows import service
 from zentoria_backend.workflows.schemas import Workflow
 
 
-class Answer(BaseModel):
-    """What the assistant answered."""
-
-    answer: dict[str, Any]
-
-
 async def chat_send(
     ctx: Ctx,
     text: Annotated[str, Field(min_length=1, max_length=20_000, pattern=r"^[^\x00]*$")],
-    conversation_id: UUID | None = None,
-) -> Answer:
-    """Say something to Zentoria's own assistant, and get its answer."""
+) -> CommandAnswer:
+    """Have Zentoria's own assistant do something. What would change something waits for the user's approval."""
     here = call(ctx)
-    said = Command(command=text, conversation_id=conversation_id)
-    accepted = await commands.command(said, here.principal, here.services)
-    return Answer(answer=accepted.model_dump(mode="json"))
+    return await planning.command(here.services, here.principal, text, [])
 
 
 async def workflows_list(ctx: Ctx, limit: Limit = 20, cursor: Cursor = None) -> Page[Workflow]:
@@ -54,11 +47,13 @@ async def workflows_run(
         approval_id,
         str(there.revision),
         lambda: commands.workflow(start, here.principal, here.services),
+        title=f"Start the workflow {there.name}",
+        effects=[Effect(what="workflow", where=there.name, after={"input": start.input})],
     )
 
 
 OFFERS = (
-    Offer("chat_send", "Ask the assistant", chat_send, kind="says"),
+    Offer("chat_send", "Ask the assistant", chat_send, kind="says", planned=False),
     Offer("workflows_list", "List workflows", workflows_list),
-    Offer("workflows_run", "Start a workflow", workflows_run, kind="changes"),
+    Offer("workflows_run", "Start a workflow", workflows_run, kind="changes", effect="send"),
 )

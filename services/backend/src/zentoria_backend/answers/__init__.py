@@ -1,0 +1,1 @@
+"""Answers of models: asked for, written as events come, heard by whoever listens, kept."""

@@ -1,0 +1,1 @@
+"""What the site consists of, and what is known of it."""
