@@ -54,13 +54,13 @@ def test_the_backend_knows_whom_to_call_and_whose_pages_may_call_it() -> None:
     assert found["ZENTORIA_VOICE_STREAM_URL"] == "http://10.10.41.3:9301"
     shown = json.loads(text(guest, found["ZENTORIA_SYSTEM_FILE"]))
     assert {"vmid": 401, "name": "backend"}.items() <= shown["containers"][1].items()
-    assert {"from": "backend", "to": "embeddings", "port": 8100} == {
+    assert {
         name: value
         for name, value in next(
             one for one in shown["flows"] if (one["from"], one["to"], one["port"]) == ("backend", "embeddings", 8100)
         ).items()
         if name != "purpose"
-    }
+    } == {"from": "backend", "to": "embeddings", "port": 8100}
     assert json.loads(found["ZENTORIA_CORS_ORIGINS"]) == ["https://app.example.com"]
 
 

@@ -60,6 +60,8 @@ class Callees(httpx2.AsyncBaseTransport):
         self.answer: list[dict[str, Any]] = []
         self.hold: asyncio.Event | None = None
         """An answer waits for it after its first event."""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """In which answers are written."""
         self.left = asyncio.Event()
         """Whoever heard an answer has left."""
         self._auth = world.auth.transport()
@@ -175,6 +177,7 @@ class Callees(httpx2.AsyncBaseTransport):
         }  # fmt: skip
 
     async def _answer(self) -> AsyncIterator[dict[str, Any]]:
+        self.loop = asyncio.get_running_loop()
         try:
             for number, event in enumerate(self.answer):
                 if number == 1 and self.hold is not None:

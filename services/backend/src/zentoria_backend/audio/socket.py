@@ -62,10 +62,10 @@ async def listen(websocket: WebSocket) -> None:
             return
         user = OnBehalf(admission.user_id, frozenset({"chat:read", "chat:write"}), admission.sid or "")
         headers = services.callees.headers("voice", user)
-        place = f"?language={language}" if language.isascii() and language.isalpha() and len(language) <= 3 else ""
+        spoken = f"?language={language}" if language.isascii() and language.isalpha() and len(language) <= 3 else ""
         try:
             async with connect(
-                url.replace("http", "ws", 1) + "/v1/audio/stream" + place,
+                url.replace("http", "ws", 1) + "/v1/audio/stream" + spoken,
                 additional_headers={name: value for name, value in headers.items() if name.lower() != "user-agent"},
                 open_timeout=services.settings.call_timeout,
                 close_timeout=LAST_WORD,
