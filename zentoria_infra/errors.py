@@ -5,6 +5,18 @@ from __future__ import annotations
 import enum
 
 
+def visible(text: str, *, keep: str = "") -> str:
+    r"""The text with ``\x1b`` in place of an escape character, and so with everything that a terminal would act on.
+
+    Args:
+        text: of a file, a guest, a node: of whoever.
+        keep: control characters that stay, as line breaks in what has lines.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in keep else one.encode("unicode_escape").decode() for one in text)
+
+
 class ExitCode(enum.IntEnum):
     """Exit codes of the ``zentoria`` command."""
 

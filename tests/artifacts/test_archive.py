@@ -210,7 +210,7 @@ def test_a_wheel_that_carries_a_binary(cache: BlobCache, tmp_path: Path, monkeyp
 
 def test_what_is_no_archive(cache: BlobCache, tmp_path: Path) -> None:
     for component in (
-        AptComponent(kind="apt", packages=("a",)),
+        AptComponent(kind="apt", packages=("aa",)),
         PypiComponent(kind="pypi", package="a", version="1"),
     ):
         with pytest.raises(ArtifactError, match="without a hash"):

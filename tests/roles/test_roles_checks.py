@@ -127,7 +127,7 @@ def test_one_mistake(tmp_path: Path, case: tuple[str, str, str, list[str]]) -> N
 def test_two_services_of_one_component_and_two_of_n8n(tmp_path: Path) -> None:
     root = copy_project(tmp_path)
     with (root / FOLDER / "410-redis.yaml").open("a") as file:
-        file.write("\n  second:\n    component: redis-exporter\n    source: {kind: apt, packages: [x]}\n"
+        file.write("\n  second:\n    component: redis-exporter\n    source: {kind: apt, packages: [xx]}\n"
                    "    unit: prometheus-redis-exporter.service\n    needs: [redis.redis]\n"
                    "    secrets: [zentoria/redis/exporter_password]\n"
                    "    exposes:\n      metrics: {port: 9122, kind: metrics}\n")  # fmt: skip

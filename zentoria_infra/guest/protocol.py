@@ -7,24 +7,28 @@ lacks, which are then sent; ``start`` and ``progress`` as it works; at last ``re
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 import shlex
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import ValidationError
-
-from zentoria_infra.errors import GuestError
+from zentoria_infra.errors import GuestError, visible
+from zentoria_infra.guest import words
 from zentoria_infra.guest.bundle import NO_PYTHON, agent
-from zentoria_infra.guest.state import Command, GuestReport, GuestState
+from zentoria_infra.guest.state import ORPHAN, Command, GuestReport, GuestState
 
 VERSION = 1
 """Of the protocol; the agent refuses another one. It is sent along each time, so the two never differ in practice."""
 
 SILENCE = 1500.0
 """Seconds without a word after which an agent counts as stuck: longer than anything it does in one go."""
+
+LONGEST: Mapping[str, float] = {"check": 900.0, "apply": 4 * 3600.0}
+"""Seconds that an agent may take in all, besides the time limits of its commands. Who only talks does not go on."""
 
 _CHUNK = 1 << 20
 """Bytes of a blob that are in memory at a time: some are larger than what a workstation has to spare."""
@@ -78,38 +82,49 @@ def converge(
         blobs: content that the agent may ask for.
         mode: ``check`` changes nothing.
         heard: told of each event.
-        key: the site's, with which the agent makes fingerprints of secrets.
+        key: the site's, of which the agent gets one of its own to make fingerprints of secrets.
 
     Raises:
         NoPythonError: the guest cannot run the agent.
         GuestError: the agent broke, or said something that is not of the protocol.
     """
     request = json.dumps(
-        {"version": VERSION, "mode": mode, "key": key.hex(), "state": state.model_dump(mode="json")}
+        {"version": VERSION, "mode": mode, "key": key_of(key, state.vmid), "state": state.model_dump(mode="json")}
     ).encode()
+    until = time.monotonic() + LONGEST[mode] + sum(one.timeout for one in state.resources if isinstance(one, Command))
     _send(channel, state, agent() + b"%d\n" % len(request) + request)
+    sent = False
     while True:
         message = _message(channel, state)
-        if "need" in message:
-            for sha256 in message["need"]:
-                _send_file(channel, state, str(sha256), blobs.path(str(sha256)))
-        elif "event" in message:
-            heard(message)
-        elif "report" in message:
-            channel.close()
-            return _report(message["report"], state)
-        elif "error" in message:
-            raise _refused(message, state)
-        else:
+        if time.monotonic() > until:
             raise GuestError(
                 _tried(state),
-                got=f"not the agent's words: {json.dumps(message)[:300]}",
-                todo="something in the container writes among the answers: look at its profile files, then run again",
+                got=f"no report after {LONGEST[mode]:.0f} s, though it talks",
+                todo=f"look at what it does: `pct exec {state.vmid} -- ps axf`; then run again",
             )
+        match message:
+            case words.Need(need=wanted):
+                if sent or not state.blobs() >= set(wanted):
+                    raise _not_its_words(state, "it asks for what it was not told of, or twice")
+                sent = True
+                for sha256 in wanted:
+                    _send_file(channel, state, sha256, blobs.path(sha256))
+            case words.Event():
+                heard(message.told())
+            case words.Report(report=report):
+                channel.close()
+                return _report(report, state, mode)
+            case words.Refusal():
+                raise _refused(message, state)
 
 
-def _refused(message: Mapping[str, Any], state: GuestState) -> GuestError:
-    said = (message["error"], message.get("command"), *str(message.get("output", "")).splitlines())
+def key_of(key: bytes, vmid: int) -> str:
+    """A guest's own key for fingerprints, in hexadecimal: with it nobody can try guesses at another guest's secrets."""
+    return "" if not key else hmac.new(key, b"fingerprints of %d" % vmid, hashlib.sha256).hexdigest()
+
+
+def _refused(message: words.Refusal, state: GuestState) -> GuestError:
+    said = (message.error, message.command, *message.output.splitlines())
     return GuestError(
         _tried(state),
         got="\n  ".join(str(part) for part in said if part),
@@ -165,7 +180,7 @@ def _send(channel: Channel, state: GuestState, data: bytes) -> None:
                 raise GuestError(
                     _tried(state), got=f"the connection broke: {error}", todo="run again: it goes on from what is there"
                 ) from error
-            if "error" in message:
+            if isinstance(message, words.Refusal):
                 raise _refused(message, state) from error
 
 
@@ -173,7 +188,16 @@ def _tried(state: GuestState) -> str:
     return f"converge container {state.vmid} ({state.hostname})"
 
 
-def _message(channel: Channel, state: GuestState) -> dict[str, Any]:
+def _not_its_words(state: GuestState, what: str) -> GuestError:
+    return GuestError(
+        _tried(state),
+        got=f"not the agent's words: {what}",
+        todo="something in the container writes among the agent's answers, or in its place: look at its profile files "
+        "and at who is root there, then run again",
+    )
+
+
+def _message(channel: Channel, state: GuestState) -> words.Message:
     longest = max((one.timeout for one in state.resources if isinstance(one, Command)), default=0)
     line = channel.read_line(max(SILENCE, longest + 60.0))
     if line.strip() == NO_PYTHON.encode():
@@ -184,32 +208,32 @@ def _message(channel: Channel, state: GuestState) -> dict[str, Any]:
         )
     if not line:
         code = channel.close()
-        said = channel.stderr.decode(errors="replace").strip()
+        said = visible(channel.stderr.decode(errors="replace").strip(), keep="\n\t")
         raise GuestError(
             _tried(state),
             got=f"the agent ended with exit code {code} and no report" + (f": {said[-2000:]}" if said else ""),
             todo=f"run the command again; `pct exec {state.vmid} -- {shlex.join(['journalctl', '-n', '50'])}` may tell",
         )
     try:
-        message = json.loads(line)
-    except ValueError:
-        message = None
-    if not isinstance(message, dict):
-        text = line.decode(errors="replace").strip()
-        raise GuestError(
-            _tried(state),
-            got=f"not the agent's words: {text[:300]!r}",
-            todo="something in the container writes among the answers: look at its profile files, then run again",
-        )
-    return message
+        return words.read(line)
+    except ValueError as error:
+        text = line[:300].decode(errors="replace").strip()
+        raise _not_its_words(state, f"{visible(text)!r} ({error})") from None
 
 
-def _report(value: object, state: GuestState) -> GuestReport:
-    try:
-        return GuestReport.model_validate(value)
-    except ValidationError as error:
-        raise GuestError(
-            _tried(state),
-            got=f"a report that is not one: {error.error_count()} errors",
-            todo="run again; if it stays, the agent and this tool are of different versions",
-        ) from None
+def _report(report: GuestReport, state: GuestState, mode: Mode) -> GuestReport:
+    """The report, when it is one of what was asked.
+
+    Raises:
+        GuestError: it tells of another container, another mode, or of other things than the state has.
+    """
+    if (report.vmid, report.mode) != (state.vmid, mode):
+        raise _not_its_words(state, f"a report of container {report.vmid}, {report.mode}")
+    ids = [one.id for one in report.resources]
+    ours = [one for one in ids if not one.startswith(ORPHAN)]
+    wanted = {one.id for one in state.resources}
+    if len(set(ids)) != len(ids) or not wanted >= set(ours) or (not report.failed and wanted != set(ours)):
+        raise _not_its_words(state, "a report of other things than it was told of")
+    if report.failed and report.failed not in ids:
+        raise _not_its_words(state, "what failed is not in its report")
+    return report

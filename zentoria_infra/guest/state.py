@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from zentoria_infra.errors import visible
 from zentoria_infra.guest.artifact import Content
 
 
@@ -280,6 +281,19 @@ def in_words(report_id: str) -> str:
     return f"remove {report_id.removeprefix(ORPHAN)}" if report_id.startswith(ORPHAN) else report_id
 
 
+def _one_line(value: object) -> object:
+    return visible(value)[:4096] if isinstance(value, str) else value
+
+
+def _lines(value: object) -> object:
+    return visible(value[: 256 << 10], keep="\n\t") if isinstance(value, str) else value
+
+
+Line = Annotated[str, BeforeValidator(_one_line)]
+"""What a guest says, in one line: nothing in it that a terminal would act on, and not too much of it."""
+Lines = Annotated[str, BeforeValidator(_lines)]
+"""Likewise, in several."""
+
 Outcome = Literal["unchanged", "changed", "would-change", "failed", "skipped"]
 
 
@@ -288,21 +302,21 @@ class ResourceReport(BaseModel):
 
     model_config = ConfigDict(frozen=True, defer_build=True)
 
-    id: str
+    id: Line
     outcome: Outcome
-    detail: str = ""
-    diff: str = ""
-    command: str = ""
-    output: str = ""
+    detail: Lines = ""
+    diff: Lines = ""
+    command: Line = ""
+    output: Lines = ""
     """Tail of the output of a failed command."""
-    before: str = ""
+    before: Line = ""
     """What was there, in a few words; of a secret, a keyed fingerprint."""
-    after: str = ""
-    beneath: int = 0
+    after: Line = ""
+    beneath: Annotated[int, Field(ge=0)] = 0
     """Of a volume that is not mounted: bytes of files in the container's own disk, which it would hide."""
-    restarts: tuple[str, ...] = ()
+    restarts: tuple[Line, ...] = ()
     """Units that restart for it."""
-    reloads: tuple[str, ...] = ()
+    reloads: tuple[Line, ...] = ()
     """Units that reload for it."""
 
 
@@ -317,9 +331,9 @@ class GuestReport(BaseModel):
     vmid: int
     mode: Literal["check", "apply"]
     resources: tuple[ResourceReport, ...]
-    restarted: tuple[str, ...] = ()
-    reloaded: tuple[str, ...] = ()
-    failed: str = ""
+    restarted: tuple[Line, ...] = ()
+    reloaded: tuple[Line, ...] = ()
+    failed: Line = ""
     seconds: float = 0.0
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from zentoria_infra.errors import InventoryError
+from zentoria_infra.errors import InventoryError, visible
 
 
 @dataclasses.dataclass(frozen=True, order=True, slots=True)
@@ -36,13 +36,6 @@ class Problem:
 def problem(position: Position, message: str) -> Problem:
     """A problem at a position. Values of files are in its words: what a terminal would act on is shown instead."""
     return Problem(visible(position.file), position.line, position.column, visible(message))
-
-
-def visible(text: str) -> str:
-    r"""The text with ``\x1b`` in place of an escape character, and so with everything that is not to be printed."""
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 class InvalidInventoryError(InventoryError):

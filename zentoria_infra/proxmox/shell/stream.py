@@ -16,6 +16,8 @@ from zentoria_infra.proxmox.shell.starting import BEGUN, PATIENCE
 _TICK = 0.5
 """Seconds after which a blocked read or write looks at its deadline."""
 _CHUNK = 64 * 1024
+HELD = 32 * 1024 * 1024
+"""Bytes of output that wait to be read; the other side waits with the rest."""
 _STDERR_KEPT = 256 * 1024
 """Bytes of stderr that are kept, from its end."""
 _STARTING = 5.0
@@ -65,6 +67,7 @@ class PctSession:
         self._errors: deque[bytes] = deque()
         self._errors_size = 0
         self._out_ended = False
+        self._dropping = False
         channel.settimeout(_TICK)
         self._pumps = [
             threading.Thread(target=self._pump_out, name="pct-stdout", daemon=True),
@@ -113,7 +116,7 @@ class PctSession:
         except (OSError, EOFError):
             return  # the command ended first; how it ended is seen by whoever reads on
 
-    def read_line(self, timeout: float | None = None, *, limit: int = 64 * 1024 * 1024) -> bytes:
+    def read_line(self, timeout: float | None = None, *, limit: int = 16 * 1024 * 1024) -> bytes:
         r"""The next line with its ``\n``; without it, or empty, at the end of the stream.
 
         Raises:
@@ -141,7 +144,7 @@ class PctSession:
                 self._wait(since, timeout)
 
     def read_exactly(self, size: int, timeout: float | None = None) -> bytes:
-        """The next ``size`` bytes.
+        """The next ``size`` bytes, at most :data:`HELD`.
 
         Raises:
             GuestError: the stream ended before, or not within ``timeout`` seconds.
@@ -177,10 +180,21 @@ class PctSession:
             return self._take(len(self._out))
 
     def read_all(self, timeout: float | None = None) -> bytes:
-        """Everything up to the end of the stream."""
+        """Everything up to the end of the stream.
+
+        Raises:
+            GuestError: it did not end within ``timeout`` seconds, or is longer than :data:`HELD` bytes.
+        """
         since = time.monotonic()
         with self._news:
             while not self._out_ended:
+                if len(self._out) >= HELD:
+                    raise GuestError(
+                        self._tried,
+                        on=self._target.where,
+                        got=f"more than {HELD} bytes of output",
+                        todo="the program there writes something else than it should: look at its log",
+                    )
                 self._wait(since, timeout)
             return self._take(len(self._out))
 
@@ -193,6 +207,9 @@ class PctSession:
         """
         self.close_stdin()
         since = time.monotonic()
+        with self._news:
+            self._dropping = True
+            self._news.notify_all()
         while not self._channel.exit_status_ready():
             if self._channel.status_event.wait(_TICK):
                 break
@@ -295,10 +312,20 @@ class PctSession:
     def _take(self, size: int) -> bytes:
         data = bytes(self._out[:size])
         del self._out[:size]
+        self._news.notify_all()
         return data
+
+    def _make_room(self) -> None:
+        """Wait until what came is read: SSH's window then stops the other side, and memory stays bounded."""
+        with self._news:
+            while len(self._out) >= HELD and not self._dropping and not self._channel.closed:
+                self._news.wait(_TICK)
+            if self._dropping:
+                self._out.clear()
 
     def _pump_out(self) -> None:
         while True:
+            self._make_room()
             try:
                 data = self._channel.recv(_CHUNK)
             except TimeoutError:
