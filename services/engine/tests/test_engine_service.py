@@ -211,6 +211,7 @@ async def test_a_process_that_dies_in_mid_answer_ends_that_answer_and_nothing_el
         await anext(deltas)
         pid = it.held(CHAT).runner.pid
         assert pid is not None
+        assert b"\0GOMP_SPINCOUNT=0\0" in Path(f"/proc/{pid}/environ").read_bytes()
         assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "800"
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(EngineAway, match="memory ran out, or somebody ended it"):
