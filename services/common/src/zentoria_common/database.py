@@ -143,7 +143,7 @@ class Database:
     async def rows(
         self, statement: Statement, user_id: int | None = None, *, writes: bool = False, **values: Any
     ) -> list[Any]:
-        """Run one statement as a transaction of its own, in one round trip (two, where it ``writes``).
+        """Run one statement as a transaction of its own, in one round trip.
 
         Args:
             statement: made once, where the code is loaded.

@@ -33,6 +33,8 @@ from zentoria_common.workers import Workers
 
 EX_CONFIG = 78
 """sysexits.h: a configuration error. With ``RestartPreventExitStatus=78`` systemd does not try again."""
+COLLECT = (10_000, 20, 20)
+"""When garbage is looked for (``gc.set_threshold``): a request makes thousands of objects, and hardly a cycle."""
 
 _log = structlog.stdlib.get_logger("zentoria_common.program")
 _Settings = TypeVar("_Settings", bound=CommonSettings)
@@ -161,6 +163,7 @@ class Program(Generic[_Settings, _Secrets]):
         server = make_server(settings, self.app(settings, secrets), watcher)
         gc.collect()
         gc.freeze()  # what was loaded stays for good: no later collection has to look through it
+        gc.set_threshold(*COLLECT)
         server.run(sockets=sockets)
         return 0
 

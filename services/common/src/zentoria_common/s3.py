@@ -27,6 +27,8 @@ PROBED = "zentoria-probe/nothing"
 """A key that there never is: whether it is there is a question that costs a server next to nothing."""
 
 RETRIES = 2
+RETRY_SECONDS = 2
+"""After so long a request that failed is not sent again: who waits for it is told so."""
 TRANSFER_SECONDS = 600
 """How long one request may take: a part of an upload on a slow disk."""
 
@@ -60,7 +62,7 @@ def make_store(settings: S3Settings, secret_key: SecretStr, bucket: str) -> S3St
         secret_access_key=secret_key.get_secret_value(),
         virtual_hosted_style_request=False,
         client_options=client,
-        retry_config={"max_retries": RETRIES, "retry_timeout": datetime.timedelta(seconds=10)},
+        retry_config={"max_retries": RETRIES, "retry_timeout": datetime.timedelta(seconds=RETRY_SECONDS)},
     )
 
 

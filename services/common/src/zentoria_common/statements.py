@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -85,15 +86,10 @@ class Statements:
             psycopg.Error: the database refuses it, or does not answer.
             sqlalchemy.exc.DataError: a value is none that PostgreSQL can keep.
         """
-        whole = statement.values(values)
-        text = f"{statement.text}; COMMIT"
+        text = f"{begin}; {statement.text}; COMMIT"
         try:
             async with self._place():
-                return (
-                    await self._tried(begin, text, whole)
-                    if writes
-                    else await self._tried(f"{begin}; {text}", None, whole)
-                )
+                return await self._tried(text, statement.values(values), again=not writes)
         except psycopg.DataError as error:
             raise sqlalchemy.exc.DataError(None, None, error, hide_parameters=True) from error
 
@@ -103,23 +99,30 @@ class Statements:
         while self._free:
             await self._free.pop().close()
 
-    async def _tried(self, first: str, second: str | None, values: Mapping[str, Any]) -> list[Any]:
-        """Send one text, perhaps again on a new connection where the one that was kept is lost; then the other."""
-        kept = bool(self._free)
-        connection = self._free.pop() if kept else await self._connect()
+    async def _tried(self, text: str, values: Mapping[str, Any], *, again: bool) -> list[Any]:
+        connection = await self._kept()
+        kept = connection is not None
+        if connection is None:
+            connection = await self._connect()
         try:
             try:
-                rows = await executed(connection, first, values)
+                return await executed(connection, text, values)
             except (psycopg.OperationalError, psycopg.InterfaceError):
-                if not kept or not connection.broken:
+                if not again or not kept or not connection.broken:
                     raise
-                while self._free:  # it was cut while it waited, and the others with it
-                    await self._free.pop().close()
                 connection = await self._connect()
-                rows = await executed(connection, first, values)
-            return rows if second is None else await executed(connection, second, values)
+                return await executed(connection, text, values)
         finally:
             await self._back(connection)
+
+    async def _kept(self) -> psycopg.AsyncConnection[Any] | None:
+        """One that is free and quiet: what the server sends by itself is the end."""
+        while self._free:
+            connection = self._free.pop()
+            if not _readable(connection.fileno()):
+                return connection
+            await connection.close()
+        return None
 
     async def _back(self, connection: psycopg.AsyncConnection[Any]) -> None:
         if self._closed or connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
@@ -157,3 +160,9 @@ async def executed(connection: psycopg.AsyncConnection[Any], text: str, values: 
             rows = await cursor.fetchall()
         if not cursor.nextset():
             return rows
+
+
+def _readable(descriptor: int) -> bool:
+    asked = select.poll()  # not select(), which takes no descriptor above 1023
+    asked.register(descriptor, select.POLLIN)
+    return bool(asked.poll(0))

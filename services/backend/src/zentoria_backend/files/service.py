@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy
 from sqlalchemy import ColumnElement, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from zentoria_common.problems import Problem
+from zentoria_common.problems import RETRY_SECONDS, Problem
 from zentoria_common.statements import Statement
 from zentoria_schema.core import File as Row
 from zentoria_schema.core import FileVersion as VersionRow
@@ -300,7 +300,13 @@ async def open_content(services: Services, content: Content, start: int, length:
     try:
         return await services.files.read(content.bucket, content.key, start, length)
     except FileNotFoundError:
-        raise Problem(503, "the object storage does not have this content", kind="content-missing") from None
+        raise Problem(
+            503,
+            "the object storage does not have this content",
+            kind="content-missing",
+            headers={"retry-after": str(RETRY_SECONDS)},
+            service="s3",
+        ) from None
 
 
 async def read_range(
