@@ -334,7 +334,7 @@ def test_two_agents_do_not_work_at_once(guest: Guest) -> None:
     [
         ("print('hello')", "not the agent's words: 'hello'"),
         ("import sys; sys.stderr.write('lxc-attach: no such container'); sys.exit(255)", "exit code 255"),
-        ('print(\'{"report": {"vmid": "x"}}\')', "a report that is not one"),
+        ('print(\'{"report": {"vmid": "x"}}\')', "report.vmid"),
         ("print('[1]')", "not the agent's words"),
     ],
 )

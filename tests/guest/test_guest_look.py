@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.guest.guest_world import ME, Guest
+from zentoria_infra.guest.protocol import key_of
 from zentoria_infra.guest.state import File, GuestReport, Packages, Resource, ResourceReport, Symlink, Unit
 
 RUNNING = "Id={0}\nLoadState=loaded\nActiveState={1}\nUnitFileState=enabled\n"
@@ -77,7 +78,7 @@ def test_a_secret_file_shows_keyed_fingerprints_of_both_contents(guest: Guest) -
 
     def fingerprint(text: str) -> str:
         inner = hashlib.sha256(text.encode()).hexdigest().encode()
-        return "hmac " + hmac.new(KEY, inner, "sha256").hexdigest()[:8]
+        return "hmac " + hmac.new(bytes.fromhex(key_of(KEY, 404)), inner, "sha256").hexdigest()[:8]
 
     assert (found.before, found.after, found.diff) == (fingerprint("hunter2"), fingerprint("hunter3"), "")
     keyless = of(guest.run(file, mode="check"), "f")
