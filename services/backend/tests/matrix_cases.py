@@ -155,6 +155,7 @@ ANSWERS: Mapping[tuple[str, str], int] = {
     ("POST", "/api/v1/audio/speech"): 503,
     ("POST", "/api/v1/audio/transcriptions"): 415,
     ("POST", "/api/v1/conversations/{conversation_id}/answers/{answer_id}/cancel"): 404,
+    ("POST", "/api/v1/files/{file_id}/read"): 503,
     ("POST", "/api/v1/mcp/command"): 503,
     ("POST", "/api/v1/mcp/upload"): 503,
     ("POST", "/api/v1/mcp/workflow"): 503,

@@ -147,7 +147,10 @@ async def test_a_credential_plans_with_what_it_may_do(world: World, desk: Desk) 
         done = (await desk.command(ada, ("files_delete", {"file_id": "a.txt"})))["calls"][0]
         assert done["error"]["status"] == 403
         offered = [one["name"] for one in desk.callees.asked[-1][3]["tools"]]
-        assert offered == ["files_get", "files_list", "files_read", "files_search", "transcribe"]
+        assert offered == [
+            "conversations_delete", "files_get", "files_list", "files_read", "files_search", "memory_add",
+            "memory_delete", "transcribe",
+        ]  # fmt: skip
         assert all("approval_id" not in one["input_schema"]["properties"] for one in desk.callees.asked[-1][3]["tools"])
 
 

@@ -18,11 +18,13 @@ from zentoria_common.problems import Problem, Unavailable, answers
 from zentoria_schema.core import Message as Row
 
 from zentoria_backend.access.gate import Caller
+from zentoria_backend.access.principal import Principal
 from zentoria_backend.answers import service, writing
 from zentoria_backend.answers.runs import ENDS, Stream
 from zentoria_backend.answers.schemas import Begun, NewAnswer
 from zentoria_backend.events.credentials import admission_of, over
 from zentoria_backend.events.schemas import START, position
+from zentoria_backend.events.tickets import Admission
 from zentoria_backend.services import Services, ServicesDep
 
 PATH = "/api/v1/conversations/{conversation_id}/answers"
@@ -112,36 +114,37 @@ async def hear(
     admission = admission_of(principal, frozenset(), principal.expires_at or float("inf"))
 
     async def told() -> AsyncIterator[ServerSentEvent]:
-        ended = {
-            asyncio.create_task(lifecycle.draining.wait()),
-            asyncio.create_task(over(services.access, admission)),
-        }
+        ended = asyncio.Event()
+        ender = asyncio.create_task(_end(ended, lifecycle, services, admission))
         try:
             with held, contextlib.suppress(redis.exceptions.RedisError, OSError, Unavailable):
-                async with contextlib.aclosing(_events(services, principal, row, stream, last)) as events:
-                    pending: asyncio.Task[ServerSentEvent] | None = None
-                    while True:
-                        pending = asyncio.ensure_future(anext(events))
-                        await asyncio.wait({pending, *ended}, return_when=asyncio.FIRST_COMPLETED)
-                        if not pending.done():
-                            pending.cancel()
-                            await asyncio.wait({pending})
-                            return
-                        try:
-                            yield pending.result()
-                        except StopAsyncIteration:
-                            return
+                async with contextlib.aclosing(_events(services, principal, row, stream, last, ended)) as events:
+                    async for event in events:
+                        yield event
         finally:
-            for task in ended:
-                task.cancel()
+            ender.cancel()
 
     return EventSourceResponse(
         told(), ping=PING_SECONDS, send_timeout=SLOWEST_SEND, headers={"cache-control": "no-store, no-transform"}
     )
 
 
+async def _end(ended: asyncio.Event, lifecycle: Lifecycle, services: Services, admission: Admission) -> None:
+    """Say when the server stops, or the credential is not good any more: the stream ends with its next read."""
+    waiting = {
+        asyncio.create_task(lifecycle.draining.wait()),
+        asyncio.create_task(over(services.access, admission)),
+    }
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        ended.set()
+    finally:
+        for one in waiting:
+            one.cancel()
+
+
 async def _events(
-    services: Services, principal: Any, row: Row, stream: Stream, last: str
+    services: Services, principal: Principal, row: Row, stream: Stream, last: str, ended: asyncio.Event
 ) -> AsyncGenerator[ServerSentEvent]:
     """The events after one, up to the last one. What is not in Redis any more is told by the message itself."""
     if row.state != "streaming" and not await stream.after(START, block=False):
@@ -152,7 +155,7 @@ async def _events(
     keeper = asyncio.create_task(_heard(stream, grace))
     try:
         first = True
-        while True:
+        while not ended.is_set():
             entries = await stream.after(last, block=not first)
             first = False
             for event_id, name, data in entries:

@@ -31,15 +31,17 @@ async def events(answer: httpx2.Response, service: str) -> AsyncGenerator[dict[s
         for line in lines:
             if line.strip():
                 event = _event(line, service)
-                yield event
-                if event["event"] == "done":
+                last = event["event"] == "done"
+                yield event  # who gets it may take it apart
+                if last:
                     return
         if len(rest) > MAX_LINE:
             raise _wrong(service)
     if rest.strip():
         event = _event(rest, service)
+        last = event["event"] == "done"
         yield event
-        if event["event"] == "done":
+        if last:
             return
     raise missing(service, f"{service} broke off in the middle of its answer")
 

@@ -78,8 +78,9 @@ async def read_again(services: Services, principal: Principal, file_id: UUID) ->
     """Have the text of a file read once more. While somebody reads it, that goes on.
 
     Raises:
-        Problem: 404; 409, there is no text in such a file.
+        Problem: 404; 409, there is no text in such a file; 503, retrieval is not installed.
     """
+    services.callees.url("embeddings")  # where it is not installed, nobody reads
     async with services.database.session(principal.user_id) as session:
         file = await session.scalar(
             select(FileRow)

@@ -251,7 +251,8 @@ async def restore_file(services: Services, principal: Principal, file_id: UUID) 
         if row.deleted_at is not None:
             row.deleted_at = row.purge_after = None
             row.revision += 1
-            job = await queueing.wanted(session, row, services.clock())
+            if services.settings.rag_url is not None:
+                job = await queueing.wanted(session, row, services.clock())
             await session.flush()
             await session.refresh(row)
             await services.audit.record(

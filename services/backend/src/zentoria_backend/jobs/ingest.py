@@ -144,7 +144,8 @@ async def _publish(
         )  # fmt: skip
         session.add(version)
         row.state, row.file_id, row.sha256 = "done", file.id, digest
-        reading = await queueing.wanted(session, file, now)
+        installed = services.settings.rag_url is not None
+        reading = await queueing.wanted(session, file, now) if installed else None
         result = {"file_id": str(file.id), "version": file.version}
         await session.execute(
             update(JobRow)

@@ -167,8 +167,9 @@ class Queue:
         try:
             yield
         finally:
-            worker.cancel()
-            await asyncio.wait({worker})
+            while not worker.done():  # a cancellation that comes at the wrong moment is lost in the queue's own tasks
+                worker.cancel()
+                await asyncio.wait({worker}, timeout=self._settings.shutdown_timeout)
             await self._close()
 
     async def opened(self) -> None:
@@ -197,6 +198,8 @@ class Queue:
                     raise
                 _log.warning("worker of jobs begins again", error_type="CancelledError")
             except Exception as error:  # whatever it is, jobs go on when it is over
+                if stopping():
+                    raise asyncio.CancelledError from error
                 _log.warning("worker of jobs begins again", error_type=type(error).__qualname__)
             await self._close()
             await asyncio.sleep(random.uniform(2, 5))  # noqa: S311 - so that not all come at once
