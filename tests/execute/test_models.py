@@ -207,6 +207,8 @@ class Ollama(http.server.BaseHTTPRequestHandler):
             lines = [{"models": [{"name": f"{name}:latest"} for name in self.models]}]
         elif self.path == "/api/pull" and body["model"] == "nobody:1b":
             lines = [{"status": "pulling manifest"}, {"error": "pull model manifest: file does not exist"}]
+        elif self.path == "/api/pull" and body["model"] == "huge:400b":
+            lines = [{"status": "pulling a", "digest": "a", "total": 1 << 60}, {"status": "success"}]
         elif self.path == "/api/pull":
             lines = [{"status": "pulling a", "digest": "a", "total": 100, "completed": done} for done in (0, 50, 100)]
             lines += [{"status": "pulling b", "digest": "b", "total": 20, "completed": 20}, *[{"status": "success"}]]
@@ -259,3 +261,12 @@ def test_what_ollama_says_when_it_cannot_is_told(
         guest.bring(guest.look(one), lambda *_: None)
     (found,) = look_at(node, (place(tmp_path, one.model, 9),))
     assert "refused" in found.unknown
+
+
+def test_a_model_for_which_there_is_no_room_is_not_pulled(
+    node: Any, tmp_path: Path, ollama: http.server.ThreadingHTTPServer
+) -> None:
+    one = place(tmp_path, ServedModel(licence="x", pull="huge:400b"), ollama.server_address[1])
+    with pytest.raises(GuestError, match="MiB are free there"), inside(node, one.container) as guest:
+        guest.bring(guest.look(one), lambda *_: None)
+    assert "POST /api/create" not in dict(Ollama.asked)

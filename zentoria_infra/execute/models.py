@@ -134,12 +134,7 @@ class GuestModels:
             self._pull(one, told)
             return
         if found.free is not None and found.free < found.lacks + SPARE:
-            raise GuestError(
-                f"bring the model {one.name}",
-                on=f"{one.container.vmid} ({one.container.name}), {one.service.models_folder}",
-                got=f"{found.free >> 20} MiB are free there, and {(found.lacks + SPARE) >> 20} MiB are wanted",
-                todo="give its volume more (`size` in the inventory, then `zentoria up`), or remove a model",
-            )
+            raise _no_room(one, found.free, found.lacks)
         fetch_weights(one.name, one.model, self._cache, lambda done, total: told(one, "fetch", done, total))
         total, done = one.model.size, one.model.size - found.lacks
         for name, partial in found.missing.items():
@@ -178,11 +173,18 @@ class GuestModels:
         """Have Ollama pull a model, and derive ours from it, which pins its context: Ollama's own default cuts."""
         tried = f"pull the model {one.model.pull}"
         layers: dict[str, tuple[int, int]] = {}
+        folder = one.service.models_folder or "/"
+        free = int(self._ask({"op": "look", "files": [], "folder": folder}, tried)["free"])
 
         def heard(line: Mapping[str, Any]) -> None:
             if line.get("digest") and line.get("total"):
+                known = str(line["digest"]) in layers
                 layers[str(line["digest"])] = (int(line.get("completed") or 0), int(line["total"]))
-                told(one, "pull", sum(a for a, _ in layers.values()), sum(b for _, b in layers.values()))
+                done, total = (sum(column) for column in zip(*layers.values(), strict=True))
+                if not known and total - done + SPARE > free:
+                    # Its sizes are not known before. Ollama stops when the asker leaves, and goes on later.
+                    raise _no_room(one, free, total - done)
+                told(one, "pull", done, total)
 
         self._server(one, "POST", "/api/pull", {"model": one.model.pull}, tried, heard)
         parameters = {"num_ctx": one.model.context} if one.model.context else {}
@@ -248,6 +250,15 @@ class GuestModels:
             todo=f"`zentoria status` and `zentoria logs {self._container.name}` show what it is at; "
             "`zentoria models pull` goes on where it stopped",
         )
+
+
+def _no_room(one: Placed, free: int, lacks: int) -> GuestError:
+    return GuestError(
+        f"bring the model {one.name}",
+        on=f"{one.container.vmid} ({one.container.name}), {one.service.models_folder}",
+        got=f"{free >> 20} MiB are free there, and {(lacks + SPARE) >> 20} MiB are wanted",
+        todo="give its volume more (`size` in the inventory, then `zentoria up`), or remove a model",
+    )
 
 
 @contextmanager

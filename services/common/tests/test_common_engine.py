@@ -228,7 +228,7 @@ async def test_answers_of_another_form_are_no_answers(body: Any) -> None:
 
 @pytest.mark.asyncio
 async def test_models_have_their_state() -> None:
-    data = [{"id": "a"}, {"id": "b", "state": "failed", "reason": "its file is broken"}]
+    data = [{"id": "a:latest"}, {"id": "b", "state": "failed", "reason": "its file is broken"}]
     async with engine(answer({"data": data})) as (_, client):
         first, second = await client.models()
     assert (first.id, first.state) == ("a", "ready")

@@ -249,7 +249,12 @@ class EngineClient:
         found = await self._json("GET", f"{self._base}/models")
         try:
             return [
-                EngineModel(str(one["id"]), one.get("state", "ready"), one.get("progress"), one.get("reason"))
+                EngineModel(
+                    str(one["id"]).removesuffix(":latest"),  # Ollama's word for a name without a tag
+                    one.get("state", "ready"),
+                    one.get("progress"),
+                    one.get("reason"),
+                )
                 for one in found["data"]
             ]
         except (KeyError, TypeError, AttributeError):
