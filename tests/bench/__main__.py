@@ -19,6 +19,7 @@ from tests.bench.ansible_peer import MORE, compare
 from tests.bench.commands_growth import commands_growth
 from tests.bench.gateway import gateway_figures
 from tests.bench.growth import growth
+from tests.bench.senses import senses
 from tests.bench.uploads import uploads
 from tests.support.stack import RequestLoop, Run, Stack, no_lxc
 
@@ -53,6 +54,7 @@ def main() -> int:
     if not options.peer_only:
         found |= gateway_figures()
         found |= uploads()
+        found |= senses()
         found |= commands_growth()
         # After it: a child's peak memory begins with that of the process that makes it.
         found |= growth()

@@ -72,6 +72,7 @@ def _addresses(network: ipaddress.IPv4Network) -> Iterator[ipaddress.IPv4Address
 def _renamed(text: str, services: set[tuple[str, str]], number: int) -> str:
     """A container's file whose needs lead to its own stack; those of all containers go."""
     text = re.sub(r"^ *- \{service: all,.*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^    models: \{.*\}\n", "", text, flags=re.MULTILINE)  # one service of a site serves a purpose
     text = re.sub(r"needs:\n(?! *- )", "needs: []\n", text)
     text = re.sub(r"\b(zentoria/(?:db|redis)/(?!exporter)[a-z0-9]+)_password\b", rf"\1-{number}_password", text)
     text = re.sub(r"\b(zentoria/minio/[a-z0-9]+)_secret_key\b", rf"\1-{number}_secret_key", text)

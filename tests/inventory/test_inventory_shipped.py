@@ -100,10 +100,10 @@ def test_the_full_size_site() -> None:
     assert [c.name for c in inventory.containers if c.protect] == ["vault", "db", "files"]
 
 
-def test_the_lab_fits_in_12_gib() -> None:
+def test_the_lab_fits_in_14_gib() -> None:
     inventory = load(REPOSITORY, "lab")
     assert len(inventory.containers) == 17
-    assert sum(c.resources.memory + c.resources.swap for c in inventory.containers) <= 12 * 1024
+    assert sum(c.resources.memory + c.resources.swap for c in inventory.containers) <= 14 * 1024
     source = inventory.component(inventory.by_name("db").service("postgresql"))
     assert source is not None and source.kind == "apt" and source.version == "17" and source.repository is None
     assert inventory.site.id == "lab" and not any(c.protect for c in inventory.containers)

@@ -78,6 +78,6 @@ def test_a_container_is_made_from_it_where_it_is_and_needs_no_packages_then_if_i
         assert [choose(one, templates) for one in containers] == list(containers)
     found = [choose(one, {BASE: SIZE, volid: 2000}) for one in containers]
     assert {one.ostemplate for one in found} == {volid}
-    assert sorted(one.name for one in found if not one.packaged) == ["db", "proxy", "redis"]
+    assert sorted(one.name for one in found if not one.packaged) == ["ai", "db", "ocr", "proxy", "redis", "voice"]
     other = dataclasses.replace(containers[0], ostemplate="nas:vztmpl/mine.tar.zst")
     assert choose(other, {BASE: SIZE, volid: 2000}) == other

@@ -13,7 +13,7 @@ from zentoria_infra.roles.kit.fragment import Fragment, directory, file
 from zentoria_infra.roles.kit.rendering import Templates
 
 NAMES = [container.name for container in inventory().containers]
-OWN_ROLES = {"ai", "auth", "backend", "db", "files", "proxy", "redis"}
+OWN_ROLES = {"ai", "auth", "backend", "db", "files", "ocr", "proxy", "redis", "voice"}
 
 
 @pytest.fixture(params=NAMES)

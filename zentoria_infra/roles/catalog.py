@@ -15,6 +15,7 @@ PLACES: dict[str, str] = {
     "nginx": "zentoria_infra.roles.nginx:ROLE",
     "nginx-exporter": "zentoria_infra.roles.nginx:EXPORTER_ROLE",
     "node-exporter": "zentoria_infra.roles.node_exporter:ROLE",
+    "ocr": "zentoria_infra.roles.ocr:ROLE",
     "ollama": "zentoria_infra.roles.ollama:ROLE",
     "orchestrator": "zentoria_infra.roles.orchestrator:ROLE",
     "pgbouncer": "zentoria_infra.roles.pgbouncer:ROLE",
@@ -24,6 +25,7 @@ PLACES: dict[str, str] = {
     "redis-exporter": "zentoria_infra.roles.redis:EXPORTER_ROLE",
     "s3": "zentoria_infra.roles.s3:ROLE",
     "schema": "zentoria_infra.roles.schema:ROLE",
+    "voice": "zentoria_infra.roles.voice:ROLE",
 }
 """``module:name`` by component. A service whose component is not here is not installed."""
 

@@ -45,6 +45,7 @@ Variables = Callable[[Context, Service], Mapping[str, object]]
 
 
 Files = Callable[[Context, Service], tuple[File, ...]]
+DebianPackages = tuple[str, ...] | Callable[[Service], tuple[str, ...]]
 
 
 def _none(context: Context, service: Service) -> Mapping[str, object]:
@@ -77,7 +78,9 @@ class _Maker:
     user: str
     named: str
     unit_name: str
-    packages: tuple[str, ...]
+    packages: DebianPackages
+    state: str
+    executable_memory: bool
 
     @property
     def root(self) -> str:
@@ -125,6 +128,8 @@ class _Maker:
             settings=self.settings,
             user=self.user,
             sockets=self.socket_units.values(),
+            state=self.state,
+            executable_memory=self.executable_memory,
         )
         files = (
             file(f"{self.settings}/environment", self.environment(context, service), mode="0640", group=self.user),
@@ -134,7 +139,7 @@ class _Maker:
             file(f"/etc/systemd/system/{self.unit}", unit),
         )
         return Fragment(
-            packages=("python3-venv", *self.packages),
+            packages=("python3-venv", *(self.packages(service) if callable(self.packages) else self.packages)),
             users=(User(id=f"user:{self.user}", name=self.user),),
             main=(
                 directory("/etc/zentoria"),
@@ -304,7 +309,9 @@ def python_service(
     user: str = "zentoria",
     program: str = "",
     unit: str = "",
-    packages: tuple[str, ...] = (),
+    packages: DebianPackages = (),
+    state: str = "",
+    executable_memory: bool = False,
 ) -> Role:
     """The role of one of our own services.
 
@@ -329,7 +336,9 @@ def python_service(
         user: the system user.
         program: its console script, where that is not called as the component.
         unit: its unit, where that is not called as the program.
-        packages: Debian packages that it wants besides Python.
+        packages: Debian packages that it wants besides Python; a function, where they follow from the service.
+        state: name of a folder below ``/var/lib`` that is its own, and its HOME; without one it writes nowhere.
+        executable_memory: libraries of it make machine code while they run (CTranslate2's, by oneDNN).
     """
     return _Maker(
         component,
@@ -349,4 +358,6 @@ def python_service(
         program,
         unit,
         packages,
+        state,
+        executable_memory,
     ).role()

@@ -34,7 +34,9 @@ async def status(request: Request) -> Status:
     if not settings.paperless_url:
         return Status(state="not installed", reason="no source")
     if paperless is None:
-        return Status(state="away", reason="it gave out no token: zentoria secret set zentoria/paperless/token")
+        return Status(
+            state="away", reason="it gave out no token: zentoria secret set zentoria/api_keys/paperless_token"
+        )
     return await paperless.status()
 
 

@@ -9,6 +9,7 @@ import contextlib
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 RATE = 16_000
 NOT_AUDIO, TOO_LONG, TOO_MUCH = 3, 4, 5
@@ -30,8 +31,10 @@ def main(source: Path, target: Path, seconds: float) -> int:
     most = int(seconds * RATE)
     formats = ",".join(sorted(av.formats_available - PLAYLISTS))
     options = {"format_whitelist": formats, "protocol_whitelist": ""}
+    # Titles in another encoding are no reason not to listen: PyAV 19 has no such option any more, for it never minds.
+    lenient: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
     try:
-        with source.open("rb") as file, av.open(file, metadata_errors="ignore", options=options) as container:
+        with source.open("rb") as file, av.open(file, options=options, **lenient) as container:
             if not container.streams.audio:
                 return NOT_AUDIO
             return _decode(container, target, most)

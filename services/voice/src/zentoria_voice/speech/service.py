@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import io
+import logging
 import shutil
 import wave
 from collections.abc import AsyncIterator
@@ -29,6 +30,8 @@ ALIASES = {"alloy": "af_heart", "nova": "af_heart", "shimmer": "bf_emma", "echo"
 """OpenAI's names of voices, for programs that know no others."""
 DEFAULT = "af_heart"
 ESPEAK = "espeak"
+# It warns of each sentence whose words have another number of words in sounds.
+logging.getLogger("phonemizer").setLevel(logging.ERROR)
 KOKORO_RATE, ESPEAK_RATE = 24_000, 22_050
 WORDS_A_MINUTE = 165
 PAUSE = 0.2
