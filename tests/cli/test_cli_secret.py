@@ -88,5 +88,5 @@ def test_a_signing_key_is_renewed_and_the_one_before_stays(words: list[str], tmp
 def test_nothing_but_a_key_pair_is_renewed(words: list[str], tmp_path: Path, path: str) -> None:
     done = CliRunner().invoke(app, ["secret", "renew", path, *words])
     assert isinstance(done.exception, RefusedError), done.output
-    assert "zentoria/identity/auth, zentoria/identity/backend, zentoria/jwt/secret_key" in str(done.exception)
+    assert "zentoria/identity/auth, zentoria/identity/backend, zentoria/identity/embeddings, " in str(done.exception)
     assert not list(tmp_path.rglob("secrets.json"))

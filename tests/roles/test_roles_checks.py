@@ -94,7 +94,7 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     ),
     "PostgreSQL's own database": (
         "419-embeddings.yaml", "name: zentoria_vectors", "name: postgres",
-        ["419-embeddings.yaml:29:26: 'postgres' is PostgreSQL's own database"],
+        ["419-embeddings.yaml:34:26: 'postgres' is PostgreSQL's own database"],
     ),
     "a wish that the other does not know": (
         "402-n8n.yaml", 'keys: ["bull:*"]', "database: {name: queue}",
@@ -111,7 +111,7 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     "a path that nobody serves": (
         "419-embeddings.yaml", "http: {port: 8100, kind: api, also: [metrics]}",
         "http: {port: 8100, kind: api, also: [metrics], routes: [{path: /rag/, limit: api}]}",
-        ["419-embeddings.yaml:24:63: no proxy needs embeddings.rag: /rag/ would lead nowhere"],
+        ["419-embeddings.yaml:29:63: no proxy needs embeddings.rag: /rag/ would lead nowhere"],
     ),
 }  # fmt: skip
 

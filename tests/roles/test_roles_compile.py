@@ -13,7 +13,7 @@ from zentoria_infra.roles.kit.fragment import Fragment, directory, file
 from zentoria_infra.roles.kit.rendering import Templates
 
 NAMES = [container.name for container in inventory().containers]
-OWN_ROLES = {"ai", "auth", "backend", "db", "files", "ocr", "proxy", "redis", "voice"}
+OWN_ROLES = {"ai", "auth", "backend", "db", "embeddings", "files", "ocr", "proxy", "redis", "voice"}
 
 
 @pytest.fixture(params=NAMES)
@@ -96,6 +96,7 @@ def test_no_service_password_reaches_a_container_that_has_no_use_for_it() -> Non
     assert materials.secrets.asked == {
         "zentoria/db/backend_password",
         "zentoria/identity/backend",
+        "zentoria/identity/embeddings",  # of which the public half is in the state
         "zentoria/minio/backend_secret_key",
         "zentoria/redis/backend_password",
     }

@@ -55,7 +55,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def source(container: str, service: str, wanted: dict[str, Any]) -> dict[str, Any]:
-    return {"containers": {container: {"services": {service: {"source": wanted}}}}}
+    return {"containers": {container: {"services": {service: {"source": wanted, "installed": True}}}}}
 
 
 def test_a_second_service_of_ours_is_a_dozen_lines() -> None:
@@ -125,7 +125,7 @@ def test_an_archive_is_a_release_behind_the_gate_of_its_service() -> None:
     assert (release.root, release.version, release.units) == ("/opt/zentoria/qdrant", "1-abc", ("qdrant.service",))
     health = next(one for one in guest.resources if isinstance(one, Health) and one.id == "health:qdrant")
     assert (release.health_url, release.health_tcp) == (health.url, health.tcp) != (None, None)
-    assert guest.blobs() == {"b" * 64}
+    assert guest.blobs() == {"a" * 64, "b" * 64}  # retrieval's release is beside it
     assert "file:/etc/qdrant/config.yaml" in units(guest)["qdrant.service"].reads
     content = text(guest, "/etc/systemd/system/qdrant.service")
     assert "ExecStart=/opt/zentoria/qdrant/current/qdrant --config-path /etc/qdrant/config.yaml\n" in content

@@ -105,6 +105,7 @@ class _Commands(LazyGroup):
         LazyCommand("models", "models:models_app", "Models that the stack serves: list, pull, remove."),
         LazyCommand("users", "users:users_app", "Accounts: who may sign in. Links for first and new passwords."),
         LazyCommand("audit", "audit:audit_app", "The audit trail: who did what. Reads; changes nothing."),
+        LazyCommand("rag", "rag:rag_app", "Documents and their search index."),
         LazyCommand("inventory", "inventory:inventory_app", "The inventory's files."),
         LazyCommand("lab", "lab:lab_app", "A Proxmox-compatible node on this machine, with real LXC guests."),
     )

@@ -38,18 +38,19 @@ class ServiceProgram:
             f"--property=EnvironmentFile=/etc/zentoria/{self.component}/environment", program, *arguments,
         )  # fmt: skip
 
-    def run(self, *arguments: str, tried: str, nothing: int | None = None) -> str:
+    def run(self, *arguments: str, tried: str, nothing: int | None = None, seconds: float = SECONDS) -> str:
         """Run it, and return what it prints.
 
         Args:
             arguments: its command line.
             tried: what it is for.
             nothing: the exit code that says that there was nothing to do; then it is an empty text.
+            seconds: that it may take.
 
         Raises:
             GuestError: it ended with an error; what it said is in the text.
         """
-        result = self.proxmox.pct.exec(self.container.vmid, self.argv(*arguments), timeout=SECONDS)
+        result = self.proxmox.pct.exec(self.container.vmid, self.argv(*arguments), timeout=seconds)
         if result.exit and result.exit == nothing:
             return ""
         if result.exit:
@@ -65,13 +66,15 @@ class ServiceProgram:
             )
         return result.stdout.decode("utf-8", "replace")
 
-    def json(self, *arguments: str, tried: str, nothing: int | None = None) -> dict[str, Any]:
+    def json(
+        self, *arguments: str, tried: str, nothing: int | None = None, seconds: float = SECONDS
+    ) -> dict[str, Any]:
         """Run it with ``--json`` behind its arguments, and return the object that it prints.
 
         Raises:
             GuestError: it ended with an error, or printed something else.
         """
-        said = self.run(*arguments, "--json", tried=tried, nothing=nothing) or "{}"
+        said = self.run(*arguments, "--json", tried=tried, nothing=nothing, seconds=seconds) or "{}"
         try:
             found = json.loads(said)
         except ValueError:

@@ -21,6 +21,8 @@ PLACES: dict[str, str] = {
     "pgbouncer": "zentoria_infra.roles.pgbouncer:ROLE",
     "postgres-exporter": "zentoria_infra.roles.postgresql:EXPORTER_ROLE",
     "postgresql": "zentoria_infra.roles.postgresql:ROLE",
+    "qdrant": "zentoria_infra.roles.qdrant:ROLE",
+    "rag": "zentoria_infra.roles.rag:ROLE",
     "redis": "zentoria_infra.roles.redis:ROLE",
     "redis-exporter": "zentoria_infra.roles.redis:EXPORTER_ROLE",
     "s3": "zentoria_infra.roles.s3:ROLE",

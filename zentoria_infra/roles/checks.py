@@ -42,6 +42,8 @@ def _twice(inventory: Inventory, container: Container) -> Iterator[Problem]:
 def _source(inventory: Inventory, container: Container, service: Service, role: Role) -> Iterator[Problem]:
     component = inventory.component(service)
     wanted = " or ".join(f"'{kind}'" for kind in sorted(role.sources))
+    if component is None and not service.installed:
+        return
     if component is None:
         at = inventory.position(container, f"services.{service.name}.component")
         text = f"nobody says where component '{service.component}' comes from: give it a source of kind {wanted}"
