@@ -66,9 +66,7 @@ class ServiceProgram:
             )
         return result.stdout.decode("utf-8", "replace")
 
-    def json(
-        self, *arguments: str, tried: str, nothing: int | None = None, seconds: float = SECONDS
-    ) -> dict[str, Any]:
+    def json(self, *arguments: str, tried: str, nothing: int | None = None, seconds: float = SECONDS) -> dict[str, Any]:
         """Run it with ``--json`` behind its arguments, and return the object that it prints.
 
         Raises:

@@ -148,7 +148,9 @@ class Client:
         file_id = file_id or uuid.uuid4()
         body = {**await self.store(data), "filename": filename, "mime": mime, **more}
         answer = await self.ask("PUT", f"/v1/documents/{file_id}/versions/{version}", body, user)
-        assert answer.status_code == 200, answer.text
+        if answer.status_code != 200:
+            assert answer.headers["content-type"] == "application/problem+json"
+            return file_id, [{"event": "error", **answer.json()}]
         assert answer.headers["content-type"] == "application/x-ndjson"
         return file_id, [json.loads(line) for line in answer.text.splitlines()]
 

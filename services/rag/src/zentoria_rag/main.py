@@ -6,6 +6,8 @@ from zentoria_common.program import Program
 
 from zentoria_rag import __version__
 from zentoria_rag.app import make_probes, open_app, required
+from zentoria_rag.reindex.command import COMMAND as REINDEX
+from zentoria_rag.scoring.command import CALIBRATE, SCORE
 from zentoria_rag.settings import Secrets, Settings
 
 PROGRAM = Program(
@@ -17,6 +19,7 @@ PROGRAM = Program(
     probes=make_probes,
     app=open_app,
     ports=lambda settings: {"http": settings.http_port},
+    commands=(REINDEX, SCORE, CALIBRATE),
     required=required,
 )
 

@@ -6,6 +6,7 @@ for a choice among a dozen stemmers.
 
 from __future__ import annotations
 
+import collections
 import re
 
 _WORDS = {
@@ -26,11 +27,14 @@ _WORDS = {
 }
 STEMMERS = frozenset(_WORDS)
 """Configurations of PostgreSQL's text search that are used, beside ``simple``."""
-_SETS = {language: frozenset(words.split()) for language, words in _WORDS.items()}
+_SETS = {language: frozenset(word for word in words.split() if len(word) > 1) for language, words in _WORDS.items()}
+"""Without single letters, which are words of one kind or another everywhere."""
+_SPOKEN = collections.Counter(word for words in _SETS.values() for word in words)
+"""In how many languages a word is: the more, the less it tells."""
 _WORD = re.compile(r"[^\W\d_]+")
 SAMPLE = 4000
-_LEAST = 8
-_SHARE = 0.12
+_LEAST = 4
+_SHARE = 0.07
 
 
 def language_of(text: str) -> str | None:
@@ -38,6 +42,8 @@ def language_of(text: str) -> str | None:
     words = [word.lower() for word in _WORD.findall(text[:SAMPLE])]
     if len(words) < _LEAST:
         return None
-    scores = {language: sum(word in common for word in words) for language, common in _SETS.items()}
+    scores = {
+        language: sum(1 / _SPOKEN[word] for word in words if word in common) for language, common in _SETS.items()
+    }
     best = max(scores, key=lambda language: scores[language])
-    return best if scores[best] >= max(2, _SHARE * len(words)) else None
+    return best if scores[best] >= max(1.0, _SHARE * len(words)) else None

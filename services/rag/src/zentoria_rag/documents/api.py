@@ -30,7 +30,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 
 @router.put(
     "/documents/{file_id}/versions/{version}",
-    responses={**_STREAM, **answers(403, 409)},
+    responses={**_STREAM, **answers(403, 404, 409, 410, 422)},
     response_class=StreamingResponse,
 )
 async def read(
@@ -41,6 +41,8 @@ async def read(
     try:
         # What is wrong from the start is an answer of its own, and no stream.
         first = await anext(events)
+        if first["event"] == "error":
+            raise _problem(first)
     except BaseException:
         await events.aclose()
         raise
@@ -76,6 +78,14 @@ async def chunk(chunk_id: uuid.UUID, services: ServicesDep, owner: OwnerDep) -> 
     if found is None:
         raise Problem(404, "there is no such passage")
     return found
+
+
+def _problem(event: Event) -> Problem:
+    own = {"event", "type", "title", "status", "detail"}
+    members = {name: value for name, value in event.items() if name not in own}
+    headers = {"retry-after": str(event["retry_after"])} if "retry_after" in event else {}
+    kind = str(event["type"]).removeprefix("/problems/")
+    return Problem(int(event["status"]), str(event["detail"]), kind=kind, headers=headers, **members)
 
 
 async def _lines(first: Event, events: AsyncGenerator[Event]) -> AsyncGenerator[bytes]:

@@ -119,11 +119,14 @@ class VectorIndex(Protocol):
         """How many passages it has, of a file or of all."""
 
     async def renew(self, space: Space) -> None:
-        """Begin anew: what was kept for a model is built again, or emptied to be put again (:attr:`refilled`)."""
+        """Build what there is again, where an index is the database's. Searches go on meanwhile."""
 
     @property
     def refilled(self) -> bool:
-        """Whether everything has to be put again after :meth:`renew`."""
+        """Whether it keeps vectors of its own, which have to be put."""
+
+    async def files(self, space: Space) -> set[tuple[Owner, uuid.UUID]]:
+        """Files of which it keeps vectors of its own, of everybody."""
 
     async def drop(self, space: Space) -> None:
         """Forget a model."""

@@ -24,6 +24,7 @@ _KEYS = {
     "made_at": models.PayloadSchemaType.DATETIME,
 }
 """What is filtered by."""
+SCROLL = 1000
 _log = structlog.stdlib.get_logger("zentoria_rag.index")
 
 
@@ -109,9 +110,24 @@ class QdrantIndex:
             return (await self._client.count(space.collection, count_filter=whose, exact=True)).count
 
     async def renew(self, space: Space) -> None:
-        """Empty the collection."""
-        await self.drop(space)
+        """Have the collection, also if somebody removed it meanwhile."""
+        self._there.discard(space.collection)
         await self.prepare(space)
+
+    async def files(self, space: Space) -> set[tuple[Owner, uuid.UUID]]:
+        """Go through the collection."""
+        await self.prepare(space)
+        found: set[tuple[Owner, uuid.UUID]] = set()
+        offset: Any = None
+        while True:
+            with _outages():
+                points, offset = await self._client.scroll(
+                    space.collection, limit=SCROLL, offset=offset, with_payload=["user_id", "file_id"]
+                )
+            payloads = [one.payload or {} for one in points]
+            found |= {(Owner(int(one["user_id"])), uuid.UUID(one["file_id"])) for one in payloads}
+            if offset is None:
+                return found
 
     async def drop(self, space: Space) -> None:
         """Remove the collection."""

@@ -1,6 +1,6 @@
 """Messages of conversations: kept with their vectors in the record, and found there by words and by meaning.
 
-They are few beside passages, so that pgvector finds them whatever the index of documents is.
+They are few beside passages: whatever the index of documents is, all of an owner's are compared here.
 """
 
 from __future__ import annotations
@@ -127,7 +127,6 @@ class Messages:
             worded = {(row[0], row[1]): float(row[2]) for row in (await session.execute(_WORDS, values)).all()}
             near: dict[tuple[uuid.UUID, int], float] = {}
             if vector is not None:
-                await session.execute(sqlalchemy.text("SET LOCAL hnsw.iterative_scan = 'strict_order'"))
                 found = await session.execute(_near(space), {**values, "vector": literal(vector)})
                 near = {(row[0], row[1]): float(row[2]) for row in found.all()}
             scores = fusion.fused(list(near), list(worded))
@@ -171,5 +170,5 @@ def _near(space: Space) -> sqlalchemy.TextClause:
         f"SELECT message_id, chunk_index, 1 - ({distance}) FROM chat_history_embeddings"  # noqa: S608 - of constants and a number
         " WHERE user_id = :owner AND model = :model AND model_version = :version"
         " AND (CAST(:conversation AS uuid) IS NULL OR conversation_id = :conversation)"
-        f" ORDER BY {distance} LIMIT :limit"
+        f" ORDER BY ({distance}) + 0 LIMIT :limit"
     )
