@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from zentoria_infra.inventory.component_model import HttpsUrl
-from zentoria_infra.inventory.values import NAMED, Model, Name, Named, Target, Text, matching
+from zentoria_infra.inventory.values import NAMED, Model, Name, Named, Target, matching
 
 Origin = Annotated[
     str,
@@ -22,6 +22,7 @@ LdapUrl = Annotated[
     str, matching(r"^ldaps?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$", "an LDAP URL as ldaps://ldap.example.com")
 ]
 Line = Annotated[str, matching(r"^[^\"'\\\x00-\x1f\x7f]+$", "a text of one line without quotes and backslashes")]
+Certificates = Annotated[str, matching(r"^[\x20-\x7e\r\n]+$", "certificates as PEM")]
 LdapFilter = Annotated[
     str, matching(r"^\([^\"'\x00-\x1f\x7f]*\{login\}[^\"'\x00-\x1f\x7f]*\)$", "an LDAP filter with {login} in it")
 ]
@@ -74,7 +75,7 @@ class Ldap(Model):
 
     url: LdapUrl
     """With ``ldap://``, TLS begins before anything else is said."""
-    ca: Text | None = None
+    ca: Certificates | None = None
     """Certificates (PEM) that are trusted; None: the system's."""
     bind_dn: Line | None = None
     """Who searches; None: nobody (an anonymous bind)."""

@@ -194,6 +194,7 @@ class Killed(BaseException):
     """What a process feels that is killed: nothing of it goes on."""
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_killed_at_each_step_it_is_done_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     steps, deadly = 0, 0

@@ -36,7 +36,7 @@ async def _remember(services: Services, user_id: int, message_id: UUID) -> None:
         "PUT",
         f"/v1/messages/{message_id}",
         user=OnBehalf(user_id, SCOPES),
-        json={"conversation_id": str(row.conversation_id), "text": row.content, "role": row.role},
+        json={"conversation_id": str(row.conversation_id), "text": row.content},
         timeout=_SECONDS,
     )
     passed_on(answer, "embeddings")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 READ, FORGET = "document", "document.forget"
 """Kinds of jobs."""
 RELABEL = "document.relabel"
-"""The chore that tells the index of a file's new name, project and tags."""
+"""The chore that tells the index of a file's new project and tags."""
 
 PDF = "application/pdf"
 IMAGES = frozenset({"image/jpeg", "image/png", "image/tiff", "image/webp"})

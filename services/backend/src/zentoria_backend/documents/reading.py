@@ -73,7 +73,7 @@ async def read(services: Services, user_id: int, job_id: UUID) -> None:
     except Gone:
         await _given_up(services, user_id, job_id)
     except Problem as problem:
-        if problem.status in (429, 503):
+        if problem.status in (410, 429, 503):  # 410: it left the index meanwhile, and is wanted again
             raise Unavailable(
                 str(problem.members.get("service", "document")), problem.detail or "it is tried again"
             ) from problem

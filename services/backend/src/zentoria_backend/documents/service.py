@@ -160,12 +160,12 @@ async def search(services: Services, principal: Principal, query: str, limit: in
 
 
 async def relabel(services: Services, user_id: int, file_id: UUID) -> None:
-    """Tell the index of a file's new name, project and tags: searches go by them."""
+    """Tell the index of a file's new project and tags: searches go by them."""
     async with services.database.session(user_id) as session:
         file = await session.scalar(select(FileRow).where(FileRow.id == file_id, FileRow.deleted_at.is_(None)))
     if file is None or file.document_state is None:
         return
-    body = {"filename": file.filename, "project": file.project, "tags": list(file.tags)}
+    body = {"project": file.project, "tags": list(file.tags)}
     user = OnBehalf(user_id, frozenset({"files:read", "files:write", "search:read"}))
     answer = await services.callees.call("embeddings", "PATCH", f"/v1/documents/{file_id}", user=user, json=body)
     if answer.status_code != 404:
