@@ -17,7 +17,9 @@ from pydantic import SecretStr
 from real_servers import RedisServer
 from zentoria_ai.app import create_app, make_probes
 from zentoria_ai.intents.classifier import Classifier
-from zentoria_ai.intents.service import SHIPPED
+from zentoria_ai.intents.service import SHIPPED, Understanding
+from zentoria_ai.meaning.embedder import Embedder
+from zentoria_ai.plans.service import Planner, Proposer
 from zentoria_ai.services import Services, make_services
 from zentoria_ai.settings import Secrets, Settings
 from zentoria_common.identity import Callers, Identity, OnBehalf
@@ -37,6 +39,11 @@ def classifier() -> Classifier:
     return Classifier.read(SHIPPED)
 
 
+def planner(proposer: Proposer | None = None) -> Planner:
+    """A planner that knows words alone."""
+    return Planner(Understanding(classifier(), Embedder(Path("/nowhere"))), proposer)
+
+
 def hit(number: int, text: str, filename: str = "lease.pdf", page: int = 1) -> dict[str, Any]:
     """A passage as retrieval gives it."""
     return {
@@ -50,7 +57,7 @@ class Fakes:
     """An engine (``/v1``, ``/tokenize``) and a retrieval (``/v1/search``) in one server."""
 
     def __init__(self) -> None:
-        self.script: list[Any] = ["Hello", " there."]
+        self.script: Any = ["Hello", " there."]
         """Pieces of the next answers; or a function of the request's body."""
         self.usage: tuple[int, int] | None = None
         self.models: list[dict[str, Any]] = [{"id": CHAT}, {"id": "bge-small-en-v1.5"}]
@@ -99,6 +106,14 @@ class Fakes:
             _json(writer, status, found)
         elif self.refusal is not None:
             _json(writer, self.refusal[0], {"error": self.refusal[1]})
+        elif not body.get("stream"):
+            self.chats.append(body)
+            said = self.script(body) if callable(self.script) else self.script
+            message = {"role": "assistant", "content": "".join(said)} if isinstance(said, list) else said
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            usage = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
+            whole = {"id": "1", "object": "chat.completion", "created": 1, "model": CHAT, "choices": [choice]}
+            _json(writer, 200, whole | {"usage": usage})
         else:
             self.chats.append(body)
             await self._chat(body, reader, writer)

@@ -20,6 +20,7 @@ from zentoria_ai.engine.model import Engine
 from zentoria_ai.intents.classifier import Classifier
 from zentoria_ai.intents.service import SHIPPED, Understanding
 from zentoria_ai.meaning.embedder import Embedder
+from zentoria_ai.plans.proposing import ModelProposer
 from zentoria_ai.plans.service import Planner
 from zentoria_ai.retrieval.client import Retrieval, RetrievalClient
 from zentoria_ai.settings import Secrets, Settings
@@ -36,11 +37,13 @@ class Services:
     understanding: Understanding
     answers: Answers
     planner: Planner
+    proposer: ModelProposer
     slots: Slots
 
     async def close(self) -> None:
         """Close all connections but Redis's, which its probe closes."""
         await self.engine.close()
+        await self.proposer.close()
         if self.retrieval is not None:
             await self.retrieval.close()
 
@@ -56,17 +59,23 @@ def make_services(settings: Settings, secrets: Secrets, identity: Identity | Non
     retrieval = RetrievalClient(settings.rag_url, identity, settings.search_timeout) if settings.rag_url else None
     embedder = Embedder(settings.models_folder / settings.embedding_model)
     understanding = Understanding(Classifier.read(SHIPPED), embedder)
+    prompts = Prompts(settings.prompts_folder)
     answers = Answers(
         lambda _model: engine,
         retrieval,
-        Prompts(settings.prompts_folder),
+        prompts,
         AnswerCache(client, settings.container_name, settings.cache_seconds),
         understanding,
         settings.chat_model,
         Limits(settings.context_tokens, settings.answer_tokens),
     )
+    proposer = ModelProposer(
+        settings.engine_url, settings.chat_model, prompts, client, settings.container_name, settings.plan_timeout
+    )
     slots = Slots(settings.concurrent_answers, settings.concurrent_answers_user)
-    return Services(settings, client, engine, retrieval, understanding, answers, Planner(understanding, None), slots)
+    return Services(
+        settings, client, engine, retrieval, understanding, answers, Planner(understanding, proposer), proposer, slots
+    )
 
 
 def _services(request: Request) -> Services:

@@ -42,6 +42,8 @@ class Settings(DatabaseSettings, RedisSettings, IdentitySettings):
     """How long the engine may read the prompt."""
     stall_timeout: Seconds = 60.0
     """How long it may say nothing in mid-answer."""
+    plan_timeout: Seconds = 45.0
+    """How long a model may think about a plan; the gateway waits for 60 s."""
     search_timeout: Seconds = 20.0
     """How long retrieval may take."""
     concurrent_answers: Annotated[int, Field(ge=1, le=1000)] = 8

@@ -10,10 +10,10 @@ from zentoria_ai.agents.kit import DESTROY, READ, Agent, Arguments, Heard, Step
 
 _ENDS = re.compile(r"\b(end|close|terminate|kick|sign (?:me )?out|log (?:me )?out|beende|schließe|abmelden)\b", re.I)
 _ACTIONS = (
-    (re.compile(r"\bfail\w*|fehlgeschlagen\w*|break in|einbr\w+", re.I), "auth.failed"),
+    (re.compile(r"\bfail\w*|fehlgeschlagen\w*|break in|einbr\w+", re.I), "auth.login_failed"),
     (
-        re.compile(r"\b(sign|log)(ged|ned)?[ -]?(in|ins|on)\b|anmeld\w*|angemeldet|sign-?ins?|logins?", re.I),
-        "auth.sign_in",
+        re.compile(r"\b(sign(ed)?|log(ged)?)[ -]?(ins?|on)\b|anmeld\w*|angemeldet|sign-?ins?|logins?", re.I),
+        "auth.login",
     ),
     (re.compile(r"\bdelet\w+|removed?|gelöscht", re.I), "files.delete"),
     (re.compile(r"\bdownload\w*|heruntergeladen", re.I), "files.download"),
@@ -50,8 +50,6 @@ class SecurityAgent(Agent):
                 found["action"] = action
         if names := heard.files():
             found |= {"resource": names[0], "file": names[0]}
-        if intent == "security.end_sessions" and re.search(r"\b(everywhere|all|überall|alle)\b", heard.text, re.I):
-            found |= {"all": True, "session": "all", "session_id": "all"}
         return found
 
     def say(self, intent: str, heard: Heard) -> str:

@@ -182,7 +182,10 @@ def _relative(match: re.Match[str], now: datetime.datetime) -> _Stretch:
 
 def _on_day(match: re.Match[str], now: datetime.datetime) -> _Stretch:
     back = (now.date().weekday() - _DAY_NAMES[match[1].casefold()]) % 7
-    return _day(now.date() - datetime.timedelta(days=back))
+    day = now.date() - datetime.timedelta(days=back)
+    if match.group().casefold().startswith(("since", "seit")):
+        return day, now.date() + datetime.timedelta(days=1)
+    return _day(day)
 
 
 def _stretch_back(match: re.Match[str], now: datetime.datetime) -> _Stretch:

@@ -299,7 +299,8 @@ def _named(kind: Kind, patterns: tuple[re.Pattern[str], ...], text: str) -> Iter
             start = match.start(name)
             if name == "plain":
                 value = value.rstrip(".,;:!?/-")
-                if value.casefold() in _NOT_NAMES or not value or _is_plain_word(kind, value, text):
+                named = text[: match.start(name)].rstrip().casefold().endswith(("named", "called", "namens", ":"))
+                if value.casefold() in _NOT_NAMES or not value or (not named and _is_plain_word(kind, value)):
                     continue
             stripped = value.strip()
             start += len(value) - len(value.lstrip())
@@ -307,7 +308,7 @@ def _named(kind: Kind, patterns: tuple[re.Pattern[str], ...], text: str) -> Iter
                 yield _entity(kind, text, start, start + len(stripped), stripped)
 
 
-def _is_plain_word(kind: Kind, value: str, text: str) -> bool:
+def _is_plain_word(kind: Kind, value: str) -> bool:
     """Whether a word beside "key" is just a word: names of keys have a capital, a digit or a mark, or are quoted."""
     if _UUID.fullmatch(value):
         return False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import structlog
 
@@ -16,6 +18,8 @@ from zentoria_ai.plans import taint
 from zentoria_ai.plans.arguments import fitted, missing
 from zentoria_ai.plans.schemas import Call, Plan, Request, Tool
 
+PERHAPS = 0.05
+"""How likely a request must be one of the intents for a model to be asked about it: it takes seconds."""
 _TALK = frozenset({"chat.question", "chat.smalltalk"})
 _log = structlog.stdlib.get_logger("zentoria_ai.plans")
 
@@ -25,6 +29,16 @@ class Proposer(Protocol):
 
     async def propose(self, agent: Agent, text: str, tools: list[Tool]) -> Call | None:
         """One call, or None: no tool fits, or the model cannot be asked."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lacking:
+    """A call that cannot be proposed yet: what is there of it, and the names of what is not."""
+
+    tool: Tool
+    arguments: dict[str, Any]
+    names: list[str]
+    intent: str
 
 
 class Planner:
@@ -55,13 +69,17 @@ class Planner:
         heard = Heard(own, tuple(entities), tuple(request.context.attachments), is_german(own))
         intent = refined(found.intent, own) if found.intent else None
         agent = agent_of(intent)
-        made = self._by_rules(agent, intent, heard, request.tools)
+        calls, lacking, say = self._by_rules(agent, intent, heard, request.tools)
         by_model = False
-        if made is None and request.model and self._proposer is not None and intent not in _TALK:
-            call = await self._by_model(agent, intent, own, request.tools)
-            by_model = call is not None
-            made = ([call] if call else [], [], "")
-        calls, lacking, say = made or ([], [], "")
+        if request.model and self._proposer is not None and own:
+            if intent is None and found.likely >= PERHAPS:
+                agent = agent_of(found.ranked[0][0])
+                calls = await self._looked_up(self._proposer, agent, own, request.tools)
+                by_model = bool(calls)
+            elif lacking is not None and lacking.names:
+                filled = await self._filled_in(self._proposer, agent, own, lacking)
+                if filled is not None:
+                    calls, lacking, say, by_model = [filled], None, "", True
         calls, withheld = taint.allowed(calls, tainted=tainted)
         if withheld:
             _log.info("call withheld", tools=[one.tool for one in withheld])
@@ -72,59 +90,49 @@ class Planner:
             agent=agent.name,
             say=_said(agent, intent, heard, say, withheld=bool(withheld), calls=bool(calls)),
             calls=calls,
-            missing=lacking,
+            missing=lacking.names if lacking is not None else [],
             tainted=tainted,
             by="model" if by_model else "rules",
         )
 
     def _by_rules(
         self, agent: Agent, intent: str | None, heard: Heard, tools: list[Tool]
-    ) -> tuple[list[Call], list[str], str] | None:
-        """Calls, what is missing, and what to say; None: rules know nothing for it."""
+    ) -> tuple[list[Call], _Lacking | None, str]:
+        """Calls, what is missing for one, and what to say."""
         step = agent.steps.get(intent or "")
         if step is None or intent is None:
-            return None
+            return [], None, ""
         tool = chosen(step, tools)
         if tool is None:
-            text = (
-                "Das ist hier nicht möglich, oder Sie dürfen es nicht."
-                if heard.german
-                else "That cannot be done here, or you may not do it."
-            )
-            return [], [], text
-        values = agent.arguments(intent, heard)
-        several = _several(tool, values)
-        calls = [fitted(tool, one) for one in several]
-        lacking = missing(tool, calls[0])
-        if lacking:
+            german = "Das ist hier nicht möglich, oder Sie dürfen es nicht."
+            return [], None, german if heard.german else "That cannot be done here, or you may not do it."
+        calls = [fitted(tool, one) for one in _several(tool, agent.arguments(intent, heard))]
+        if lacking := missing(tool, calls[0]):
             asks = [step.asks[name] for name in lacking if name in step.asks]
-            text = next(iter(asks), "")
-            if not text:
-                names = ", ".join(lacking)
-                text = f"Dafür fehlt noch: {names}." if heard.german else f"For that I need: {names}."
-            return [], lacking, text
-        return [Call(tool=tool.name, arguments=one, effect=tool.effect, why=intent) for one in calls], [], ""
+            names = ", ".join(lacking)
+            text = f"Dafür fehlt noch: {names}." if heard.german else f"For that I need: {names}."
+            return [], _Lacking(tool, calls[0], lacking, intent), next(iter(asks), text)
+        return [Call(tool=tool.name, arguments=one, effect=tool.effect, why=intent) for one in calls], None, ""
 
-    async def _by_model(self, agent: Agent, intent: str | None, text: str, tools: list[Tool]) -> Call | None:
-        """Ask a model, with the tools that the agent may use; for what is nobody's only those that read."""
-        prefixes = agent.reads
-        offered = [
-            one for one in tools if one.name.startswith(prefixes) and (intent is not None or one.effect == "read")
-        ]
-        if not offered or self._proposer is None or not text:
-            return None
-        call = await self._proposer.propose(agent, text, offered)
-        by_name = {one.name: one for one in offered}
-        if call is None or call.tool not in by_name:
-            return None
-        tool = by_name[call.tool]
+    async def _looked_up(self, proposer: Proposer, agent: Agent, text: str, tools: list[Tool]) -> list[Call]:
+        """What a model makes of a request that is nobody's for certain: at most a call that reads."""
+        offered = [one for one in tools if one.effect == "read" and one.name.startswith(agent.reads)]
+        call = await proposer.propose(agent, text, offered) if offered else None
+        tool = next((one for one in offered if call is not None and one.name == call.tool), None)
+        if call is None or tool is None:
+            return []
         arguments = fitted(tool, call.arguments)
-        if missing(tool, arguments):
+        return [] if missing(tool, arguments) else [call.model_copy(update={"arguments": arguments})]
+
+    async def _filled_in(self, proposer: Proposer, agent: Agent, text: str, lacking: _Lacking) -> Call | None:
+        """What rules did not find in a request, a model may: but only what stands there, for it makes up the rest."""
+        call = await proposer.propose(agent, text, [lacking.tool])
+        if call is None or call.tool != lacking.tool.name:
             return None
-        # A model makes up what it does not know: what changes something takes only what stands in the request.
-        if tool.effect != "read" and not _stands_there(arguments, text):
+        arguments = fitted(lacking.tool, {**call.arguments, **lacking.arguments})
+        if missing(lacking.tool, arguments) or not stands_there(arguments, text, lacking.arguments):
             return None
-        return Call(tool=tool.name, arguments=arguments, effect=tool.effect, why=call.why)
+        return Call(tool=call.tool, arguments=arguments, effect=lacking.tool.effect, why=call.why)
 
 
 def chosen(step: Step, tools: list[Tool]) -> Tool | None:
@@ -135,24 +143,26 @@ def chosen(step: Step, tools: list[Tool]) -> Tool | None:
     )
 
 
-def _several(tool: Tool, values: object) -> list[dict[str, object]]:
+def _several(tool: Tool, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One call a file, where the tool takes one and several are meant."""
-    given = dict(values)  # type: ignore[call-overload] # a mapping
-    files = given.get("files")
+    files = values.get("files")
     one_each = [name for name in ("file", "file_id") if name in tool.properties]
     if isinstance(files, list) and len(files) > 1 and one_each and not {"files", "file_ids"} & tool.properties.keys():
-        return [{**given, **dict.fromkeys(one_each, one)} for one in files]
-    return [given]
+        return [{**values, **dict.fromkeys(one_each, one)} for one in files]
+    return [dict(values)]
 
 
-def _stands_there(value: object, text: str) -> bool:
+def stands_there(arguments: dict[str, Any], text: str, known: dict[str, Any]) -> bool:
+    """Whether each word of the arguments that rules did not find is one of the request."""
+    return all(_is_in(value, text.casefold()) for name, value in arguments.items() if name not in known)
+
+
+def _is_in(value: Any, text: str) -> bool:
     if isinstance(value, dict):
-        return all(_stands_there(one, text) for one in value.values())
+        return all(_is_in(one, text) for one in value.values())
     if isinstance(value, list):
-        return all(_stands_there(one, text) for one in value)
-    if isinstance(value, bool) or value is None:
-        return True
-    return str(value).casefold() in text.casefold()
+        return all(_is_in(one, text) for one in value)
+    return isinstance(value, bool) or value is None or str(value).casefold() in text
 
 
 def _said(agent: Agent, intent: str | None, heard: Heard, say: str, *, withheld: bool, calls: bool) -> str:

@@ -13,7 +13,7 @@ from zentoria_ai.plans.schemas import Call, Request
 
 TRUSTED = frozenset({"user", "assistant"})
 _QUOTE = re.compile(
-    r"```.*?```|^>.*$|\"\"\".*?\"\"\"|<(?:document|quote|email|page|web)[^>]*>.*?</(?:document|quote|email|page|web)>"
+    r"```.*?(?:```|\Z)|^>.*$|\"\"\".*?\"\"\"|<(?:document|quote|email|page|web)[^>]*>.*?</(?:document|quote|email|page|web)>"
     r"|-{3,}\s*(?:begin|original|forwarded)[^\n]*\n.*",
     re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
