@@ -15,12 +15,13 @@ from pydantic import SecretStr
 
 from zentoria_infra.guest.artifact import Archive, Artifact, Wheels
 from zentoria_infra.guest.secrets import Generator, stand_in
-from zentoria_infra.inventory.component_model import Component, NpmComponent
+from zentoria_infra.inventory.component_model import Component, NpmComponent, WorkspaceComponent
 from zentoria_infra.inventory.model import Inventory
 from zentoria_infra.materials.artifacts.npm import FOLDER, tree_hash
+from zentoria_infra.materials.artifacts.npm_build import PICTURES
+from zentoria_infra.materials.artifacts.origin import SERVICES
 from zentoria_infra.materials.artifacts.wheels import sources_hash
 from zentoria_infra.materials.migrations import newest_migrations
-from zentoria_infra.materials.sources import SERVICES
 from zentoria_infra.roles.compile import compile_guest
 from zentoria_infra.roles.kit.materials import ServerCertificate
 
@@ -70,6 +71,8 @@ class SourceMaterials:
         parts = [component.model_dump_json(), program, str(strip)]
         if isinstance(component, NpmComponent) and component.lock:
             parts.append(tree_hash(self._root / FOLDER / component.lock))
+        if isinstance(component, WorkspaceComponent):
+            parts.append(tree_hash(self._root / SERVICES / component.directory, PICTURES))
         version = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         return Artifact(version, Archive(blob=version, size=0, entries=0))
 

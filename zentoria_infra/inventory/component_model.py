@@ -131,11 +131,16 @@ class UrlComponent(Model):
 
 
 class WorkspaceComponent(Model):
-    """One of our own services: ``services/<directory>`` of this project, shipped as wheels."""
+    """One of our own services: ``services/<directory>`` of this project, shipped as wheels.
+
+    With ``node`` it is an application of Next.js, which the workstation builds.
+    """
 
     kind: Literal["workspace"]
     directory: Name
     version: Version | None = None
+    node: NodePin | None = None
+    """Builds it, and runs it in the guest."""
 
 
 Component = Annotated[

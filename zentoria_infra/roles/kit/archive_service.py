@@ -11,7 +11,7 @@ from typing import Literal
 
 from zentoria_infra.errors import InventoryError
 from zentoria_infra.guest.state import Release, Resource, Unit, User
-from zentoria_infra.inventory.component_model import NpmComponent, PypiComponent, UrlComponent
+from zentoria_infra.inventory.component_model import NpmComponent, PypiComponent, UrlComponent, WorkspaceComponent
 from zentoria_infra.inventory.model import Container, Inventory, Service
 from zentoria_infra.inventory.problems import Problem
 from zentoria_infra.roles.kit.clients import Consumer
@@ -48,11 +48,12 @@ def archived(
         InventoryError: its source is another one.
     """
     component = context.inventory.component(service)
-    lacks = {"pypi": " without a sha256", "npm": " without lock and node"}
+    lacks = {"pypi": " without a sha256", "npm": " without lock and node", "workspace": " without node"}
     pinned = (
         isinstance(component, UrlComponent)
         or (isinstance(component, PypiComponent) and component.sha256)
         or (isinstance(component, NpmComponent) and component.lock and component.node)
+        or (isinstance(component, WorkspaceComponent) and component.node)
     )
     if component is None or not pinned:
         kind = component.kind if component else "nothing"

@@ -1,0 +1,4 @@
+import type { components } from "./gateway";
+
+/** Everything that the gateway sends, as its OpenAPI document says. */
+export type Schemas = components["schemas"];
