@@ -24,7 +24,7 @@ DEBIAN_PACKAGES := lxc lxcfs mmdebstrap uidmap zstd openssh-server openssh-clien
 
 # Programs that judge what is rendered for guests: tests run them here, and set-up starts no service of theirs.
 JUDGES := nginx redis-server redis-tools haproxy slapd sudo postgresql systemd \
-	tesseract-ocr tesseract-ocr-deu unpaper espeak-ng
+	tesseract-ocr tesseract-ocr-deu unpaper espeak-ng chromium libnss3-tools
 
 .PHONY: help setup up down test test-fast test-slow soak lint lock bench dev-auth dev-backend clean
 

@@ -69,11 +69,11 @@ def ground(service: str, ports: Mapping[str, int]) -> Iterator[Ground]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"zentoria-dev-{service}-")))
         postgres = stack.enter_context(embedded.postgres_server())
         postgres.migrated(DATABASE, DATABASE)
-        account = _seed(postgres)
+        account = seed(postgres)
         redis = RedisServer(_made(folder / "redis"))
         stack.callback(redis.stop)
         redis.start()
-        files = _keys() | {"database_password": "unused", "redis_password": redis.password(service)}
+        files = keys() | {"database_password": "unused", "redis_password": redis.password(service)}
         variables = {
             "ZENTORIA_CONTAINER_NAME": service,
             "ZENTORIA_PUBLIC_URL": f"http://localhost:{ports['http']}",
@@ -122,7 +122,8 @@ def _told(service: str, ports: Mapping[str, int], account: Account) -> str:
     )
 
 
-def _seed(postgres: embedded.PostgresServer) -> Account:
+def seed(postgres: embedded.PostgresServer) -> Account:
+    """Make an account of an owner, with an API key."""
     prefix = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(8))
     account = Account(EMAIL, secrets.token_urlsafe(12), f"zt_{prefix}_{secrets.token_urlsafe(32)}")
     with postgres.connect(DATABASE) as connection:
@@ -139,7 +140,8 @@ def _seed(postgres: embedded.PostgresServer) -> Account:
     return account
 
 
-def _keys() -> dict[str, str]:
+def keys() -> dict[str, str]:
+    """New keys of a service, by the names of their files."""
     made = {"identity_key": ed25519.Ed25519PrivateKey.generate(), "jwt_key": ec.generate_private_key(ec.SECP256R1())}
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return {name: key.private_bytes(*form).decode() for name, key in made.items()} | {

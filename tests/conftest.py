@@ -28,6 +28,7 @@ TOGETHER = {
     "tests/lab_firewall/": "containers",
     "tests/guest/": "containers",
     "tests/faults/test_whole_runs.py": "whole runs",
+    "tests/browser/": "browser",
 }
 """Slow tests that share what is costly to make: one worker runs them in order. The first prefix that fits counts.
 

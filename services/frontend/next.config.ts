@@ -1,4 +1,13 @@
+import { cpSync, existsSync } from "node:fs";
 import type { NextConfig } from "next";
+
+// What pdf.js fetches for some documents: character maps, fonts, decoders. It comes from our own address.
+const PDF = `${import.meta.dirname}/node_modules/pdfjs-dist`;
+if (process.env.BUILD_ID && existsSync(PDF)) {
+  for (const name of ["cmaps", "iccs", "standard_fonts", "wasm"]) {
+    cpSync(`${PDF}/${name}`, `${import.meta.dirname}/public/pdf/${name}`, { recursive: true });
+  }
+}
 
 const config: NextConfig = {
   output: "standalone",

@@ -37,18 +37,18 @@ def test_one_mistake(root: Path, case: dict[str, Any]) -> None:
 def test_all_problems_come_at_once_and_sorted(root: Path) -> None:
     replace(root, DB, "zone: data", "zone: dta")
     replace(root, DB, "cores: 4", "cores: 9")
-    replace(root, FRONTEND, "port: 3000, kind: ui", "port: 3000, kind: u")
+    replace(root, FRONTEND, "kind: ui\n", "kind: u\n")
     replace(root, "inventory/site.yaml", "port: 8006", "port: many")
     replace(root, "zones.yaml", "cidr: 10.10.32.0/20", "cidr: wide")
     assert problems(root) == [
-        f"{FRONTEND}:16:32: 'kind' must be one of data, api, ui, metrics, not 'u'; did you mean 'ui'?",
+        f"{FRONTEND}:23:15: 'kind' must be one of data, api, ui, metrics, not 'u'; did you mean 'ui'?",
         "inventory/site.yaml:10:9: 'port' must be a whole number, not 'many'",
         "zones.yaml:7:11: 'cidr' must be an IPv4 network as 10.10.32.0/20 (no host bits set), not 'wide'",
     ]
     replace(root, "inventory/site.yaml", "port: many", "port: 8006")
     replace(root, "zones.yaml", "cidr: wide", "cidr: 10.10.32.0/20")
     assert problems(root) == [
-        f"{FRONTEND}:16:32: 'kind' must be one of data, api, ui, metrics, not 'u'; did you mean 'ui'?",
+        f"{FRONTEND}:23:15: 'kind' must be one of data, api, ui, metrics, not 'u'; did you mean 'ui'?",
         f"{DB}:4:7: there is no zone 'dta'; did you mean 'data'?",
         f"{DB}:6:20: 9 cores are over the maximum of 'db', 8 cores",
     ]
