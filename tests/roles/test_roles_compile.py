@@ -14,6 +14,7 @@ from zentoria_infra.roles.kit.rendering import Templates
 
 NAMES = [container.name for container in inventory().containers]
 OWN_ROLES = {"ai", "auth", "backend", "db", "embeddings", "files", "ocr", "proxy", "redis", "voice"}
+OWN_ROLES |= {"frontend"}
 
 
 @pytest.fixture(params=NAMES)

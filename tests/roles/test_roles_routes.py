@@ -67,6 +67,12 @@ def test_the_locations_are_those_of_the_architecture() -> None:
         "^~ /.well-known/oauth-authorization-server/": "auth_api_http",
         "= /.well-known/oauth-protected-resource": "backend_api_http",
         "^~ /.well-known/oauth-protected-resource/": "backend_api_http",
+        "~ ^/bff/(?:.+/)?(?:stream|events)(?:/|$)": "frontend_web_http",
+        "= /bff/api/v1/uploads": "frontend_web_http",
+        "^~ /bff/api/v1/uploads/": "frontend_web_http",
+        "= /bff/sign-in": "frontend_web_http",
+        "^~ /bff/sign-in/": "frontend_web_http",
+        "/bff/": "frontend_web_http",
         "/": "frontend_web_http",
     }
     content = text(state("proxy"), SITE)
@@ -95,7 +101,7 @@ def test_every_upstream_is_allowed_by_the_flows() -> None:
 def test_a_route_without_a_need_is_left_out() -> None:
     proxy = inventory().by_name("proxy").service("nginx")
     alone = proxy.model_copy(update={"needs": tuple(one for one in proxy.needs if one.service == "frontend.web")})
-    assert [one.match for one in locations(inventory(), alone)] == ["/"]
+    assert {one.upstream for one in locations(inventory(), alone)} == {"frontend_web_http"}
     needs = [{"service": "frontend.web", "start": False, "purpose": "Web UI"}]
     broken = {"containers": {"proxy": {"services": {"nginx": {"needs": needs}}}}}
     with pytest.raises(InventoryError):  # the flows that nobody needs any more
