@@ -50,6 +50,8 @@ def test_the_locations_are_those_of_the_architecture() -> None:
         "^~ /api/v1/uploads/": "backend_api_http",
         "= /api/v1/mcp/upload": "backend_api_http",
         "^~ /api/v1/mcp/upload/": "backend_api_http",
+        "= /api/v1/audio/transcriptions": "backend_api_http",
+        "^~ /api/v1/audio/transcriptions/": "backend_api_http",
         "= /mcp": "backend_api_http",
         "^~ /mcp/": "backend_api_http",
         "= /ws": "backend_api_websocket",
@@ -77,7 +79,9 @@ def test_the_locations_are_those_of_the_architecture() -> None:
     }
     content = text(state("proxy"), SITE)
     for block in re.findall(r"location ([^{]+) \{([^}]*)\}", content):
-        assert ("proxy_request_buffering off;" in block[1]) == ("upload" in block[0]), block[0]
+        assert ("proxy_request_buffering off;" in block[1]) == bool(re.search("upload|transcriptions", block[0])), (
+            block[0]
+        )
     redirected = set(re.findall(r"location = (\S+) \{\n        return 308", content))
     assert redirected == {"/n8n", "/monitoring", "/monitoring/prometheus", "/docs"}
     hidden = set(re.findall(r"location \^~ (\S+) \{\n        return 404", content))
