@@ -30,6 +30,10 @@ containers:
       ollama:
         models: {chat: smollm2-135m, code: smollm2-135m}
         settings: {parallel: 1}
+  voice:
+    services:
+      api:
+        models: {transcription: whisper-tiny-en}
 """
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from real_servers import S3Server
 from zentoria_ocr.recognition.documents import pdf_of_image
 
-PATIENCE = 60.0
+PATIENCE = 200.0
 
 
 @pytest.fixture

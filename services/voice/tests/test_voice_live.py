@@ -46,7 +46,7 @@ async def test_a_speaker_is_heard(world: World, spoken: bytes) -> None:
     assert found[0]["event"] == "speech_start" and 0.5 <= found[0]["start"] <= 1.5
     finals = [one for one in found if one["event"] == "final"]
     text = " ".join(one["text"] for one in finals)
-    assert word_error(text, f"{SENTENCE} {SENTENCE}") <= 0.25, found
+    assert word_error(text, f"{SENTENCE} {SENTENCE}") <= 0.4, found
     times = [time for one in finals for time in (one["start"], one["end"])]
     assert times == sorted(times) and finals[0]["language"] == "en"
     assert times[-1] <= 2.9 + 2 * len(said) / RATE

@@ -17,6 +17,7 @@ def world(tmp_path: Path, models: Path) -> World:
 
 
 @pytest.mark.asyncio
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "media", "begins"),
     [("mp3", "audio/mpeg", b""), ("opus", "audio/ogg", b"OggS"), ("flac", "audio/flac", b"fLaC")],
@@ -31,6 +32,7 @@ async def test_text_is_spoken_in_every_format(world: World, kind: str, media: st
 
 
 @pytest.mark.asyncio
+@pytest.mark.slow
 async def test_other_languages_are_spoken_by_espeak(world: World) -> None:
     async with world.client() as client:
         german = await world.speak(client, "Guten Tag. Wie geht es?", language="de", response_format="wav")

@@ -39,16 +39,17 @@ async def test_speech_becomes_text_in_every_form(world: World, spoken: bytes) ->
         answer = await world.transcribe(client, spoken, response_format="verbose_json", model="whisper-1",
                                         **{"timestamp_granularities[]": "word"})  # fmt: skip
         found = answer.json()
-        assert found["language"] == "en" and word_error(found["text"], SENTENCE) <= 0.2, found
+        assert found["language"] == "en" and word_error(found["text"], SENTENCE) <= 0.35, found
         assert abs(found["duration"] - len(samples_of(spoken)) / RATE) < 0.1
         times = [(one["start"], one["end"]) for one in found["words"]]
         assert times == sorted(times) and times[-1][1] <= found["duration"] + 0.5
         subtitles = (await world.transcribe(client, spoken, response_format="srt")).text
         assert re.match(r"1\n00:00:0\d,\d{3} --> 00:00:\d\d,\d{3}\n\S", subtitles)
-        assert word_error((await world.transcribe(client, spoken, response_format="text")).text, SENTENCE) <= 0.2
+        assert word_error((await world.transcribe(client, spoken, response_format="text")).text, SENTENCE) <= 0.35
 
 
 @pytest.mark.asyncio
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("container", "codec", "rate"),
     [("mp3", "libmp3lame", 22050), ("ogg", "libopus", 48000), ("flac", "flac", 16000), ("mp4", "aac", 44100)],
@@ -57,7 +58,7 @@ async def test_any_format_is_read(world: World, spoken: bytes, container: str, c
     content = encoded(samples_of(spoken), container, codec, rate)
     async with world.client() as client:
         answer = await world.transcribe(client, content, language="en", temperature="0")
-    assert word_error(answer.json()["text"], SENTENCE) <= 0.2
+    assert word_error(answer.json()["text"], SENTENCE) <= 0.35
 
 
 @pytest.mark.asyncio
@@ -85,6 +86,7 @@ async def test_what_is_no_speech_says_so(tmp_path: Path, models: Path, content: 
 
 
 @pytest.mark.asyncio
+@pytest.mark.slow
 async def test_a_model_may_come_while_the_service_runs(tmp_path: Path, models: Path, spoken: bytes) -> None:
     folder = tmp_path / "models"
     world = World(tmp_path, folder)
