@@ -10,6 +10,7 @@ from email.message import EmailMessage
 import docx
 import openpyxl
 import pptx
+import pypdfium2 as pdfium
 from fpdf import FPDF
 from PIL import Image
 from pptx.util import Inches
@@ -40,6 +41,19 @@ def scan(pages: int = 1) -> bytes:
         made.add_page()
         made.image(Image.new("RGB", (200, 200), (10 * number, 90, 90)), 20, 20, 100)
     return bytes(made.output())
+
+
+def joined(*files: bytes, turned: int = 0, times: int = 1) -> bytes:
+    """The pages of PDFs in one, each ``times`` times, all turned by so many degrees."""
+    made = pdfium.PdfDocument.new()
+    for data in files:
+        source = pdfium.PdfDocument(data)
+        made.import_pages(source, list(range(len(source))) * times)
+    for page in made if turned else ():
+        page.set_rotation(turned)
+    file = io.BytesIO()
+    made.save(file)
+    return file.getvalue()
 
 
 def word(parts: Sequence[str], *, title: str = "") -> bytes:

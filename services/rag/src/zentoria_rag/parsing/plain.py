@@ -14,6 +14,8 @@ _FENCE = re.compile(r"^\s*(```|~~~)")
 _UNDERLINE = re.compile(r"^(=+|-+)\s*$")
 SAMPLE = 200_000
 """Bytes by which an encoding is guessed."""
+ENOUGH = 256
+"""Bytes below which a guess is worse than Windows' Western code page, which most such texts are in."""
 
 
 def decoded(path: Path) -> str:
@@ -29,6 +31,8 @@ def decoded_bytes(data: bytes, declared: str = "") -> str:
                 return data.decode(encoding).replace("\x00", "")
             except (UnicodeDecodeError, LookupError):
                 continue
+    if len(data) < ENOUGH:
+        return data.decode("cp1252", "replace").replace("\x00", "")
     best = charset_normalizer.from_bytes(data[:SAMPLE]).best()
     return data.decode(best.encoding if best else "latin-1", "replace").replace("\x00", "")
 
