@@ -388,6 +388,9 @@ async def test_errors_are_pages_and_bad_bodies_too(site: Site, redis_server: Any
             "/auth/sign-in", content=content, headers={"content-type": "application/x-www-form-urlencoded"}
         )
         assert answer.status_code in (400, 413)
+    for accept, kind in (("text/html,*/*;q=0.8", "text/html"), ("application/json", "application/problem+json")):
+        answer = await browser.client.get("/auth/nothing", headers={"accept": accept})
+        assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (404, kind)
     await site.owner()
     await browser.get("/auth/sign-in")
     redis_server.stop()

@@ -7,6 +7,7 @@ import functools
 from collections.abc import AsyncGenerator, Sequence
 
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from zentoria_common import database, redis
 from zentoria_common.application import make_app
 from zentoria_common.database import DatabaseProbe, SchemaProbe
@@ -18,6 +19,7 @@ from zentoria_schema import head
 from zentoria_auth import __version__, routes
 from zentoria_auth.oauth import api as oauth_api
 from zentoria_auth.oauth.setup import make_oauth
+from zentoria_auth.pages.web import no_page
 from zentoria_auth.providers.browsers import FEDERATION
 from zentoria_auth.services import Services, make_services
 from zentoria_auth.settings import Secrets, Settings
@@ -64,6 +66,7 @@ def create_app(settings: Settings, secrets: Secrets, services: Services | None =
         outages={**database.OUTAGES, **redis.OUTAGES},
     )
     app.state.services = made
+    app.add_exception_handler(HTTPException, no_page)
     oauth_api.install(app, oauth)
     app.state.federation = FEDERATION
     for router in routes.ROUTERS:

@@ -147,19 +147,15 @@ class Statements:
 
 
 async def executed(connection: psycopg.AsyncConnection[Any], text: str, values: Mapping[str, Any]) -> list[Any]:
-    """Send a text of several statements.
+    """Send a text of several statements, the last of them COMMIT.
 
     Returns:
-        The rows of the last one that has any, as named tuples.
+        The rows of the one before it, as named tuples.
     """
     cursor = psycopg.AsyncClientCursor(connection, row_factory=namedtuple_row)
     await cursor.execute(text, values)
-    rows: list[Any] = []
-    while True:
-        if cursor.description is not None:
-            rows = await cursor.fetchall()
-        if not cursor.nextset():
-            return rows
+    await cursor.set_result(-2)
+    return [] if cursor.rownumber is None else await cursor.fetchall()
 
 
 def _readable(descriptor: int) -> bool:

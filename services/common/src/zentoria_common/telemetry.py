@@ -1,4 +1,7 @@
-"""Traces by OpenTelemetry, where the settings say where they go. Off by default: the SDK is not even loaded then."""
+"""Traces by OpenTelemetry, where the settings say where they go. Off by default.
+
+The exporter is not loaded then. The SDK may be: redis-py imports it by itself wherever it is installed.
+"""
 
 from __future__ import annotations
 

@@ -238,6 +238,16 @@ _TITLES = {
 }
 
 
+async def no_page(request: Request, error: Exception) -> Response:
+    """What no route takes: a page for a browser that looks for one, a problem document for all else."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - the only type that it is registered for
+    found = Problem(error.status_code, str(error.detail), headers=error.headers)
+    if request.url.path.startswith("/auth/") and "text/html" in request.headers.get("accept", ""):
+        found.detail = "there is no such page" if error.status_code == 404 else found.detail
+        return _failed(request, found)
+    return found.response()
+
+
 def _failed(request: Request, problem: Problem) -> Response:
     title = _TITLES.get(problem.status, "This did not work")
     text = problem.detail

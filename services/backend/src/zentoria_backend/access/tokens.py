@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import dataclasses
 import json
 import time
@@ -28,7 +29,10 @@ LEEWAY = 5
 FRESH = 300.0
 """Seconds for which fetched keys are used without a question."""
 RETRY = 5.0
-"""Seconds between two fetches for keys that are not known: a forged ``kid`` cannot make us a client without rest."""
+"""Seconds between two fetches for keys that are not known, in the long run: a forged ``kid`` cannot make us a client
+without rest."""
+BURST = 3
+"""Fetches that may follow each other at once: a new key is known at once although somebody has just forged one."""
 
 _log = structlog.stdlib.get_logger("zentoria_backend.tokens")
 _registry = JWSRegistry(algorithms=[ALGORITHM])
@@ -83,7 +87,7 @@ class KeyCache:
         self._fetch = fetch
         self._clock = clock
         self._fetched = _Fetched({}, float("-inf"))
-        self._tried = float("-inf")
+        self._tried: collections.deque[float] = collections.deque([float("-inf")] * BURST, maxlen=BURST)
         self._running: asyncio.Task[None] | None = None
 
     async def get(self, kid: str) -> ECKey | None:
@@ -92,7 +96,7 @@ class KeyCache:
         known = self._fetched.keys.get(kid)
         if known is not None and age < FRESH:
             return known
-        if self._running is not None or self._clock() - self._tried >= RETRY:
+        if self._running is not None or self._clock() - self._tried[0] >= RETRY * BURST:
             await self._refresh()
         if not self._fetched.keys:
             raise Unavailable("auth", "the sign-in service does not answer, and its keys are not known yet")
@@ -100,7 +104,7 @@ class KeyCache:
 
     async def _refresh(self) -> None:
         if self._running is None:
-            self._tried = self._clock()
+            self._tried.append(self._clock())
             self._running = asyncio.create_task(self._load(), name="jwks")
             self._running.add_done_callback(self._done)
         await asyncio.shield(self._running)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 READ_BYTES = 1 << 20
 """How much of an object is on its way to a client at a time."""
+PIECE_BYTES = 256 << 10
+"""How much of a part is given to the connection at a time."""
 
 _log = structlog.stdlib.get_logger("zentoria_backend.files")
 
@@ -86,7 +88,7 @@ class ObjectStore:
             self._stores[name] = make_store(self._settings, self._secret_key, name)
         return self._stores[name]
 
-    async def put(self, bucket: str, key: str, data: bytes) -> None:
+    async def put(self, bucket: str, key: str, data: bytes | memoryview) -> None:
         """Write a small object; the server checks its SHA-256.
 
         Raises:
@@ -187,7 +189,9 @@ class ObjectStore:
         answer = await self._ask("POST", bucket, key, {"uploads": ""}, headers={"x-amz-checksum-algorithm": "SHA256"})
         return _text(_tree(answer), "UploadId")
 
-    async def put_part(self, bucket: str, key: str, upload: str, number: int, data: bytes, sha256: str) -> Part:
+    async def put_part(
+        self, bucket: str, key: str, upload: str, number: int, data: bytes | memoryview, sha256: str
+    ) -> Part:
         """Send one part; the server checks its SHA-256. A part of that number that is there is replaced.
 
         Raises:
@@ -245,7 +249,7 @@ class ObjectStore:
         bucket: str,
         key: str,
         query: Mapping[str, str],
-        body: bytes = b"",
+        body: bytes | memoryview = b"",
         sha256: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
@@ -270,7 +274,11 @@ class ObjectStore:
             self._client = self._connected()
         try:
             answer = await self._client.request(
-                method, f"{self._settings.s3_endpoint}{path}?{canonical_query(query)}", headers=signed, content=body
+                method,
+                f"{self._settings.s3_endpoint}{path}?{canonical_query(query)}",
+                headers={**signed, "content-length": str(len(body))} if len(body) > PIECE_BYTES else signed,
+                # in pieces: the transport copies what the socket does not take at once
+                content=_pieces(body) if len(body) > PIECE_BYTES else bytes(body),
             )
         except httpx2.HTTPError as error:
             raise _away(error) from error
@@ -288,6 +296,11 @@ class ObjectStore:
         verify: str | bool = str(settings.s3_ca_file) if settings.s3_ca_file else True
         timeout = httpx2.Timeout(TRANSFER_SECONDS, connect=settings.dependency_timeout, pool=TRANSFER_SECONDS)
         return httpx2.AsyncClient(verify=verify, timeout=timeout, trust_env=False)
+
+
+async def _pieces(body: bytes | memoryview) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), PIECE_BYTES):
+        yield bytes(body[start : start + PIECE_BYTES])
 
 
 async def _cut(stream: BytesStream, skip: int, length: int) -> AsyncIterator[bytes]:

@@ -59,7 +59,8 @@ class Writer:
         self.upload = upload
         self.parts = list(parts)
         self._on_begin, self._on_part = on_begin, on_part
-        self._chunks: list[bytes] = []
+        self._buffer: bytearray | None = None
+        self._spare: bytearray | None = None
         self._filled = 0
         self._part_hash = hashlib.sha256()
         self._number = len(self.parts)
@@ -76,7 +77,7 @@ class Writer:
     @property
     def rest(self) -> bytes:
         """What fills no part yet."""
-        return b"".join(self._chunks)
+        return bytes(self._whole())
 
     async def write(self, chunk: bytes) -> None:
         """Take what came.
@@ -91,9 +92,9 @@ class Writer:
             self.head += chunk[: HEAD_BYTES - len(self.head)]
         view = memoryview(chunk)
         while view:
-            room = self._limit - self._filled
-            self._take(bytes(view[:room]) if len(view) > room else (chunk if len(view) == len(chunk) else bytes(view)))
-            view = view[room:]
+            taken = view[: self._limit - self._filled]
+            self._take(taken)
+            view = view[len(taken) :]
             if self._filled == self._limit:
                 await self._send()
 
@@ -136,15 +137,20 @@ class Writer:
                 await self._sending
             self._sending = None
 
-    def _take(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-        self._filled += len(chunk)
+    def _take(self, chunk: bytes | memoryview) -> None:
+        if self._buffer is None:  # two of them take turns: one that grew would be copied again and again
+            self._buffer, self._spare = self._spare or bytearray(self._limit), None
+        end = self._filled + len(chunk)
+        self._buffer[self._filled : end] = chunk
+        self._filled = end
         self._part_hash.update(chunk)
 
-    def _taken(self) -> bytes:
-        data = b"".join(self._chunks)
-        self._chunks.clear()
-        self._filled = 0
+    def _whole(self) -> memoryview:
+        return memoryview(self._buffer or b"")[: self._filled]
+
+    def _taken(self) -> memoryview:
+        data = self._whole()
+        self._buffer, self._filled = None, 0
         self._part_hash = hashlib.sha256()
         return data
 
@@ -157,7 +163,9 @@ class Writer:
         self._number += 1
         self._sending = asyncio.create_task(self._put(self.upload, self._number, self._taken(), digest))
 
-    async def _put(self, upload: str, number: int, data: bytes, digest: str) -> None:
+    async def _put(self, upload: str, number: int, data: memoryview, digest: str) -> None:
         part = await self._store.put_part(self._bucket, self._key, upload, number, data, digest)
+        if isinstance(data.obj, bytearray):
+            self._spare = data.obj
         self.parts.append(part)
         await self._on_part(part)
