@@ -56,9 +56,9 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     ),
     "a secret that is not declared": (
         "401-backend.yaml", "      - zentoria/redis/backend_password\n", "",
-        ["401-backend.yaml:37:9: redis.redis lets 'backend' in by the secret zentoria/redis/backend_password, "
+        ["401-backend.yaml:38:9: redis.redis lets 'backend' in by the secret zentoria/redis/backend_password, "
          "which none of its services declares",
-         "401-backend.yaml:54:5: component 'backend' asks for zentoria/redis/backend_password, which 'api' does not "
+         "401-backend.yaml:55:5: component 'backend' asks for zentoria/redis/backend_password, which 'api' does not "
          "declare; did you mean 'zentoria/db/backend_password'?"],
     ),
     "another path of metrics": (
@@ -83,7 +83,7 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     "a database of ours that somebody would own": (
         "405-ai.yaml", "name: zentoria_core, group: ai", "name: zentoria_core",
         ["405-ai.yaml:22:34: database 'zentoria_core' is needed with a group and without one, also in "
-         "inventory/containers/401-backend.yaml:33:33: who owns it?"],
+         "inventory/containers/401-backend.yaml:34:33: who owns it?"],
     ),
     "migrations before the server": (
         "404-db.yaml", "\n  postgresql:\n", "\n  early:\n    component: schema\n    needs: [db.postgresql]\n"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterator
 from zentoria_infra.inventory.assertion_checks import check_assertions
 from zentoria_infra.inventory.flow_checks import check_flows
 from zentoria_infra.inventory.flows import egress_of
-from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory, Service, WorkspaceComponent
+from zentoria_infra.inventory.model import ALL, INTERNET, Container, Inventory, WorkspaceComponent
 from zentoria_infra.inventory.network_checks import check_networks, check_public_nics
 from zentoria_infra.inventory.order import circles
 from zentoria_infra.inventory.private_names import check_private_names
@@ -330,8 +330,8 @@ def _need_path(container: Container, target: str) -> str:
 
 
 def _models(inventory: Inventory) -> Iterator[Problem]:
-    """Models that the site does not know; a purpose that two services serve; files that have no place."""
-    first: dict[str, Service] = {}
+    """Models that the site does not know; two models for one purpose; files that have no place."""
+    first: dict[str, str] = {}
     for container in inventory.containers:
         for service in container.services:
             for one in service.models:
@@ -342,5 +342,5 @@ def _models(inventory: Inventory) -> Iterator[Problem]:
                     yield problem(at, text)
                 elif model.files and service.models_folder is None:
                     yield problem(at, f"'{one.model}' consists of files: say 'models_folder' at '{service.name}'")
-                if first.setdefault(one.name, service) is not service:
-                    yield problem(at, f"'{one.name}' is served by '{first[one.name].name}' already")
+                if (other := first.setdefault(one.name, one.model)) != one.model:
+                    yield problem(at, f"'{one.name}' is '{other}' elsewhere: one purpose has one model")
