@@ -24,7 +24,7 @@ def test_the_lab_made_the_stack_from_it(stack: Stack, cold) -> None:
     created = [one for one in cold.events if one["event"] == "ended" and one["stage"].startswith("create")]
     assert {one["stage"] for one in created} == {"create from the prepared template"}
     opened = {one["container"] for one in cold.events if one["event"] == "ended" and SOURCES in one["stage"]}
-    assert {"db", "proxy", "redis"} == opened
+    assert opened == {"ai", "db", "ocr", "proxy", "redis", "voice"}
 
 
 def test_it_is_built_in_a_container_that_goes_again_and_uploaded(stack: Stack, monkeypatch) -> None:
