@@ -30,6 +30,7 @@ from zentoria_ai.answers.schemas import (
     Tokens,
 )
 from zentoria_ai.answers.sentences import Cutter, Sentence
+from zentoria_ai.engine.external import PROVIDERS, provider_of
 from zentoria_ai.engine.model import Engine, Message, kind_of
 from zentoria_ai.retrieval.client import Found, Hit, Retrieval, RetrievalError
 
@@ -168,6 +169,10 @@ class Answers:
     async def _written(self, question: Question, asked: str, who: Who, hits: tuple[Hit, ...]) -> AsyncGenerator[Event]:
         model = question.model or self._model
         engine = self._engines(model)
+        if (provider := provider_of(model)) is not None:
+            yield Status(
+                stage="notice", text=f"This text leaves the house: {_leaves(hits)} to {PROVIDERS[provider].title}"
+            )
         if hits:
             yield Status(
                 stage="reading", text=f"Reading {len(hits)} passages" if len(hits) > 1 else "Reading one passage"
@@ -219,6 +224,11 @@ class Answers:
         history = tuple(Message(one.role, one.content) for one in question.messages[-1 - TURNS : -1])
         system = self._prompts.get("documents" if hits else "chat")
         return Parts(system, asked, history, tuple(question.memory), hits, question.now)
+
+
+def _leaves(hits: tuple[Hit, ...]) -> str:
+    files = sorted({one.filename for one in hits})
+    return f"the conversation and passages of {', '.join(files)} go" if files else "the conversation goes"
 
 
 async def _again(text: str) -> AsyncGenerator[Delta]:
