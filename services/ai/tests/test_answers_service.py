@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 from ai_kit import BREAK, CHAT, HANG, World, hit, of, world
 from pydantic import SecretStr
 from real_servers import RedisServer
+from zentoria_ai.answers.service import told_to_wait
 from zentoria_ai.engine.external import ExternalEngine, Provider
+from zentoria_common.engine import Delta
 
 pytestmark = pytest.mark.asyncio
 
@@ -152,6 +156,25 @@ async def test_a_stall_in_mid_answer_is_told_and_ends_the_generation(redis_serve
         assert of(events, "delta")[0]["text"] == "The rent "
         assert (events[-1]["event"], events[-1]["type"]) == ("error", "/problems/engine-stalled")
         await asyncio.wait_for(here.fakes.left.wait(), 30)
+
+
+async def test_who_waits_for_a_slow_model_is_told_that_it_goes_on() -> None:
+    go = asyncio.Event()
+
+    async def slow() -> AsyncGenerator[Delta]:
+        yield Delta("a")
+        await go.wait()
+        yield Delta("b")
+
+    async with contextlib.aclosing(told_to_wait(slow(), 0.01)) as pieces:
+        assert await anext(pieces) == Delta("a")
+        assert await anext(pieces) is None
+        assert await anext(pieces) is None
+        go.set()
+        while (piece := await anext(pieces)) is None:
+            pass
+        assert piece == Delta("b")
+        assert [one async for one in pieces if one is not None] == []
 
 
 @pytest.mark.parametrize(
