@@ -190,6 +190,7 @@ async def test_who_leaves_stops_the_generation_and_frees_the_line(tmp_path: Path
         await anext(deltas)
         await deltas.aclose()
         await it.until(lambda: it.held(CHAT).line.working == 0)
+        assert await left(it) == 1
         waits = asyncio.create_task(it.client.answer(HELLO, CHAT, **endless))
         await it.until(lambda: it.held(CHAT).line.working == 1)
         waits.cancel()
@@ -199,8 +200,13 @@ async def test_who_leaves_stops_the_generation_and_frees_the_line(tmp_path: Path
             while any(slot["is_processing"] for slot in (await it.held(CHAT).runner.http.get("/slots")).json()):
                 await asyncio.sleep(0.02)
         await it.client.answer(HELLO, CHAT, max_tokens=1)
-        left = (await it.http.get("/metrics")).text
-        assert f'zentoria_engine_left_total{{model="{CHAT}"}} 2.0' in left
+        assert await left(it) == 2  # and the answer that was whole is none of them
+
+
+async def left(it: Engine) -> float:
+    """Answers that were ended since the asker left."""
+    lines = (await it.http.get("/metrics")).text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("zentoria_engine_left_total"))
 
 
 async def test_a_process_that_dies_in_mid_answer_ends_that_answer_and_nothing_else(tmp_path: Path) -> None:

@@ -36,11 +36,12 @@ class WhileThere(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        begun = False
+        begun = whole = False
 
         async def sending(message: Any) -> None:
-            nonlocal begun
+            nonlocal begun, whole
             begun = begun or message["type"] == "http.response.start"
+            whole = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         async def working() -> None:
@@ -49,13 +50,16 @@ class WhileThere(Response):
             except EngineError as error:
                 if begun:
                     raise
-                await error.response()(scope, receive, send)
+                await error.response()(scope, receive, sending)
 
         work = asyncio.ensure_future(working())
         leaving = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
+            if whole:
+                # An answer that is whole looks, to who waits for the asker to leave, as if that had happened.
+                await asyncio.wait({work})
+            elif not work.done():
                 self._gone()
         finally:
             for task in (work, leaving):
