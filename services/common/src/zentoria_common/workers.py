@@ -22,6 +22,8 @@ from zentoria_common import siblings, systemd
 
 HANGS_SECONDS = 30.0
 """A worker whose event loop says nothing for so long is killed and replaced."""
+STARTS_SECONDS = 120.0
+"""The same before it is ready: on a busy machine, to make the application takes its time."""
 LIVED_SECONDS = 10.0
 """Who dies earlier is replaced later and later."""
 LONGEST_PAUSE = 5.0
@@ -226,7 +228,8 @@ class Workers:
     def _kill_hanging(self) -> None:
         now = time.monotonic()
         for child in self._children:
-            if child.pid and now - child.heard >= HANGS_SECONDS:
+            limit = HANGS_SECONDS if child.ready else STARTS_SECONDS
+            if child.pid and now - child.heard >= limit:
                 _log.error("worker hangs and is killed", attempt=child.deaths)
                 os.kill(child.pid, signal.SIGKILL)
 
