@@ -22,7 +22,7 @@ from pathlib import Path
 import dev
 import httpx2
 from pydantic import SecretStr
-from real_servers import PATIENCE, RedisServer, S3Server, free_ports
+from real_servers import RedisServer, S3Server, free_ports
 from zentoria_common.identity import Identity
 from zentoria_schema import embedded
 
@@ -31,6 +31,8 @@ from zentoria_infra.inventory.load import load
 from zentoria_infra.materials.artifacts.cache import BlobCache
 from zentoria_infra.materials.artifacts.origin import archive_of
 
+PATIENCE = 240.0
+"""Seconds for all to answer: five servers start at once, on a machine that has much else to do."""
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -68,11 +70,12 @@ def application(into: Path) -> Path:
 
 
 @contextlib.contextmanager
-def together(app: Path | None = None) -> Iterator[Together]:
+def together(app: Path | None = None, variables: Mapping[str, str] | None = None) -> Iterator[Together]:
     """Start all of it, and stop it in the end.
 
     Args:
         app: the folder of a built application; None: it is built, or taken from the cache.
+        variables: further ones of the gateway's.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zentoria-dev-")))
@@ -107,6 +110,7 @@ def together(app: Path | None = None) -> Iterator[Together]:
                 "ZENTORIA_AUTH_URL": f"http://127.0.0.1:{auth}",
                 "ZENTORIA_TRUSTED_PROXIES": "127.0.0.1",
                 **s3.environment("backend"),
+                **(variables or {}),
             },
         }.items():
             secret = {"database_password": "unused", "redis_password": redis.password(name), **keys[name]}
@@ -116,7 +120,7 @@ def together(app: Path | None = None) -> Iterator[Together]:
             for file, text in secret.items():
                 (credentials / file).touch(0o600)
                 (credentials / file).write_text(text)
-            variables = {
+            given = {
                 **shared,
                 **redis.environment(name),
                 **own,
@@ -125,8 +129,8 @@ def together(app: Path | None = None) -> Iterator[Together]:
                 "CREDENTIALS_DIRECTORY": str(credentials),
             }
             program = str(Path(sys.executable).with_name(f"zentoria-{name}"))
-            stack.enter_context(_running([program, "serve"], variables, logs / name, folder))
-        variables = {
+            stack.enter_context(_running([program, "serve"], given, logs / name, folder))
+        given = {
             "NODE_ENV": "production",
             "HOSTNAME": "127.0.0.1",
             "PORT": str(web),
@@ -134,7 +138,7 @@ def together(app: Path | None = None) -> Iterator[Together]:
             "ZENTORIA_PUBLIC_URL": f"http://localhost:{web}",
             "STATE_DIRECTORY": str(_made(folder / "state")),
         }
-        stack.enter_context(_running([str(app / "bin/node"), "serve.mjs"], variables, logs / "frontend", app))
+        stack.enter_context(_running([str(app / "bin/node"), "serve.mjs"], given, logs / "frontend", app))
         gateway = f"http://127.0.0.1:{http}"
         _wait(f"http://127.0.0.1:{auth}/health", logs / "auth")
         _wait(f"{gateway}/api/v1/health", logs / "backend")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -24,7 +25,8 @@ PATIENCE_MS = 60_000
 @pytest.fixture(scope="module")
 def site() -> Iterator[Together]:
     """All of it, started."""
-    with together() as found:
+    app = os.environ.get("ZENTORIA_FRONTEND")
+    with together(Path(app) if app else None) as found:
         yield found
 
 

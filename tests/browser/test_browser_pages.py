@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import DESKTOP, PHONE, Open, Together
 from tests.support.node_tools import node_modules
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PARTS = ("profile", "security", "sessions", "keys", "programs", "memory", "appearance")
 PAGES = (
     *("/chat", "/files", "/approvals", "/workflows", "/system", "/audit"),
@@ -102,39 +101,6 @@ def test_every_page_is_accessible_and_fits(visit: Open, theme: str, size: str, v
     assert {path: wrong for path, wrong in found.items() if wrong} == {}
 
 
-def test_a_file_from_upload_to_undo(visit: Open, tmp_path: Path) -> None:
-    page = visit("/files")
-    file = tmp_path / "Fjords <img src=x onerror=alert(1)>.txt"
-    file.write_text("When do the fjords thaw?\n" * 40)
-    page.locator("input[type=file]").set_input_files(file)
-    row = page.get_by_role("link", name="Fjords")
-    row.click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Fjords <img")
-    expect(page.locator("pre")).to_contain_text("When do the fjords thaw?")
-    assert axe(page) == []
-    shot(page, "/file-desktop")
-    page.get_by_role("button", name=re.compile("^More: Fjords")).click()
-    page.get_by_role("menuitem", name="Delete").click()
-    page.wait_for_url("**/files")
-    expect(row).to_have_count(0)
-    page.get_by_role("button", name="Undo").click()
-    expect(row).to_be_visible()
-
-
-def test_a_key_is_shown_once_and_works(visit: Open, site: Together) -> None:
-    page = visit("/settings/keys")
-    page.get_by_role("button", name="New key").click()
-    page.get_by_label("Name").fill("backup script")
-    page.get_by_role("button", name="Make the key").click()
-    secret = page.get_by_role("dialog").locator("code").inner_text()
-    answer = page.request.get(f"{site.gateway}/api/v1/files", headers={"authorization": f"Bearer {secret}"})
-    assert answer.status == 200
-    page.get_by_role("button", name="Close").click()
-    expect(page.get_by_text(secret)).to_have_count(0)
-    page.get_by_role("button", name="Revoke: backup script").click()
-    expect(page.get_by_text("revoked", exact=True)).to_be_visible()
-
-
 def test_a_session_ended_in_one_browser_leaves_the_other_and_nothing_typed_is_lost(visit: Open) -> None:
     other = visit("/chat", user_agent="Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
     other.get_by_label("Message").fill("half a thought")
@@ -144,28 +110,6 @@ def test_a_session_ended_in_one_browser_leaves_the_other_and_nothing_typed_is_lo
     other.get_by_role("link", name="Files").first.click()
     expect(other.get_by_text("Your session has ended")).to_be_visible()
     assert "half a thought" in other.evaluate("localStorage.getItem('zentoria-drafts')")
-
-
-def test_by_keyboard_alone(visit: Open) -> None:
-    page = visit("/system")
-    page.wait_for_load_state("networkidle")
-    page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
-    page.keyboard.press("Control+k")
-    page.keyboard.type("audit")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/audit")
-    page.locator("h1").click()
-    page.keyboard.press("g")
-    page.keyboard.press("f")
-    page.wait_for_url("**/files")
-    page.keyboard.press("/")
-    expect(page.get_by_role("searchbox")).to_be_focused()
-    page.get_by_role("searchbox").blur()
-    page.keyboard.press("?")
-    expect(page.get_by_role("dialog")).to_contain_text("Shortcuts")
-    page.keyboard.press("Escape")
-    expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 def test_theme_and_language_are_the_servers_from_the_first_byte(visit: Open) -> None:

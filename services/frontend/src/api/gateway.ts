@@ -70,6 +70,51 @@ export interface components {
             used_at: string | null;
             /** Reason */
             reason: string | null;
+            /**
+             * Title
+             * @description what it will do, for people
+             * @default
+             * @example Delete Invoice.pdf
+             */
+            title: string;
+            /**
+             * Effects
+             * @description what will be otherwise
+             * @default []
+             */
+            effects: components["schemas"]["Effect"][];
+            /**
+             * Carrier
+             * @description who does it: the client by calling again, or the gateway as soon as it is approved
+             * @default client
+             * @enum {string}
+             */
+            carrier: "client" | "gateway";
+            /**
+             * Result
+             * @description what came of it; a secret (a new key) is in the answer to the decision and nowhere else
+             */
+            result?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /**
+         * Begun
+         * @description An answer that is being written.
+         */
+        Begun: {
+            /**
+             * Message Id
+             * Format: uuid
+             * @description the question
+             */
+            message_id: string;
+            /**
+             * Answer Id
+             * Format: uuid
+             * @description the message that the answer becomes
+             */
+            answer_id: string;
         };
         /**
          * Codes
@@ -81,19 +126,100 @@ export interface components {
         };
         /**
          * Command
-         * @description Something for the assistant to do or to answer.
+         * @description Something for the assistant to do.
          */
         Command: {
             /**
-             * Command
-             * @example Sum up my invoices
+             * Text
+             * @example Move invoice.pdf to the project Norway
              */
-            command: string;
+            text: string;
+            /**
+             * Attachments
+             * @description files that it is about
+             * @default []
+             * @example []
+             */
+            attachments: string[];
             /**
              * Conversation Id
              * @example null
              */
             conversation_id?: string | null;
+        };
+        /**
+         * CommandAnswer
+         * @description What the assistant understood, and what it did or would do.
+         */
+        CommandAnswer: {
+            /**
+             * Intent
+             * @description null: none of those that it knows
+             * @example file.move
+             */
+            intent: string | null;
+            /**
+             * Confidence
+             * @default 0
+             */
+            confidence: number;
+            /**
+             * Entities
+             * @default []
+             */
+            entities: components["schemas"]["Entity"][];
+            /** Agent */
+            agent?: string | null;
+            /**
+             * Say
+             * @default
+             */
+            say: string;
+            /**
+             * Missing
+             * @description what has to be said yet
+             * @default []
+             */
+            missing: string[];
+            /**
+             * Calls
+             * @default []
+             */
+            calls: components["schemas"]["Done"][];
+        };
+        /**
+         * Container
+         * @description One container.
+         */
+        Container: {
+            /** Vmid */
+            vmid: number;
+            /** Name */
+            name: string;
+            /**
+             * Purpose
+             * @default
+             */
+            purpose: string;
+            /** Zone */
+            zone: string;
+            /**
+             * Address
+             * @default
+             */
+            address: string;
+            /**
+             * Services
+             * @default []
+             */
+            services: components["schemas"]["Part"][];
+            /**
+             * Health
+             * @description as the gateway saw it last; unknown: it does not ask that one, or has not yet
+             * @default unknown
+             * @enum {string}
+             */
+            health: "up" | "away" | "unknown";
         };
         /**
          * Conversation
@@ -148,6 +274,176 @@ export interface components {
              * @example I need that file
              */
             reason?: string | null;
+        };
+        /**
+         * Document
+         * @description What is known of the text of a file.
+         */
+        Document: {
+            /**
+             * File Id
+             * Format: uuid
+             */
+            file_id: string;
+            /**
+             * State
+             * @description null: nobody reads the text of such a file
+             */
+            state: ("waiting" | "reading" | "ready" | "failed" | "needs_a_look") | null;
+            /**
+             * Version
+             * @description that was read, or is being read
+             */
+            version?: number | null;
+            /** Pages */
+            pages?: number | null;
+            /** Chunks */
+            chunks?: number | null;
+            /**
+             * Language
+             * @example en
+             */
+            language?: string | null;
+            /** Title */
+            title?: string | null;
+            /**
+             * Duplicate Of
+             * @description a file with the same content that was there before
+             */
+            duplicate_of?: string | null;
+            /** Job Id */
+            job_id?: string | null;
+            /**
+             * Error
+             * @description a problem (RFC 9457), where it could not be read
+             */
+            error?: {
+                [key: string]: unknown;
+            } | null;
+            /** Ready At */
+            ready_at?: string | null;
+            /**
+             * Items
+             * @description its pages, as far as they are known
+             */
+            items: components["schemas"]["DocumentPage"][];
+        };
+        /**
+         * DocumentPage
+         * @description How far one page is.
+         */
+        DocumentPage: {
+            /** Page */
+            page: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "waiting" | "read" | "empty" | "unread" | "recognised" | "failed";
+            /**
+             * Chunks
+             * @description pieces of it in the index
+             */
+            chunks?: number | null;
+            /**
+             * Engine
+             * @description that recognised it
+             * @example tesseract
+             */
+            engine?: string | null;
+            /**
+             * Confidence
+             * @description of the recognition, in percent
+             * @example 93.1
+             */
+            confidence?: number | null;
+        };
+        /**
+         * Done
+         * @description One call of a tool: what came of it, what waits for your approval, or why it cannot be done.
+         */
+        Done: {
+            /**
+             * Tool
+             * @example files_move
+             */
+            tool: string;
+            /** Arguments */
+            arguments: {
+                [key: string]: unknown;
+            };
+            /**
+             * Effect
+             * @enum {string}
+             */
+            effect: "read" | "write" | "send" | "destroy";
+            /**
+             * Why
+             * @default
+             */
+            why: string;
+            /**
+             * Result
+             * @description of a tool that reads
+             */
+            result?: unknown;
+            /** @description of one that changes something */
+            approval?: components["schemas"]["Approval"] | null;
+            /**
+             * Error
+             * @description a problem (RFC 9457)
+             */
+            error?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /**
+         * Effect
+         * @description One thing that will be otherwise.
+         */
+        Effect: {
+            /**
+             * What
+             * @example file
+             */
+            what: string;
+            /**
+             * Where
+             * @description its name, as its owner knows it
+             * @example Invoice 2026-11.pdf
+             */
+            where: string;
+            /**
+             * Before
+             * @example {}
+             */
+            before?: unknown;
+            /**
+             * After
+             * @example {
+             *       "project": "Norway"
+             *     }
+             */
+            after?: unknown;
+        };
+        /**
+         * Entity
+         * @description A thing that the text names.
+         */
+        Entity: {
+            /**
+             * Kind
+             * @example file
+             */
+            kind: string;
+            /** Text */
+            text: string;
+            /** Start */
+            start: number;
+            /** End */
+            end: number;
+            /** Value */
+            value?: unknown;
         };
         /**
          * Entry
@@ -256,6 +552,16 @@ export interface components {
             /** Tags */
             tags: string[];
             /**
+             * Project
+             * @example Norway
+             */
+            project?: string | null;
+            /**
+             * Document
+             * @description how far its text is in the index; null: nobody reads its text
+             */
+            document?: ("waiting" | "reading" | "ready" | "failed" | "needs_a_look") | null;
+            /**
              * Uploaded At
              * Format: date-time
              */
@@ -282,6 +588,12 @@ export interface components {
             filename?: string | null;
             /** Tags */
             tags?: string[] | null;
+            /**
+             * Project
+             * @description empty: it is of none
+             * @example Norway
+             */
+            project?: string | "" | null;
         };
         /**
          * FileVersion
@@ -297,12 +609,79 @@ export interface components {
             /** Sha256 */
             sha256: string;
             /**
+             * Origin
+             * @description ocr: text recognition made it of the one before
+             * @enum {string}
+             */
+            origin: "upload" | "ocr";
+            /**
              * Created At
              * Format: date-time
              */
             created_at: string;
             /** Current */
             current: boolean;
+        };
+        /**
+         * Flow
+         * @description Who may reach whom.
+         */
+        Flow: {
+            /** From */
+            from: string;
+            /** To */
+            to: string;
+            /** Port */
+            port: number;
+            /**
+             * Purpose
+             * @default
+             */
+            purpose: string;
+        };
+        /**
+         * Found
+         * @description What has the words, or means what they mean.
+         */
+        Found: {
+            /**
+             * Files
+             * @description by their names; none without the scope files:read
+             */
+            files: components["schemas"]["File"][];
+            /**
+             * Passages
+             * @description of documents, the best first
+             */
+            passages: components["schemas"]["PassageHit"][];
+            /**
+             * Messages
+             * @description of conversations; none without the scope chat:read
+             */
+            messages: components["schemas"]["Hit"][];
+            /**
+             * Supported
+             * @description whether the documents have something to say on it
+             * @default true
+             */
+            supported: boolean;
+            /**
+             * Understood
+             * @description what of the words was taken as a filter
+             * @default {}
+             */
+            understood: {
+                [key: string]: unknown;
+            };
+            /**
+             * Missing
+             * @description containers that are away: nothing of theirs is here
+             * @default []
+             * @example [
+             *       "embeddings"
+             *     ]
+             */
+            missing: string[];
         };
         /** HTTPValidationError */
         HTTPValidationError: {
@@ -591,6 +970,30 @@ export interface components {
             name: string;
         };
         /**
+         * Memory
+         * @description Something that answers may go by.
+         */
+        Memory: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Text */
+            text: string;
+            /**
+             * Source
+             * @description who put it there
+             * @example session
+             */
+            source: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /**
          * Message
          * @description What one side said.
          */
@@ -630,10 +1033,134 @@ export interface components {
             /** Model */
             model: string | null;
             /**
+             * Parent Id
+             * @description the message that it follows: two of one are branches
+             */
+            parent_id?: string | null;
+            /**
+             * Attributes
+             * @description how an answer was asked for
+             * @default {}
+             */
+            attributes: {
+                [key: string]: unknown;
+            };
+            /**
+             * Error
+             * @description a problem (RFC 9457), where the answer failed
+             */
+            error?: {
+                [key: string]: unknown;
+            } | null;
+            /**
              * Created At
              * Format: date-time
              */
             created_at: string;
+        };
+        /**
+         * Model
+         * @description A model that may answer, and whether it is there.
+         */
+        Model: {
+            /**
+             * Id
+             * @example llama3.2-8k
+             */
+            id: string;
+            /**
+             * State
+             * @description ready, fetching, failed, ...
+             * @default ready
+             * @example ready
+             */
+            state: string;
+            /**
+             * Progress
+             * @description of its fetching, from 0 to 1
+             */
+            progress?: number | null;
+            /**
+             * External
+             * @description what is said to it leaves the house
+             * @default false
+             */
+            external: boolean;
+            /**
+             * Default
+             * @description it answers where none is named
+             * @default false
+             */
+            default: boolean;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * Models
+         * @description All of them.
+         */
+        Models: {
+            /** Items */
+            items: components["schemas"]["Model"][];
+        };
+        /**
+         * NewAnswer
+         * @description A question, and how it shall be answered.
+         * @example {
+         *       "content": "When do the fjords thaw?",
+         *       "documents": "auto"
+         *     }
+         */
+        NewAnswer: {
+            /**
+             * Content
+             * @description what you say; not with `retry_of`
+             */
+            content?: string | null;
+            /**
+             * Documents
+             * @description whether it goes by your documents: where they have something to say, always, or never
+             * @default auto
+             * @enum {string}
+             */
+            documents: "auto" | "always" | "never";
+            /**
+             * Model
+             * @description one of `/api/v1/models`
+             * @example null
+             */
+            model?: string | null;
+            /**
+             * Project
+             * @description only documents of this project
+             * @example null
+             */
+            project?: string | null;
+            /**
+             * Attachments
+             * @description files that the question is about
+             * @default []
+             * @example []
+             */
+            attachments: string[];
+            /**
+             * Parent
+             * @description the message that it follows; without it, the newest
+             * @example null
+             */
+            parent?: string | null;
+            /**
+             * Root
+             * @description it follows none: another beginning of the conversation
+             * @default false
+             */
+            root: boolean;
+            /**
+             * Retry Of
+             * @description an answer whose question is answered once more
+             * @example null
+             */
+            retry_of?: string | null;
         };
         /**
          * NewConversation
@@ -673,6 +1200,17 @@ export interface components {
              * @example 2027-01-01T00:00:00Z
              */
             expires_at?: string | null;
+        };
+        /**
+         * NewMemory
+         * @description Something to remember.
+         */
+        NewMemory: {
+            /**
+             * Text
+             * @example I live in Bergen and like short answers
+             */
+            text: string;
         };
         /**
          * NewMessage
@@ -777,6 +1315,16 @@ export interface components {
              */
             next_cursor?: string | null;
         };
+        /** Page[Memory] */
+        Page_Memory_: {
+            /** Items */
+            items: components["schemas"]["Memory"][];
+            /**
+             * Next Cursor
+             * @description give it as `cursor` to get the next page
+             */
+            next_cursor?: string | null;
+        };
         /** Page[Message] */
         Page_Message_: {
             /** Items */
@@ -791,6 +1339,16 @@ export interface components {
         Page_PasskeyShown_: {
             /** Items */
             items: components["schemas"]["PasskeyShown"][];
+            /**
+             * Next Cursor
+             * @description give it as `cursor` to get the next page
+             */
+            next_cursor?: string | null;
+        };
+        /** Page[ProjectCount] */
+        Page_ProjectCount_: {
+            /** Items */
+            items: components["schemas"]["ProjectCount"][];
             /**
              * Next Cursor
              * @description give it as `cursor` to get the next page
@@ -816,6 +1374,106 @@ export interface components {
              * @description give it as `cursor` to get the next page
              */
             next_cursor?: string | null;
+        };
+        /**
+         * Part
+         * @description A service of a container.
+         */
+        Part: {
+            /** Name */
+            name: string;
+            /**
+             * Component
+             * @default
+             */
+            component: string;
+            /**
+             * Ports
+             * @default []
+             */
+            ports: number[];
+        };
+        /**
+         * Passage
+         * @description A piece of a document, and where it stands.
+         */
+        Passage: {
+            /**
+             * Chunk Id
+             * Format: uuid
+             */
+            chunk_id: string;
+            /**
+             * File Id
+             * Format: uuid
+             */
+            file_id: string;
+            /** Version */
+            version: number;
+            /** Sha256 */
+            sha256: string;
+            /** Filename */
+            filename: string;
+            /** Page */
+            page?: number | null;
+            /**
+             * Boxes
+             * @description where on the page: x0, y0, x1, y1 as shares of it, from its top left corner
+             * @default []
+             */
+            boxes: number[][];
+            /** Heading */
+            heading?: unknown;
+            /** Text */
+            text: string;
+            /**
+             * Url
+             * @description opens the version that it stands in, without a credential
+             */
+            url: string;
+            /**
+             * Url Expires At
+             * Format: date-time
+             */
+            url_expires_at: string;
+        };
+        /**
+         * PassageHit
+         * @description A passage that a search found.
+         */
+        PassageHit: {
+            /**
+             * Chunk Id
+             * Format: uuid
+             */
+            chunk_id: string;
+            /**
+             * File Id
+             * Format: uuid
+             */
+            file_id: string;
+            /** Version */
+            version: number;
+            /** Sha256 */
+            sha256: string;
+            /** Filename */
+            filename: string;
+            /** Page */
+            page?: number | null;
+            /**
+             * Boxes
+             * @default []
+             */
+            boxes: number[][];
+            /** Heading */
+            heading?: unknown;
+            /** Text */
+            text: string;
+            /**
+             * Score
+             * @default 0
+             */
+            score: number;
         };
         /**
          * PasskeyAdded
@@ -918,6 +1576,16 @@ export interface components {
             new_password: string;
             /** Current Password */
             current_password?: string | null;
+        };
+        /**
+         * ProjectCount
+         * @description A project, and how many files it has.
+         */
+        ProjectCount: {
+            /** Name */
+            name: string;
+            /** Files */
+            files: number;
         };
         /**
          * Proof
@@ -1072,6 +1740,58 @@ export interface components {
             role: "owner" | "member";
         };
         /**
+         * Speech
+         * @description A text to be spoken.
+         */
+        Speech: {
+            /**
+             * Input
+             * @example The fjord thaws in May.
+             */
+            input: string;
+            /**
+             * Model
+             * @example null
+             */
+            model?: string | null;
+            /**
+             * Voice
+             * @example null
+             */
+            voice?: string | null;
+            /**
+             * Language
+             * @description of the text; English where it is not said
+             * @example null
+             */
+            language?: string | null;
+            /**
+             * Response Format
+             * @default wav
+             * @enum {string}
+             */
+            response_format: "wav" | "mp3" | "opus" | "flac";
+            /**
+             * Speed
+             * @default 1
+             */
+            speed: number;
+        };
+        /**
+         * System
+         * @description The whole site.
+         */
+        System: {
+            /** Name */
+            name: string;
+            /** Version */
+            version: string;
+            /** Zones */
+            zones: components["schemas"]["Zone"][];
+            /** Flows */
+            flows: components["schemas"]["Flow"][];
+        };
+        /**
          * Ticket
          * @description Opens one WebSocket, once.
          */
@@ -1098,6 +1818,12 @@ export interface components {
         TicketRequest: {
             /** Topics */
             topics?: ("approvals" | "conversations" | "files" | "jobs" | "workflows")[] | null;
+            /**
+             * Purpose
+             * @default events
+             * @enum {string}
+             */
+            purpose: "events" | "audio";
         };
         /**
          * Tokens
@@ -1223,6 +1949,16 @@ export interface components {
             input: {
                 [key: string]: unknown;
             };
+        };
+        /**
+         * Zone
+         * @description A network of the site, with its containers.
+         */
+        Zone: {
+            /** Name */
+            name: string;
+            /** Containers */
+            containers: components["schemas"]["Container"][];
         };
         /**
          * Accepted

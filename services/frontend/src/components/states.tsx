@@ -8,7 +8,17 @@ import { Id } from "./copy";
 import { Button } from "./ui/button";
 
 /** A place with nothing in it: what belongs here, and how it comes here. */
-export function Empty({ icon: Icon, title, text, children }: { icon: LucideIcon; title: string; text: string; children?: ReactNode }) {
+export function Empty({
+  icon: Icon,
+  title,
+  text,
+  children,
+}: {
+  icon: LucideIcon;
+  title: string;
+  text: string;
+  children?: ReactNode;
+}) {
   return (
     <div className="mx-auto flex max-w-md flex-col items-center px-4 py-16 text-center">
       <Icon aria-hidden className="mb-4 size-7 stroke-[1.25] text-muted" />
@@ -25,7 +35,10 @@ export function Failure({ error, retry, children }: { error: unknown; retry?: ()
   const found = error instanceof ApiError ? error : null;
   const text = found?.kind === "network" ? t("error.network") : found?.detail || t("error.unknown");
   return (
-    <div role="alert" className="my-3 flex flex-wrap items-center gap-x-3 gap-y-2 rounded-md bg-failed-soft px-3 py-2.5">
+    <div
+      role="alert"
+      className="my-3 flex flex-wrap items-center gap-x-3 gap-y-2 rounded-md bg-failed-soft px-3 py-2.5"
+    >
       <p className="min-w-48 grow text-failed">
         {text}
         {found?.requestId && (

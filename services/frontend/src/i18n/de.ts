@@ -38,7 +38,8 @@ export const de: Messages = {
   "error.title": "Das hat nicht geklappt",
   "error.network": "Der Server ist nicht erreichbar. Es wurde nichts geändert.",
   "error.request": "Anfrage {id}",
-  "error.unknown": "Auf dem Server ging etwas schief. Von Ihren Sachen ist nichts verloren; versuchen Sie es gleich noch einmal.",
+  "error.unknown":
+    "Auf dem Server ging etwas schief. Von Ihren Sachen ist nichts verloren; versuchen Sie es gleich noch einmal.",
   "error.missing_title": "Hier ist nichts",
   "error.missing": "Die Adresse ist falsch, oder was hier war, ist weg.",
   "error.home": "Zur Startseite",
@@ -95,7 +96,8 @@ export const de: Messages = {
   "chat.you": "Sie",
   "chat.assistant": "Zentoria",
   "chat.empty_title": "Was möchten Sie wissen?",
-  "chat.empty_text": "Antworten kommen aus Ihren eigenen Dokumenten, mit der Seite, auf der es steht. Was Folgen hat, wartet erst auf Ihre Freigabe.",
+  "chat.empty_text":
+    "Antworten kommen aus Ihren eigenen Dokumenten, mit der Seite, auf der es steht. Was Folgen hat, wartet erst auf Ihre Freigabe.",
   "chat.example_1": "Was steht in meinen Dokumenten über Fristen?",
   "chat.example_2": "Fasse die neueste Datei zusammen",
   "chat.example_3": "In welchen Dateien geht es um Versicherungen?",
@@ -134,7 +136,8 @@ export const de: Messages = {
   "files.search": "Nach Namen suchen",
   "files.drop": "Dateien zum Hochladen loslassen",
   "files.empty_title": "Noch keine Dateien",
-  "files.empty_text": "Ziehen Sie ein PDF, einen Scan, ein Bild oder einen Text hierher. Es wird Seite für Seite gelesen; dann können Sie danach fragen.",
+  "files.empty_text":
+    "Ziehen Sie ein PDF, einen Scan, ein Bild oder einen Text hierher. Es wird Seite für Seite gelesen; dann können Sie danach fragen.",
   "files.none": "Kein Dateiname hat diese Wörter.",
   "files.name": "Name",
   "files.size": "Größe",
@@ -179,7 +182,8 @@ export const de: Messages = {
   "approvals.waiting": "Wartet",
   "approvals.past": "Entschieden",
   "approvals.empty_title": "Nichts wartet auf Sie",
-  "approvals.empty_text": "Wenn der Assistent, ein Ablauf oder ein Programm etwas tun will, das Folgen hat, erscheint es hier mit dem, was genau geschähe. Vorher geschieht nichts.",
+  "approvals.empty_text":
+    "Wenn der Assistent, ein Ablauf oder ein Programm etwas tun will, das Folgen hat, erscheint es hier mit dem, was genau geschähe. Vorher geschieht nichts.",
   "approvals.approve": "Einmal freigeben",
   "approvals.deny": "Ablehnen",
   "approvals.who": "Gefragt von {who}",
@@ -197,9 +201,11 @@ export const de: Messages = {
   "approvals.audit": "Zeile im Protokoll",
   "workflows.title": "Abläufe",
   "workflows.empty_title": "Abläufe sind noch nicht installiert",
-  "workflows.empty_text": "Der Container für Abläufe (n8n) hat in dieser Fassung noch keine Rolle. Sobald er eine hat, stehen hier die Abläufe mit ihren letzten Läufen, einem Probelauf, der jede Folge nennt, und einem Formular zum Starten.",
+  "workflows.empty_text":
+    "Der Container für Abläufe (n8n) hat in dieser Fassung noch keine Rolle. Sobald er eine hat, stehen hier die Abläufe mit ihren letzten Läufen, einem Probelauf, der jede Folge nennt, und einem Formular zum Starten.",
   "audit.title": "Protokoll",
-  "audit.intro": "Wer was wann und womit getan hat. Die Zeilen sind durch Prüfsummen verkettet: Keine lässt sich ändern oder herausnehmen, ohne dass die Kette reißt.",
+  "audit.intro":
+    "Wer was wann und womit getan hat. Die Zeilen sind durch Prüfsummen verkettet: Keine lässt sich ändern oder herausnehmen, ohne dass die Kette reißt.",
   "audit.search": "Protokoll durchsuchen",
   "audit.action": "Handlung",
   "audit.severity": "Gewicht",
@@ -255,7 +261,8 @@ export const de: Messages = {
   "settings.totp_secret": "Geben Sie dieses Geheimnis in Ihre App ein, dann den Code, den sie zeigt.",
   "settings.totp_code": "Code der App",
   "settings.codes": "Wiederherstellungscodes",
-  "settings.codes_text": "Jeder öffnet Ihr Konto einmal, falls Sie die App verlieren. Sie werden nur dieses Mal gezeigt: Bewahren Sie sie nicht beim Passwort auf.",
+  "settings.codes_text":
+    "Jeder öffnet Ihr Konto einmal, falls Sie die App verlieren. Sie werden nur dieses Mal gezeigt: Bewahren Sie sie nicht beim Passwort auf.",
   "settings.passkeys": "Passkeys",
   "settings.passkeys_none": "Keine. Ein Passkey ist ein Schlüssel in Ihrem Gerät: nichts zu tippen, nichts zu stehlen.",
   "settings.passkey_add": "Passkey hinzufügen",
@@ -283,7 +290,8 @@ export const de: Messages = {
   "settings.key_state_active": "gilt",
   "settings.key_state_expired": "abgelaufen",
   "settings.key_state_revoked": "widerrufen",
-  "settings.programs_text": "Assistenten wie Claude oder ein Editor erreichen Ihr Zentoria über MCP. Sie melden sich selbst an; was Folgen hat, wartet trotzdem auf Ihre Freigabe.",
+  "settings.programs_text":
+    "Assistenten wie Claude oder ein Editor erreichen Ihr Zentoria über MCP. Sie melden sich selbst an; was Folgen hat, wartet trotzdem auf Ihre Freigabe.",
   "settings.programs_config": "Konfiguration für MCP-Programme",
   "settings.programs_manage": "Programme mit Zugang",
   "settings.memory_text": "Was sich der Assistent über Sie merkt. Jede Zeile lässt sich löschen.",

@@ -94,7 +94,8 @@ export const en = {
   "chat.you": "You",
   "chat.assistant": "Zentoria",
   "chat.empty_title": "What would you like to know?",
-  "chat.empty_text": "Answers come from your own documents, with the page that each one stands on. What has effects waits for your approval first.",
+  "chat.empty_text":
+    "Answers come from your own documents, with the page that each one stands on. What has effects waits for your approval first.",
   "chat.example_1": "What do my documents say about deadlines?",
   "chat.example_2": "Sum up the newest file",
   "chat.example_3": "Which of my files mention insurance?",
@@ -133,7 +134,8 @@ export const en = {
   "files.search": "Search by name",
   "files.drop": "Drop files to upload them",
   "files.empty_title": "No files yet",
-  "files.empty_text": "Drop a PDF, a scan, a picture or a text here. It is read page by page; then you can ask about it.",
+  "files.empty_text":
+    "Drop a PDF, a scan, a picture or a text here. It is read page by page; then you can ask about it.",
   "files.none": "No file's name has these words.",
   "files.name": "Name",
   "files.size": "Size",
@@ -178,7 +180,8 @@ export const en = {
   "approvals.waiting": "Waiting",
   "approvals.past": "Decided",
   "approvals.empty_title": "Nothing waits for you",
-  "approvals.empty_text": "When the assistant, a workflow or a program wants to do something with effects, it appears here with what exactly would happen. Nothing happens before you approve it.",
+  "approvals.empty_text":
+    "When the assistant, a workflow or a program wants to do something with effects, it appears here with what exactly would happen. Nothing happens before you approve it.",
   "approvals.approve": "Approve once",
   "approvals.deny": "Deny",
   "approvals.who": "Asked by {who}",
@@ -196,9 +199,11 @@ export const en = {
   "approvals.audit": "Row of the audit trail",
   "workflows.title": "Workflows",
   "workflows.empty_title": "Workflows are not installed yet",
-  "workflows.empty_text": "The container for workflows (n8n) has no role in this version. Once it has, its workflows appear here with their last runs, a dry run that lists every effect, and a form to start them.",
+  "workflows.empty_text":
+    "The container for workflows (n8n) has no role in this version. Once it has, its workflows appear here with their last runs, a dry run that lists every effect, and a form to start them.",
   "audit.title": "Audit trail",
-  "audit.intro": "Who did what, when and with which credential. Rows are chained by hashes: none can be changed or taken out without breaking the chain.",
+  "audit.intro":
+    "Who did what, when and with which credential. Rows are chained by hashes: none can be changed or taken out without breaking the chain.",
   "audit.search": "Search the trail",
   "audit.action": "Action",
   "audit.severity": "Severity",
@@ -254,9 +259,11 @@ export const en = {
   "settings.totp_secret": "Enter this secret in your app, then type the code that it shows.",
   "settings.totp_code": "Code of the app",
   "settings.codes": "Recovery codes",
-  "settings.codes_text": "Each opens your account once if you lose the app. They are shown this once: keep them where your password is not.",
+  "settings.codes_text":
+    "Each opens your account once if you lose the app. They are shown this once: keep them where your password is not.",
   "settings.passkeys": "Passkeys",
-  "settings.passkeys_none": "None. A passkey is a key in your device or password manager: nothing to type, nothing to steal.",
+  "settings.passkeys_none":
+    "None. A passkey is a key in your device or password manager: nothing to type, nothing to steal.",
   "settings.passkey_add": "Add a passkey",
   "settings.passkey_unsupported": "This browser offers no passkeys.",
   "settings.proof": "To change this, enter your present password.",
@@ -282,7 +289,8 @@ export const en = {
   "settings.key_state_active": "active",
   "settings.key_state_expired": "expired",
   "settings.key_state_revoked": "revoked",
-  "settings.programs_text": "Assistants such as Claude or an editor reach your Zentoria by MCP. They sign in by themselves; what has effects still waits for your approval.",
+  "settings.programs_text":
+    "Assistants such as Claude or an editor reach your Zentoria by MCP. They sign in by themselves; what has effects still waits for your approval.",
   "settings.programs_config": "Configuration for MCP clients",
   "settings.programs_manage": "Programs with access",
   "settings.memory_text": "What the assistant remembers about you. Each line can be deleted.",

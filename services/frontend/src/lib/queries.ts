@@ -20,11 +20,16 @@ export function useList<Item>(key: readonly unknown[], path: string, query: Quer
 
 /** One thing. */
 export function useOne<Item>(key: readonly unknown[], path: string, query: Query = {}, enabled = true) {
-  return useQuery<Item>({ queryKey: [...key, query], queryFn: ({ signal }) => call("GET", path, { query, signal }), enabled });
+  return useQuery<Item>({
+    queryKey: [...key, query],
+    queryFn: ({ signal }) => call("GET", path, { query, signal }),
+    enabled,
+  });
 }
 
 export const usePending = () => useList<Schemas["Approval"]>(["approvals"], "/api/v1/approvals", { state: "pending" });
-export const useConversations = () => useList<Schemas["Conversation"]>(["conversations"], "/api/v1/conversations", { limit: 30 });
+export const useConversations = () =>
+  useList<Schemas["Conversation"]>(["conversations"], "/api/v1/conversations", { limit: 30 });
 
 // One function for all lists: a selector that is new each time would make new items each time.
-const flat = <Item,>(data: InfiniteData<Page<Item>, string | null>): Item[] => data.pages.flatMap((page) => page.items);
+const flat = <Item>(data: InfiniteData<Page<Item>, string | null>): Item[] => data.pages.flatMap((page) => page.items);

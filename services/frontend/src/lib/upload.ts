@@ -14,7 +14,12 @@ export type Upload = {
   stop: () => void;
 };
 
-type Uploads = { all: Upload[]; change: (id: string, part: Partial<Upload>) => void; add: (one: Upload) => void; drop: (id: string) => void };
+type Uploads = {
+  all: Upload[];
+  change: (id: string, part: Partial<Upload>) => void;
+  add: (one: Upload) => void;
+  drop: (id: string) => void;
+};
 
 export const useUploads = create<Uploads>((set) => ({
   all: [],
@@ -42,7 +47,11 @@ export async function upload(file: File, replaces?: string): Promise<string> {
       endpoint: "/bff/api/v1/uploads",
       chunkSize: CHUNK,
       retryDelays: RETRIES,
-      metadata: { filename: file.name, filetype: file.type || "application/octet-stream", ...(replaces ? { replaces } : {}) },
+      metadata: {
+        filename: file.name,
+        filetype: file.type || "application/octet-stream",
+        ...(replaces ? { replaces } : {}),
+      },
       removeFingerprintOnSuccess: true,
       onBeforeRequest: (request) => request.setHeader("x-csrf-token", csrfToken()),
       onProgress: (sent) => change(id, { sent }),
@@ -58,7 +67,14 @@ export async function upload(file: File, replaces?: string): Promise<string> {
           .catch(failed);
       },
     });
-    add({ id, name: file.name, size: file.size, sent: 0, state: "sending", stop: () => void sending.abort(true).then(() => useUploads.getState().drop(id)) });
+    add({
+      id,
+      name: file.name,
+      size: file.size,
+      sent: 0,
+      state: "sending",
+      stop: () => void sending.abort(true).then(() => useUploads.getState().drop(id)),
+    });
     sending.start();
   });
 }
@@ -67,7 +83,10 @@ export async function upload(file: File, replaces?: string): Promise<string> {
 async function stored(id: string): Promise<string> {
   const { call } = await import("./api");
   for (;;) {
-    const found = await call<{ state: string; file_id: string | null; error: { detail?: string } | null }>("GET", `/api/v1/uploads/${id}`);
+    const found = await call<{ state: string; file_id: string | null; error: { detail?: string } | null }>(
+      "GET",
+      `/api/v1/uploads/${id}`,
+    );
     if (found.file_id !== null && found.state === "done") {
       return found.file_id;
     }

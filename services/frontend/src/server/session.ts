@@ -1,8 +1,8 @@
 import "server-only";
 import { timingSafeEqual } from "node:crypto";
 import { cookies } from "next/headers";
-import * as vault from "./vault";
 import { gatewayUrl } from "./settings";
+import * as vault from "./vault";
 
 /** Only the server sees what is in a session; the browser has its key, in a cookie that no script can read. */
 export type Session = {

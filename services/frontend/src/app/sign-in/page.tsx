@@ -38,7 +38,15 @@ export default async function SignIn({ searchParams }: { searchParams: Promise<R
         <input type="hidden" name="next" value={there} />
         {code ? (
           <Field label={t("sign_in.code")}>
-            <Input name="otp" required autoFocus inputMode="text" autoComplete="one-time-code" maxLength={40} className="mono text-base tracking-wider" />
+            <Input
+              name="otp"
+              required
+              autoFocus
+              inputMode="text"
+              autoComplete="one-time-code"
+              maxLength={40}
+              className="mono text-base tracking-wider"
+            />
           </Field>
         ) : (
           <>
@@ -55,7 +63,10 @@ export default async function SignIn({ searchParams }: { searchParams: Promise<R
         </button>
       </form>
       {code ? (
-        <a className="mt-5 text-center text-muted underline underline-offset-4" href={`/sign-in?next=${encodeURIComponent(there)}`}>
+        <a
+          className="mt-5 text-center text-muted underline underline-offset-4"
+          href={`/sign-in?next=${encodeURIComponent(there)}`}
+        >
           {t("sign_in.back")}
         </a>
       ) : (

@@ -24,6 +24,7 @@ export type Asked = {
   expires_at: string;
   decided_at?: string | null;
   used_at?: string | null;
+  result?: Record<string, unknown> | null;
 };
 
 /** One thing that waits for a decision, or a receipt of it. */
@@ -36,10 +37,17 @@ export function ApprovalCard({ approval: first }: { approval: Asked }) {
   });
   const approval = { ...first, ...decide.data };
   const title = approval.title || sentence(approval.tool);
-  const effects: Effect[] = approval.effects?.length ? approval.effects : [{ what: sentence(approval.tool), after: approval.arguments }];
+  const effects: Effect[] = approval.effects?.length
+    ? approval.effects
+    : [{ what: sentence(approval.tool), after: approval.arguments }];
   const over = approval.state === "pending" && Date.parse(approval.expires_at) < Date.now();
   const state = over ? "expired" : approval.state;
-  const decided = { approved: approval.decided_at, denied: approval.decided_at, used: approval.used_at, expired: approval.expires_at }[state];
+  const decided = {
+    approved: approval.decided_at,
+    denied: approval.decided_at,
+    used: approval.used_at,
+    expired: approval.expires_at,
+  }[state];
   return (
     <article aria-label={title} className="animate-rise overflow-hidden rounded-lg border bg-raised">
       <div className="flex flex-wrap items-baseline gap-x-3 gap-y-1 px-4 pt-3.5">
@@ -61,8 +69,10 @@ export function ApprovalCard({ approval: first }: { approval: Asked }) {
           </thead>
           <tbody>
             {effects.map((effect, index) => (
-              // biome-ignore lint/suspicious/noArrayIndexKey: the list of one approval never changes
-              <tr key={index} className="border-t align-top [&>td]:max-w-64 [&>td]:break-words [&>td]:py-1.5 [&>td]:pr-4">
+              <tr
+                key={index}
+                className="border-t align-top [&>td]:max-w-64 [&>td]:break-words [&>td]:py-1.5 [&>td]:pr-4"
+              >
                 <td>{effect.what}</td>
                 <td className="text-muted">{effect.where ?? "–"}</td>
                 <td className="text-muted">
@@ -76,6 +86,11 @@ export function ApprovalCard({ approval: first }: { approval: Asked }) {
           </tbody>
         </table>
       </div>
+      {!!approval.result && !!Object.keys(approval.result).length && (
+        <div className="border-t px-4 py-3">
+          <Value of={approval.result} />
+        </div>
+      )}
       {decide.error && (
         <div className="px-4">
           <Failure error={decide.error} />
@@ -85,7 +100,9 @@ export function ApprovalCard({ approval: first }: { approval: Asked }) {
         {state === "pending" ? (
           <>
             <p className="mr-auto text-muted text-xs">
-              {approval.actor && <span className="mr-3">{t("approvals.who", { who: approval.actor.split(":")[0] ?? "" })}</span>}
+              {approval.actor && (
+                <span className="mr-3">{t("approvals.who", { who: approval.actor.split(":")[0] ?? "" })}</span>
+              )}
               {t("approvals.expires", { when: "" })}
               <Time at={approval.expires_at} />
             </p>
@@ -98,7 +115,8 @@ export function ApprovalCard({ approval: first }: { approval: Asked }) {
           </>
         ) : (
           <p className="text-muted text-xs">
-            {(state === "approved" || state === "denied" || state === "used" || state === "expired") && t(`approvals.done_${state}`, { when: "" })}
+            {(state === "approved" || state === "denied" || state === "used" || state === "expired") &&
+              t(`approvals.done_${state}`, { when: "" })}
             {decided && <Time at={decided} />}
             <Link href={`/audit?resource_id=${approval.id}`} className="ml-3 underline underline-offset-4">
               {t("approvals.audit")}

@@ -21,10 +21,16 @@ export function Inbox() {
         <div className="mx-auto max-w-3xl space-y-4">
           {pending.error && <Failure error={pending.error} retry={() => void pending.refetch()} />}
           {pending.isPending && <Loading />}
-          {pending.data?.length === 0 && <Empty icon={ShieldCheck} title={t("approvals.empty_title")} text={t("approvals.empty_text")} />}
-          {pending.data?.map((one) => <ApprovalCard key={one.id} approval={one} />)}
+          {pending.data?.length === 0 && (
+            <Empty icon={ShieldCheck} title={t("approvals.empty_title")} text={t("approvals.empty_text")} />
+          )}
+          {pending.data?.map((one) => (
+            <ApprovalCard key={one.id} approval={one} />
+          ))}
           {!!past.length && <h2 className="pt-6 font-medium text-muted">{t("approvals.past")}</h2>}
-          {past.map((one) => <ApprovalCard key={one.id} approval={one} />)}
+          {past.map((one) => (
+            <ApprovalCard key={one.id} approval={one} />
+          ))}
           {all.hasNextPage && <Button onClick={() => void all.fetchNextPage()}>{t("do.more")}</Button>}
         </div>
       </div>

@@ -41,10 +41,19 @@ export function Trail() {
       <PageHead title={t("audit.title")}>
         <div className="relative grow sm:w-64 sm:grow-0">
           <Search aria-hidden className="absolute top-2.5 left-2.5 size-4 stroke-[1.5] text-muted" />
-          <Input type="search" aria-label={t("audit.search")} placeholder={t("audit.search")} value={words} onChange={(event) => setWords(event.target.value)} className="pl-8" />
+          <Input
+            type="search"
+            aria-label={t("audit.search")}
+            placeholder={t("audit.search")}
+            value={words}
+            onChange={(event) => setWords(event.target.value)}
+            className="pl-8"
+          />
         </div>
         <Select aria-label={t("audit.severity")} value={severity} onChange={(event) => setSeverity(event.target.value)}>
-          <option value="">{t("audit.severity")}: {t("audit.all")}</option>
+          <option value="">
+            {t("audit.severity")}: {t("audit.all")}
+          </option>
           {SEVERITIES.map((one) => (
             <option key={one}>{one}</option>
           ))}
@@ -60,10 +69,16 @@ export function Trail() {
           <table className="mt-4 w-full table-fixed">
             <thead className="text-left text-muted text-xs">
               <tr className="[&>th]:pb-2 [&>th]:font-normal">
-                <th scope="col" className="w-28">{t("audit.when")}</th>
+                <th scope="col" className="w-28">
+                  {t("audit.when")}
+                </th>
                 <th scope="col">{t("audit.what")}</th>
-                <th scope="col" className="hidden w-40 md:table-cell">{t("audit.who")}</th>
-                <th scope="col" className="hidden w-36 lg:table-cell">{t("audit.where")}</th>
+                <th scope="col" className="hidden w-40 md:table-cell">
+                  {t("audit.who")}
+                </th>
+                <th scope="col" className="hidden w-36 lg:table-cell">
+                  {t("audit.where")}
+                </th>
               </tr>
             </thead>
             <tbody>
@@ -73,10 +88,18 @@ export function Trail() {
                     <Time at={entry.timestamp} />
                   </td>
                   <td className="pr-3">
-                    <button type="button" onClick={() => setOpen(entry)} className="flex max-w-full items-baseline gap-2 py-1 text-left hover:underline">
+                    <button
+                      type="button"
+                      onClick={() => setOpen(entry)}
+                      className="flex max-w-full items-baseline gap-2 py-1 text-left hover:underline"
+                    >
                       <Severity of={entry.severity} />
                       <span className="mono truncate text-xs">{entry.action}</span>
-                      {entry.resource_id && <span className="hidden truncate text-muted text-xs sm:inline">{entry.resource_type} {entry.resource_id.slice(0, 8)}</span>}
+                      {entry.resource_id && (
+                        <span className="hidden truncate text-muted text-xs sm:inline">
+                          {entry.resource_type} {entry.resource_id.slice(0, 8)}
+                        </span>
+                      )}
                     </button>
                   </td>
                   <td className="hidden truncate md:table-cell">
@@ -94,7 +117,12 @@ export function Trail() {
           </Button>
         )}
       </div>
-      <Dialog open={open !== null} onOpenChange={() => setOpen(null)} title={open?.action ?? ""} className="w-[min(94vw,40rem)]">
+      <Dialog
+        open={open !== null}
+        onOpenChange={() => setOpen(null)}
+        title={open?.action ?? ""}
+        className="w-[min(94vw,40rem)]"
+      >
         {open && <Details entry={open} />}
       </Dialog>
     </>
@@ -115,7 +143,13 @@ function Severity({ of }: { of: Entry["severity"] }) {
   if (!bad && of !== "warning") {
     return null;
   }
-  return <span className={cn("shrink-0 rounded px-1.5 text-xs", bad ? "bg-failed-soft text-failed" : "bg-waits-soft text-waits")}>{of}</span>;
+  return (
+    <span
+      className={cn("shrink-0 rounded px-1.5 text-xs", bad ? "bg-failed-soft text-failed" : "bg-waits-soft text-waits")}
+    >
+      {of}
+    </span>
+  );
 }
 
 function Chain({ entries }: { entries: Entry[] }) {
@@ -127,7 +161,12 @@ function Chain({ entries }: { entries: Entry[] }) {
   }
   const said = { from: format.exact(found.from.timestamp), to: format.exact(found.to.timestamp), n: entries.length };
   return (
-    <p className={cn("mt-3 inline-block rounded-md px-2.5 py-1 text-xs", found.whole ? "bg-accent-soft text-accent" : "bg-failed-soft text-failed")}>
+    <p
+      className={cn(
+        "mt-3 inline-block rounded-md px-2.5 py-1 text-xs",
+        found.whole ? "bg-accent-soft text-accent" : "bg-failed-soft text-failed",
+      )}
+    >
       {t(found.whole ? "audit.chain_ok" : "audit.chain_broken", said)}
     </p>
   );
@@ -140,12 +179,15 @@ function Details({ entry }: { entry: Entry }) {
       {rows.map(([key, value]) => (
         <div key={key} className="grid grid-cols-[8rem_1fr] gap-2">
           <dt className="text-muted">{key.replaceAll("_", " ")}</dt>
-          <dd className="mono min-w-0 break-all text-xs leading-5">{key.endsWith("hash") ? <Id text={String(value)} length={32} className="-ml-1" /> : String(value)}</dd>
+          <dd className="mono min-w-0 break-all text-xs leading-5">
+            {key.endsWith("hash") ? <Id text={String(value)} length={32} className="-ml-1" /> : String(value)}
+          </dd>
         </div>
       ))}
       {!!Object.keys(entry.details).length && (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, also by keyboard
-        <pre tabIndex={0} className="mt-3 overflow-x-auto rounded-md border bg-surface p-3 text-xs">{JSON.stringify(entry.details, null, 2)}</pre>
+        <pre tabIndex={0} className="mt-3 overflow-x-auto rounded-md border bg-surface p-3 text-xs">
+          {JSON.stringify(entry.details, null, 2)}
+        </pre>
       )}
     </dl>
   );

@@ -41,8 +41,18 @@ export function Chat() {
   const [history, setHistory] = useState(false);
   const key = id ?? NEW;
 
-  const conversation = useOne<Schemas["Conversation"]>(["conversations", "one", id], `/api/v1/conversations/${id}`, {}, id !== null);
-  const list = useList<Message>(["conversations", "messages", id], `/api/v1/conversations/${id}/messages`, { limit: 200 }, id !== null);
+  const conversation = useOne<Schemas["Conversation"]>(
+    ["conversations", "one", id],
+    `/api/v1/conversations/${id}`,
+    {},
+    id !== null,
+  );
+  const list = useList<Message>(
+    ["conversations", "messages", id],
+    `/api/v1/conversations/${id}/messages`,
+    { limit: 200 },
+    id !== null,
+  );
   const { hasNextPage, fetchNextPage, isFetchingNextPage } = list;
   useEffect(() => {
     if (hasNextPage && !isFetchingNextPage) {
@@ -50,7 +60,11 @@ export function Chat() {
     }
   }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
   const path = useMemo(() => pathOf(list.data ?? [], chosen), [list.data, chosen]);
-  const coming = useAnswers((answers) => Object.values(answers.all).find((one) => one.conversation === id && (one.state === "streaming" || one.state === "dropped")));
+  const coming = useAnswers((answers) =>
+    Object.values(answers.all).find(
+      (one) => one.conversation === id && (one.state === "streaming" || one.state === "dropped"),
+    ),
+  );
   const busy = coming !== undefined || sent !== null;
 
   // What was coming when the page was left, or was begun elsewhere, is taken up again.
@@ -64,15 +78,32 @@ export function Chat() {
   const ask = useCallback(
     async (body: Record<string, unknown>, content: string) => {
       setError(null);
-      setSent({ id: "sent", number: 0, role: "user", state: "complete", content, parts: [], sources: [], model: null, created_at: new Date().toISOString() });
+      setSent({
+        id: "sent",
+        number: 0,
+        role: "user",
+        state: "complete",
+        content,
+        parts: [],
+        sources: [],
+        attributes: {},
+        model: null,
+        created_at: new Date().toISOString(),
+      });
       let where = id;
       try {
         if (where === null) {
           const title = content.length > TITLE_LENGTH ? `${content.slice(0, TITLE_LENGTH).trimEnd()}…` : content;
-          const made = await call<Schemas["Conversation"]>("POST", "/api/v1/conversations", { body: { title: title.replace(/[\u0000-\u001f\u007f]+/g, " ") } });
+          const made = await call<Schemas["Conversation"]>("POST", "/api/v1/conversations", {
+            body: { title: title.replace(/[\u0000-\u001f\u007f]+/g, " ") },
+          });
           where = made.id;
         }
-        const given = await call<{ message_id: string; answer_id: string }>("POST", `/api/v1/conversations/${where}/answers`, { body });
+        const given = await call<{ message_id: string; answer_id: string }>(
+          "POST",
+          `/api/v1/conversations/${where}/answers`,
+          { body },
+        );
         useDrafts.getState().put(key, { text: "", files: [] });
         follow(client, where, given.answer_id);
       } catch (reason) {
@@ -92,23 +123,30 @@ export function Chat() {
   );
   const base = useMemo(() => ({ documents: choice.documents, ...(choice.model && { model: choice.model }) }), [choice]);
   const send = (text: string, files: Attached[]) => {
-    const parent = path.at(-1)?.message.id;
-    void ask({ ...base, content: text, ...(files.length && { attachments: files.map((one) => one.id) }), ...(parent && "parent_id" in (path.at(-1)?.message ?? {}) && { parent }) }, text);
+    const last = path.at(-1)?.message;
+    const parent = last?.role === "assistant" && last.state !== "streaming" ? { parent: last.id } : {};
+    const attachments = files.length ? { attachments: files.map((one) => one.id) } : {};
+    void ask({ ...base, ...parent, ...attachments, content: text }, text);
   };
-  const show = useCallback(
-    (citation: Citation) => {
-      setMark({ page: citation.page, boxes: citation.boxes ?? [] });
-      const query = new URLSearchParams({ doc: citation.file_id, page: String(citation.page), v: String(citation.version) });
-      window.history.pushState(null, "", `${window.location.pathname}?${query}`);
-    },
-    [],
-  );
+  const show = useCallback((citation: Citation) => {
+    setMark({ page: citation.page, boxes: citation.boxes ?? [] });
+    const query = new URLSearchParams({
+      doc: citation.file_id,
+      page: String(citation.page),
+      v: String(citation.version),
+    });
+    window.history.pushState(null, "", `${window.location.pathname}?${query}`);
+  }, []);
   const acts: Acts = useMemo(
     () => ({
-      edit: (message, text) => void ask({ ...base, content: text, parent: message.parent_id ?? null }, text),
+      edit: (message, text) =>
+        void ask(
+          { ...base, content: text, ...(message.parent_id ? { parent: message.parent_id } : { root: true }) },
+          text,
+        ),
       retry: (message) => {
         const before = path[path.findIndex((one) => one.message.id === message.id) - 1]?.message;
-        void ask({ ...base, content: before?.content ?? "", retry_of: message.id }, before?.content ?? "");
+        void ask({ ...base, retry_of: message.id }, before?.content ?? "");
       },
       branch: (message, sibling) => setChosen((now) => ({ ...now, [message.parent_id ?? ""]: sibling })),
       open: show,
@@ -118,21 +156,30 @@ export function Chat() {
   const doc = params.get("doc");
   const close = () => window.history.pushState(null, "", window.location.pathname);
 
-  const messages = path.length || sent ? (
-    <Scroll follow={coming?.text.length ?? 0} count={path.length + (sent ? 1 : 0)}>
-      {path.map(({ message, siblings }) => (
-        <MessageView key={message.id} message={message} siblings={siblings} acts={acts} busy={busy} />
-      ))}
-      {sent && <MessageView message={sent} siblings={[]} acts={acts} busy />}
-      {error ? <Failure error={error} /> : null}
-    </Scroll>
-  ) : null;
+  const messages =
+    path.length || sent ? (
+      <Scroll follow={coming?.text.length ?? 0} count={path.length + (sent ? 1 : 0)}>
+        {path.map(({ message, siblings }) => (
+          <MessageView key={message.id} message={message} siblings={siblings} acts={acts} busy={busy} />
+        ))}
+        {sent && <MessageView message={sent} siblings={[]} acts={acts} busy />}
+        {error ? <Failure error={error} /> : null}
+      </Scroll>
+    ) : null;
   return (
     <div className="flex min-h-0 grow">
       <div className="flex min-w-0 grow flex-col">
         <header className="flex h-14 shrink-0 items-center gap-1 border-b px-2 md:px-4">
-          <h1 className="min-w-0 grow truncate px-2 font-semibold text-base">{conversation.data ? conversation.data.title || t("chat.untitled") : t("chat.title")}</h1>
-          <Button variant="ghost" size="icon-sm" aria-label={t("chat.history")} title={t("chat.history")} onClick={() => setHistory(true)}>
+          <h1 className="min-w-0 grow truncate px-2 font-semibold text-base">
+            {conversation.data ? conversation.data.title || t("chat.untitled") : t("chat.title")}
+          </h1>
+          <Button
+            variant="ghost"
+            size="icon-sm"
+            aria-label={t("chat.history")}
+            title={t("chat.history")}
+            onClick={() => setHistory(true)}
+          >
             <History aria-hidden />
           </Button>
           {conversation.data && <ConversationMenu conversation={conversation.data} />}
@@ -148,14 +195,39 @@ export function Chat() {
         ) : (
           (messages ?? (
             <div className="min-h-0 grow overflow-y-auto">
-              <Welcome fileId={params.get("file")} put={(text, files) => useDrafts.getState().put(key, { text, files })} />
-              {error ? <div className="mx-auto max-w-3xl px-6"><Failure error={error} /></div> : null}
+              <Welcome
+                fileId={params.get("file")}
+                put={(text, files) => useDrafts.getState().put(key, { text, files })}
+              />
+              {error ? (
+                <div className="mx-auto max-w-3xl px-6">
+                  <Failure error={error} />
+                </div>
+              ) : null}
             </div>
           ))
         )}
-        <Composer draftKey={key} busy={busy} choice={choice} onChoice={setChoice} onSend={send} onStop={() => coming && id && void stop(id, coming.id)} />
+        <Composer
+          draftKey={key}
+          busy={busy}
+          choice={choice}
+          onChoice={setChoice}
+          onSend={send}
+          onStop={() => coming && id && void stop(id, coming.id)}
+        />
       </div>
-      {doc && <Side close={close} title={t("files.preview")}><Beside key={doc} fileId={doc} version={Number(params.get("v")) || undefined} page={Number(params.get("page")) || undefined} mark={mark} close={close} /></Side>}
+      {doc && (
+        <Side close={close} title={t("files.preview")}>
+          <Beside
+            key={doc}
+            fileId={doc}
+            version={Number(params.get("v")) || undefined}
+            page={Number(params.get("page")) || undefined}
+            mark={mark}
+            close={close}
+          />
+        </Side>
+      )}
       <Sheet open={history} onOpenChange={setHistory} title={t("chat.history")} side="left">
         <Finder done={() => setHistory(false)} />
       </Sheet>
@@ -167,12 +239,17 @@ export function Chat() {
 function Side({ close, title, children }: { close: () => void; title: string; children: React.ReactNode }) {
   const wide = useWide();
   useEffect(() => {
-    const pressed = (event: KeyboardEvent) => event.key === "Escape" && !document.querySelector('[role="dialog"]') && close();
+    const pressed = (event: KeyboardEvent) =>
+      event.key === "Escape" && !document.querySelector('[role="dialog"]') && close();
     window.addEventListener("keydown", pressed);
     return () => window.removeEventListener("keydown", pressed);
   });
   if (wide) {
-    return <aside aria-label={title} className="flex w-[44%] min-w-80 shrink-0 animate-slide flex-col border-l">{children}</aside>;
+    return (
+      <aside aria-label={title} className="flex w-[44%] min-w-80 shrink-0 animate-slide flex-col border-l">
+        {children}
+      </aside>
+    );
   }
   return (
     <Sheet open onOpenChange={close} title={title} side="bottom">
@@ -202,11 +279,18 @@ function Scroll({ follow: length, count, children }: { follow: number; count: nu
     return () => watch.disconnect();
   }, []);
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, also by keyboard
-    <div ref={place} tabIndex={0} role="region" aria-label={t("chat.title")} data-length={length} className="min-h-0 grow overflow-y-auto" onScroll={(event) => {
-      const area = event.currentTarget;
-      atEnd.current = area.scrollHeight - area.scrollTop - area.clientHeight < 80;
-    }}>
+    <div
+      ref={place}
+      tabIndex={0}
+      role="region"
+      aria-label={t("chat.title")}
+      data-length={length}
+      className="min-h-0 grow overflow-y-auto"
+      onScroll={(event) => {
+        const area = event.currentTarget;
+        atEnd.current = area.scrollHeight - area.scrollTop - area.clientHeight < 80;
+      }}
+    >
       <div className="mx-auto max-w-3xl space-y-6 px-4 py-6 md:px-6">{children}</div>
     </div>
   );

@@ -66,7 +66,12 @@ export function Composer({ draftKey, busy, choice, onChoice, onSend, onStop }: P
     }
   };
   const pressed = (event: KeyboardEvent) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.nativeEvent.isComposing && !matchMedia("(pointer: coarse)").matches) {
+    if (
+      event.key === "Enter" &&
+      !event.shiftKey &&
+      !event.nativeEvent.isComposing &&
+      !matchMedia("(pointer: coarse)").matches
+    ) {
       event.preventDefault();
       send();
     }
@@ -80,14 +85,28 @@ export function Composer({ draftKey, busy, choice, onChoice, onSend, onStop }: P
   return (
     <div className="mx-auto w-full max-w-3xl px-3 pb-3 md:px-6 md:pb-5">
       <Uploads />
-      <div {...drop.handlers} className={cn("rounded-lg border border-edge bg-raised focus-within:outline-2 focus-within:outline-accent focus-within:outline-offset-1", drop.over && "border-accent border-dashed")}>
+      <div
+        {...drop.handlers}
+        className={cn(
+          "rounded-lg border border-edge bg-raised focus-within:outline-2 focus-within:outline-accent focus-within:outline-offset-1",
+          drop.over && "border-accent border-dashed",
+        )}
+      >
         {!!draft.files.length && (
           <ul aria-label={t("chat.attached")} className="flex flex-wrap gap-1.5 px-3 pt-3">
             {draft.files.map((one) => (
-              <li key={one.id} className="flex max-w-full items-center gap-2 rounded-md border bg-surface pl-2.5 text-xs">
+              <li
+                key={one.id}
+                className="flex max-w-full items-center gap-2 rounded-md border bg-surface pl-2.5 text-xs"
+              >
                 <span className="truncate font-medium">{one.filename}</span>
                 <FileState file={one} />
-                <Button variant="ghost" size="icon-sm" aria-label={`${t("do.remove")}: ${one.filename}`} onClick={() => put(draftKey, { ...draft, files: draft.files.filter((each) => each.id !== one.id) })}>
+                <Button
+                  variant="ghost"
+                  size="icon-sm"
+                  aria-label={`${t("do.remove")}: ${one.filename}`}
+                  onClick={() => put(draftKey, { ...draft, files: draft.files.filter((each) => each.id !== one.id) })}
+                >
                   <X aria-hidden />
                 </Button>
               </li>
@@ -107,22 +126,55 @@ export function Composer({ draftKey, busy, choice, onChoice, onSend, onStop }: P
           className="block w-full resize-none bg-transparent px-3.5 pt-3 pb-1 text-base leading-6 outline-none placeholder:text-muted"
         />
         <div className="flex items-center gap-1 px-2 pb-2">
-          <Button variant="ghost" size="icon-sm" aria-label={t("chat.attach")} title={t("chat.attach")} onClick={() => picker.current?.click()}>
+          <Button
+            variant="ghost"
+            size="icon-sm"
+            aria-label={t("chat.attach")}
+            title={t("chat.attach")}
+            onClick={() => picker.current?.click()}
+          >
             <Paperclip aria-hidden />
           </Button>
-          <input ref={picker} type="file" multiple tabIndex={-1} aria-label={t("chat.attach")} className="sr-only" onChange={(event) => {
-            void take([...(event.target.files ?? [])]);
-            event.target.value = "";
-          }} />
-          <Chip label={t("chat.documents")} icon value={choice.documents} onChange={(value) => onChoice({ ...choice, documents: value as Documents })} options={(["auto", "always", "never"] as const).map((one) => [one, t(`chat.documents_${one}`)])} />
-          {names.length > 1 && <Chip label={t("chat.model")} value={choice.model} onChange={(model) => onChoice({ ...choice, model })} options={[["", t("chat.model_default")], ...names.map((one): [string, string] => [one, one])]} />}
+          <input
+            ref={picker}
+            type="file"
+            multiple
+            tabIndex={-1}
+            aria-label={t("chat.attach")}
+            className="sr-only"
+            onChange={(event) => {
+              void take([...(event.target.files ?? [])]);
+              event.target.value = "";
+            }}
+          />
+          <Chip
+            label={t("chat.documents")}
+            icon
+            value={choice.documents}
+            onChange={(value) => onChoice({ ...choice, documents: value as Documents })}
+            options={(["auto", "always", "never"] as const).map((one) => [one, t(`chat.documents_${one}`)])}
+          />
+          {names.length > 1 && (
+            <Chip
+              label={t("chat.model")}
+              value={choice.model}
+              onChange={(model) => onChoice({ ...choice, model })}
+              options={[["", t("chat.model_default")], ...names.map((one): [string, string] => [one, one])]}
+            />
+          )}
           <span className="grow" />
           {busy ? (
             <Button size="icon-sm" variant="primary" aria-label={t("chat.stop")} onClick={onStop}>
               <Square aria-hidden className="fill-current" />
             </Button>
           ) : (
-            <Button size="icon-sm" variant="primary" aria-label={t("chat.send")} disabled={!draft.text.trim()} onClick={send}>
+            <Button
+              size="icon-sm"
+              variant="primary"
+              aria-label={t("chat.send")}
+              disabled={!draft.text.trim()}
+              onClick={send}
+            >
               <ArrowUp aria-hidden />
             </Button>
           )}
@@ -132,14 +184,24 @@ export function Composer({ draftKey, busy, choice, onChoice, onSend, onStop }: P
   );
 }
 
-type ChipProps = { label: string; icon?: boolean; value: string; onChange: (value: string) => void; options: [string, string][] };
+type ChipProps = {
+  label: string;
+  icon?: boolean;
+  value: string;
+  onChange: (value: string) => void;
+  options: [string, string][];
+};
 
 function Chip({ label, icon, value, onChange, options }: ChipProps) {
   return (
     <label className="inline-flex h-8 min-w-0 items-center gap-1.5 rounded-md px-2 text-muted text-xs hover:bg-hover has-focus-visible:outline-2 has-focus-visible:outline-accent pointer-coarse:h-10">
       {icon && <BookOpen aria-hidden className="size-4 shrink-0 stroke-[1.5]" />}
       <span className="sr-only">{label}</span>
-      <select value={value} onChange={(event) => onChange(event.target.value)} className="field-sizing-content max-w-40 truncate bg-transparent outline-none">
+      <select
+        value={value}
+        onChange={(event) => onChange(event.target.value)}
+        className="field-sizing-content max-w-40 truncate bg-transparent outline-none"
+      >
         {options.map(([one, text]) => (
           <option key={one} value={one}>
             {text}

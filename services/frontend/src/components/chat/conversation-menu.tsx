@@ -5,7 +5,7 @@ import { Download, Ellipsis, Pencil, Trash2 } from "lucide-react";
 import { usePathname, useRouter } from "next/navigation";
 import { type FormEvent, useState } from "react";
 import type { Schemas } from "@/api/types";
-import { address, ApiError, call } from "@/lib/api";
+import { ApiError, address, call } from "@/lib/api";
 import { useTexts } from "@/lib/texts";
 import { useToasts } from "@/lib/toast";
 import { Button } from "../ui/button";
@@ -78,7 +78,12 @@ export function ConversationMenu({ conversation }: { conversation: Schemas["Conv
           </Button>
         </form>
       </Dialog>
-      <Dialog open={asks === "delete"} onOpenChange={() => setAsks(null)} title={t("chat.delete_title")} description={t("chat.delete_text")}>
+      <Dialog
+        open={asks === "delete"}
+        onOpenChange={() => setAsks(null)}
+        title={t("chat.delete_title")}
+        description={t("chat.delete_text")}
+      >
         <div className="flex justify-end gap-2">
           <Button onClick={() => setAsks(null)}>{t("do.cancel")}</Button>
           <Button variant="danger" onClick={() => void remove()}>

@@ -17,7 +17,12 @@ export function Finder({ done }: { done: () => void }) {
   const t = useTexts();
   const [words, setWords] = useState("");
   const [asked, setAsked] = useState("");
-  const hits = useList<Schemas["Hit"]>(["conversations", "search"], "/api/v1/conversations/search", { q: asked }, asked !== "");
+  const hits = useList<Schemas["Hit"]>(
+    ["conversations", "search"],
+    "/api/v1/conversations/search",
+    { q: asked },
+    asked !== "",
+  );
   useEffect(() => {
     const timer = setTimeout(() => setAsked(words.trim()), 200);
     return () => clearTimeout(timer);
@@ -27,14 +32,26 @@ export function Finder({ done }: { done: () => void }) {
       <div className="flex items-center gap-1 border-b p-2">
         <div className="relative grow">
           <Search aria-hidden className="absolute top-2.5 left-2.5 size-4 stroke-[1.5] text-muted" />
-          <Input type="search" autoFocus aria-label={t("chat.search")} placeholder={t("chat.search")} value={words} onChange={(event) => setWords(event.target.value)} className="pl-8" />
+          <Input
+            type="search"
+            autoFocus
+            aria-label={t("chat.search")}
+            placeholder={t("chat.search")}
+            value={words}
+            onChange={(event) => setWords(event.target.value)}
+            className="pl-8"
+          />
         </div>
         <Button variant="ghost" size="icon" aria-label={t("do.close")} onClick={done}>
           <X aria-hidden />
         </Button>
       </div>
       {/* biome-ignore lint/a11y/useKeyWithClickEvents: the links inside are what one presses */}
-      <div className="min-h-0 grow overflow-y-auto p-2" onClick={(event) => (event.target as HTMLElement).closest("a") && done()}>
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: the same */}
+      <div
+        className="min-h-0 grow overflow-y-auto p-2"
+        onClick={(event) => (event.target as HTMLElement).closest("a") && done()}
+      >
         {!asked && <Recent />}
         {hits.error && <Failure error={hits.error} />}
         {hits.data?.length === 0 && <p className="px-2.5 py-6 text-muted">{t("chat.search_none")}</p>}

@@ -38,14 +38,26 @@ function Markdown({ text, citations, grey, streaming, onCitation }: Props) {
           );
         }
         const citation = citations.find((one) => one.n === number);
-        return citation ? <Cite citation={citation} label={t("chat.source", { n: number, name: citation.filename, page: citation.page })} open={onCitation} /> : null;
+        return citation ? (
+          <Cite
+            citation={citation}
+            label={t("chat.source", { n: number, name: citation.filename, page: citation.page })}
+            open={onCitation}
+          />
+        ) : null;
       },
       img: ({ alt }: ComponentProps<"img">) => <span className="text-muted">[{alt}]</span>,
     }),
     [citations, onCitation, t],
   );
   return (
-    <Streamdown mode={streaming ? "streaming" : "static"} isAnimating={streaming} components={components} plugins={{ math }} className="reading">
+    <Streamdown
+      mode={streaming ? "streaming" : "static"}
+      isAnimating={streaming}
+      components={components}
+      plugins={{ math }}
+      className="reading"
+    >
       {whole}
     </Streamdown>
   );
@@ -65,7 +77,10 @@ function Cite({ citation, label, open }: { citation: Citation; label: string; op
       >
         {citation.n}
       </button>
-      <span aria-hidden className="pointer-events-none invisible absolute bottom-full left-1/2 z-20 mb-1 block w-72 max-w-[80vw] -translate-x-1/2 rounded-md border bg-raised p-3 text-left text-text text-xs leading-5 opacity-0 shadow-float transition-opacity group-focus-within/cite:visible group-focus-within/cite:opacity-100 group-hover/cite:visible group-hover/cite:opacity-100 group-hover/cite:delay-200">
+      <span
+        aria-hidden
+        className="pointer-events-none invisible absolute bottom-full left-1/2 z-20 mb-1 block w-72 max-w-[80vw] -translate-x-1/2 rounded-md border bg-raised p-3 text-left text-text text-xs leading-5 opacity-0 shadow-float transition-opacity group-focus-within/cite:visible group-focus-within/cite:opacity-100 group-hover/cite:visible group-hover/cite:opacity-100 group-hover/cite:delay-200"
+      >
         <span className="mb-1 block truncate font-medium">
           {citation.filename} · {citation.page}
         </span>

@@ -15,7 +15,7 @@ export type Citation = {
   end: number;
 };
 
-export type Message = Schemas["Message"] & { parent_id?: string | null };
+export type Message = Schemas["Message"];
 
 /** A message in the path that is shown, and its siblings: the branches at this place. */
 export type Shown = { message: Message; siblings: string[] };
@@ -66,6 +66,11 @@ export function proposalsOf(message: Message): Record<string, unknown>[] {
   );
 }
 
+/** Whether the answer says that the documents do not say it. */
+export function refusedOf(message: Message): boolean {
+  return (message.parts as Record<string, unknown>[]).some((part) => part?.refused === true);
+}
+
 /** Of what is not text in a message, the stretches that no document supports. */
 export function unsupportedOf(message: Message): [number, number][] {
   return (message.parts as Record<string, unknown>[]).flatMap((part) =>
@@ -81,10 +86,32 @@ const GREY = "#unsupported";
  * A marker that the text itself has there (`[1]`) becomes the link.
  *
  * @param text the answer.
- * @param citations with their places in it, as counted in code points or UTF-16 alike for texts without either's extra.
+ * @param citations with their places in it, in code points.
  * @param grey stretches that no document supports.
  */
 export function marked(text: string, citations: readonly Citation[], grey: readonly [number, number][]): string {
+  if (/[\ud800-\udfff]/.test(text)) {
+    const at = unitsOf(text);
+    const place = (point: number) => at[Math.min(point, at.length - 1)] ?? text.length;
+    return placed(
+      text,
+      citations.map((one) => ({ ...one, start: place(one.start), end: place(one.end) })),
+      grey.map(([start, end]) => [place(start), place(end)]),
+    );
+  }
+  return placed(text, citations, grey);
+}
+
+/** Where each code point begins, in UTF-16's units, and where the last one ends. */
+function unitsOf(text: string): number[] {
+  const found = [0];
+  for (const point of text) {
+    found.push((found.at(-1) ?? 0) + point.length);
+  }
+  return found;
+}
+
+function placed(text: string, citations: readonly Citation[], grey: readonly [number, number][]): string {
   const edits = new Map<number, { end: number; text: string }>();
   const notes = new Map<number, string>();
   for (const one of citations) {

@@ -2,7 +2,7 @@
 
 import type { QueryClient } from "@tanstack/react-query";
 import { create } from "zustand";
-import { address, ApiError, call } from "@/lib/api";
+import { ApiError, address, call } from "@/lib/api";
 import type { Asked } from "../approvals/card";
 import type { Citation } from "./model";
 
@@ -19,6 +19,7 @@ export type Answer = {
   unsupported: [number, number][];
   proposals: Asked[];
   dropped: string[];
+  refused: boolean;
   state: "streaming" | "dropped" | "done" | "failed" | "cancelled";
   error: ApiError | null;
 };
@@ -45,7 +46,18 @@ export function follow(client: QueryClient, conversation: string, id: string): v
     return;
   }
   const fresh: Answer = {
-    id, conversation, text: "", stage: null, searched: "", citations: [], unsupported: [], proposals: [], dropped: [], state: "streaming", error: null,
+    id,
+    conversation,
+    text: "",
+    stage: null,
+    searched: "",
+    citations: [],
+    unsupported: [],
+    proposals: [],
+    dropped: [],
+    refused: false,
+    state: "streaming",
+    error: null,
   };
   useAnswers.setState((now) => ({ all: { ...now.all, [id]: fresh } }));
   const { change } = useAnswers.getState();
@@ -84,11 +96,16 @@ export function follow(client: QueryClient, conversation: string, id: string): v
       what(JSON.parse(event.data));
     });
   const open = () => {
-    source = new EventSource(address(`/api/v1/conversations/${conversation}/answers/${id}/events`, { last_event_id: last }));
+    source = new EventSource(
+      address(`/api/v1/conversations/${conversation}/answers/${id}/events`, { last_event_id: last }),
+    );
     source.onopen = () => change(id, () => ({ state: "streaming" }));
     hear("status", (data) => {
       const stage = String(data.stage) as Stage;
-      change(id, (now) => ({ stage, searched: stage === "searching" ? String(data.text ?? now.searched) : now.searched }));
+      change(id, (now) => ({
+        stage,
+        searched: stage === "searching" ? String(data.text ?? now.searched) : now.searched,
+      }));
     });
     hear("delta", (data) => {
       waits += String(data.text ?? "");
@@ -98,19 +115,30 @@ export function follow(client: QueryClient, conversation: string, id: string): v
       }
     });
     hear("citation", (data) => change(id, (now) => ({ citations: [...now.citations, data as unknown as Citation] })));
-    hear("proposal", (data) => change(id, (now) => ({ proposals: [...now.proposals, (data.approval ?? data) as Asked] })));
+    hear("proposal", (data) =>
+      change(id, (now) => ({ proposals: [...now.proposals, (data.approval ?? data) as Asked] })),
+    );
     hear("dropped", (data) => change(id, (now) => ({ dropped: [...now.dropped, String(data.what ?? "")] })));
     hear("done", (data) => {
       change(id, (now) => ({
         text: typeof data.text === "string" ? data.text : now.text + waits,
         unsupported: (data.unsupported as [number, number][] | undefined) ?? [],
+        refused: data.refused === true,
       }));
       waits = "";
       end(data.cancelled ? "cancelled" : "done");
     });
     hear("cancelled", () => end("cancelled"));
     hear("error", (data) =>
-      end("failed", new ApiError(Number(data.status ?? 500), String(data.detail ?? data.title ?? ""), String(data.type ?? "").replace("/problems/", ""), (data.request_id as string) ?? null)),
+      end(
+        "failed",
+        new ApiError(
+          Number(data.status ?? 500),
+          String(data.detail ?? data.title ?? ""),
+          String(data.type ?? "").replace("/problems/", ""),
+          (data.request_id as string) ?? null,
+        ),
+      ),
     );
     source.onerror = (event) => {
       if (event instanceof MessageEvent || !sources.has(id)) {

@@ -28,7 +28,11 @@ export function Welcome({ fileId, put }: { fileId: string | null; put: (text: st
       <ul className="mt-6 divide-y border-y">
         {EXAMPLES.map((key) => (
           <li key={key}>
-            <button type="button" onClick={() => put(t(key), [])} className="w-full px-1 py-3 text-left text-base hover:bg-surface">
+            <button
+              type="button"
+              onClick={() => put(t(key), [])}
+              className="w-full px-1 py-3 text-left text-base hover:bg-surface"
+            >
               {t(key)}
             </button>
           </li>

@@ -26,10 +26,22 @@ function useZoom() {
   const [step, setStep] = useState(2);
   const buttons = (
     <>
-      <Button variant="ghost" size="icon-sm" aria-label={t("files.zoom_out")} disabled={step === 0} onClick={() => setStep(step - 1)}>
+      <Button
+        variant="ghost"
+        size="icon-sm"
+        aria-label={t("files.zoom_out")}
+        disabled={step === 0}
+        onClick={() => setStep(step - 1)}
+      >
         <ZoomOut aria-hidden />
       </Button>
-      <Button variant="ghost" size="icon-sm" aria-label={t("files.zoom_in")} disabled={step === ZOOMS.length - 1} onClick={() => setStep(step + 1)}>
+      <Button
+        variant="ghost"
+        size="icon-sm"
+        aria-label={t("files.zoom_in")}
+        disabled={step === ZOOMS.length - 1}
+        onClick={() => setStep(step + 1)}
+      >
         <ZoomIn aria-hidden />
       </Button>
     </>
@@ -38,7 +50,19 @@ function useZoom() {
 }
 
 /** A document beside something else. */
-export function Beside({ fileId, version, page, mark, close }: { fileId: string; version?: number; page?: number; mark?: Mark; close: () => void }) {
+export function Beside({
+  fileId,
+  version,
+  page,
+  mark,
+  close,
+}: {
+  fileId: string;
+  version?: number;
+  page?: number;
+  mark?: Mark;
+  close: () => void;
+}) {
   const t = useTexts();
   const file = useOne<File>(["files", "one", fileId], `/api/v1/files/${fileId}`);
   const { zoom, buttons } = useZoom();
@@ -56,8 +80,12 @@ export function Beside({ fileId, version, page, mark, close }: { fileId: string;
           <X aria-hidden />
         </Button>
       </header>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, also by keyboard */}
-      <div tabIndex={0} role="region" aria-label={file.data?.filename ?? t("files.preview")} className="min-h-0 grow overflow-auto bg-surface p-3">
+      <div
+        tabIndex={0}
+        role="region"
+        aria-label={file.data?.filename ?? t("files.preview")}
+        className="min-h-0 grow overflow-auto bg-surface p-3"
+      >
         {file.error && <Failure error={file.error} retry={() => void file.refetch()} />}
         {file.isPending && <Loading />}
         {file.data && <Preview file={file.data} version={version} page={page} mark={mark} zoom={zoom} />}
@@ -97,7 +125,11 @@ export function DocumentPage({ fileId, page }: { fileId: string; page?: number }
   return (
     <div className="flex min-h-0 grow flex-col">
       <header className="flex min-h-14 items-center gap-1 border-b px-2 md:px-4">
-        <Link href="/files" aria-label={t("files.title")} className={buttonStyle({ variant: "ghost", size: "icon-sm" })}>
+        <Link
+          href="/files"
+          aria-label={t("files.title")}
+          className={buttonStyle({ variant: "ghost", size: "icon-sm" })}
+        >
           <ChevronLeft aria-hidden />
         </Link>
         <h1 className="min-w-0 grow truncate font-semibold text-base">{one.filename}</h1>
@@ -107,14 +139,23 @@ export function DocumentPage({ fileId, page }: { fileId: string; page?: number }
           <span className="hidden sm:inline">{t("files.ask")}</span>
           <span className="sr-only sm:hidden">{t("files.ask")}</span>
         </Link>
-        <a href={address(`/api/v1/files/${one.id}/content`, { version })} download={one.filename} aria-label={t("do.download")} className={buttonStyle({ variant: "ghost", size: "icon-sm" })}>
+        <a
+          href={address(`/api/v1/files/${one.id}/content`, { version })}
+          download={one.filename}
+          aria-label={t("do.download")}
+          className={buttonStyle({ variant: "ghost", size: "icon-sm" })}
+        >
           <Download aria-hidden />
         </a>
         <FileMenu file={one} gone={() => router.push("/files")} />
       </header>
       <div className="flex min-h-0 grow flex-col overflow-y-auto lg:flex-row lg:overflow-hidden">
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, also by keyboard */}
-        <div tabIndex={0} role="region" aria-label={t("files.preview")} className="min-w-0 grow bg-surface p-3 md:p-6 lg:overflow-auto">
+        <div
+          tabIndex={0}
+          role="region"
+          aria-label={t("files.preview")}
+          className="min-w-0 grow bg-surface p-3 md:p-6 lg:overflow-auto"
+        >
           <div className="mx-auto max-w-4xl">
             <Preview file={one} version={version} page={page} zoom={zoom} />
           </div>
@@ -147,7 +188,12 @@ export function DocumentPage({ fileId, page }: { fileId: string; page?: number }
                 const shown = each.number === (version ?? one.version);
                 return (
                   <li key={each.number}>
-                    <button type="button" aria-pressed={shown} onClick={() => setVersion(each.current ? undefined : each.number)} className={`flex w-full items-baseline justify-between rounded-md px-2 py-1.5 hover:bg-hover pointer-coarse:py-2.5 ${shown ? "bg-hover" : ""}`}>
+                    <button
+                      type="button"
+                      aria-pressed={shown}
+                      onClick={() => setVersion(each.current ? undefined : each.number)}
+                      className={`flex w-full items-baseline justify-between rounded-md px-2 py-1.5 hover:bg-hover pointer-coarse:py-2.5 ${shown ? "bg-hover" : ""}`}
+                    >
                       <span>
                         {t("files.version", { n: each.number })}
                         {each.current && <span className="text-muted"> · {t("files.current")}</span>}

@@ -14,7 +14,21 @@ const WHOLE_BYTES = 20 << 20;
 const MAX_RATIO = 2;
 
 /** The pages of a PDF, one below the other; each is drawn when it comes into view. */
-export default function Pdf({ fileId, size, version, page = 1, mark, zoom }: { fileId: string; size: number; version?: number; page?: number; mark?: Mark; zoom: number }) {
+export default function Pdf({
+  fileId,
+  size,
+  version,
+  page = 1,
+  mark,
+  zoom,
+}: {
+  fileId: string;
+  size: number;
+  version?: number;
+  page?: number;
+  mark?: Mark;
+  zoom: number;
+}) {
   const t = useTexts();
   const [pdf, setPdf] = useState<PDFDocumentProxy | null>(null);
   const [error, setError] = useState<Error | null>(null);
@@ -60,7 +74,11 @@ export default function Pdf({ fileId, size, version, page = 1, mark, zoom }: { f
     }
   }, [pdf, page]);
   if (error) {
-    return <Failure error={error}><span>{t("files.preview_failed", { why: error.message })}</span></Failure>;
+    return (
+      <Failure error={error}>
+        <span>{t("files.preview_failed", { why: error.message })}</span>
+      </Failure>
+    );
   }
   if (!pdf) {
     return <Loading />;
@@ -68,14 +86,32 @@ export default function Pdf({ fileId, size, version, page = 1, mark, zoom }: { f
   return (
     <div ref={frame} className="space-y-3">
       {Array.from({ length: pdf.numPages }, (_, index) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: pages are numbered
-        <PdfPage key={index} pdf={pdf} number={index + 1} shape={shape} zoom={zoom} boxes={mark?.page === index + 1 ? mark.boxes : []} />
+        <PdfPage
+          key={index}
+          pdf={pdf}
+          number={index + 1}
+          shape={shape}
+          zoom={zoom}
+          boxes={mark?.page === index + 1 ? mark.boxes : []}
+        />
       ))}
     </div>
   );
 }
 
-function PdfPage({ pdf, number, shape, zoom, boxes }: { pdf: PDFDocumentProxy; number: number; shape: [number, number]; zoom: number; boxes: Box[] }) {
+function PdfPage({
+  pdf,
+  number,
+  shape,
+  zoom,
+  boxes,
+}: {
+  pdf: PDFDocumentProxy;
+  number: number;
+  shape: [number, number];
+  zoom: number;
+  boxes: Box[];
+}) {
   const t = useTexts();
   const place = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
@@ -83,12 +119,15 @@ function PdfPage({ pdf, number, shape, zoom, boxes }: { pdf: PDFDocumentProxy; n
   const [own, setOwn] = useState(shape);
   const [words, setWords] = useState("");
   useEffect(() => {
-    const watch = new IntersectionObserver(([entry]) => setNear(entry?.isIntersecting ?? false), { rootMargin: "600px" });
+    const watch = new IntersectionObserver(([entry]) => setNear(entry?.isIntersecting ?? false), {
+      rootMargin: "600px",
+    });
     if (place.current) {
       watch.observe(place.current);
     }
     return () => watch.disconnect();
   }, []);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a page is drawn anew for another size
   useEffect(() => {
     if (!near) {
       return;
@@ -119,14 +158,24 @@ function PdfPage({ pdf, number, shape, zoom, boxes }: { pdf: PDFDocumentProxy; n
     };
   }, [near, pdf, number, zoom]);
   return (
-    <div ref={place} data-page={number} className="relative mx-auto scroll-mt-3 overflow-hidden border bg-white" style={{ width: `${zoom * 100}%`, aspectRatio: `${own[0]} / ${own[1]}` }}>
+    <div
+      ref={place}
+      data-page={number}
+      className="relative mx-auto scroll-mt-3 overflow-hidden border bg-white"
+      style={{ width: `${zoom * 100}%`, aspectRatio: `${own[0]} / ${own[1]}` }}
+    >
       {near && <canvas ref={canvas} aria-hidden className="absolute inset-0 size-full" />}
       {boxes.map((box) => (
         <div
           key={box.join()}
           data-mark
           className="absolute rounded-xs bg-[oklch(0.88_0.16_95/0.5)] mix-blend-multiply"
-          style={{ left: `${box[0] * 100}%`, top: `${box[1] * 100}%`, width: `${(box[2] - box[0]) * 100}%`, height: `${(box[3] - box[1]) * 100}%` }}
+          style={{
+            left: `${box[0] * 100}%`,
+            top: `${box[1] * 100}%`,
+            width: `${(box[2] - box[0]) * 100}%`,
+            height: `${(box[3] - box[1]) * 100}%`,
+          }}
         />
       ))}
       <p className="sr-only">

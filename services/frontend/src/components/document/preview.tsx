@@ -4,7 +4,7 @@ import { FileQuestion } from "lucide-react";
 import dynamic from "next/dynamic";
 import { useEffect, useState } from "react";
 import type { Schemas } from "@/api/types";
-import { address, ApiError, errorOf } from "@/lib/api";
+import { ApiError, address, errorOf } from "@/lib/api";
 import { useTexts } from "@/lib/texts";
 import { Empty, Failure, Loading } from "../states";
 import type { Mark } from "./pdf";
@@ -32,7 +32,12 @@ export function Preview({ file, version, page, mark, zoom }: Props) {
   return <Empty icon={FileQuestion} title={file.filename} text={t("files.no_preview")} />;
 }
 
-function useContent<R>(file: Schemas["File"], version: number | undefined, take: (answer: Response) => Promise<R>, range?: string) {
+function useContent<R>(
+  file: Schemas["File"],
+  version: number | undefined,
+  take: (answer: Response) => Promise<R>,
+  range?: string,
+) {
   const [found, setFound] = useState<R | null>(null);
   const [error, setError] = useState<unknown>(null);
   // biome-ignore lint/correctness/useExhaustiveDependencies: how it is taken does not change
@@ -41,12 +46,18 @@ function useContent<R>(file: Schemas["File"], version: number | undefined, take:
     setFound(null);
     setError(null);
     (async () => {
-      const answer = await fetch(address(`/api/v1/files/${file.id}/content`, { version }), { signal: stop.signal, headers: range ? { range } : {} });
+      const answer = await fetch(address(`/api/v1/files/${file.id}/content`, { version }), {
+        signal: stop.signal,
+        headers: range ? { range } : {},
+      });
       if (!answer.ok) {
         throw await errorOf(answer);
       }
       setFound(await take(answer));
-    })().catch((reason) => !stop.signal.aborted && setError(reason instanceof ApiError ? reason : new ApiError(0, "", "network", null)));
+    })().catch(
+      (reason) =>
+        !stop.signal.aborted && setError(reason instanceof ApiError ? reason : new ApiError(0, "", "network", null)),
+    );
     return () => stop.abort();
   }, [file.id, file.version, version, range]);
   return { found, error };
@@ -69,14 +80,25 @@ function Media({ file, version, zoom }: { file: Schemas["File"]; version?: numbe
     // biome-ignore lint/a11y/useMediaCaption: as above
     return <video controls src={found} aria-label={file.filename} className="w-full" />;
   }
-  // biome-ignore lint/performance/noImgElement: it is the user's file, as it is
-  return <img src={found} alt={file.filename} className="mx-auto max-w-none rounded border" style={{ width: `${zoom * 100}%` }} />;
+  return (
+    <img
+      src={found}
+      alt={file.filename}
+      className="mx-auto max-w-none rounded border"
+      style={{ width: `${zoom * 100}%` }}
+    />
+  );
 }
 
 function PlainText({ file, version }: { file: Schemas["File"]; version?: number }) {
   const t = useTexts();
   const cut = file.size > TEXT_BYTES;
-  const { found, error } = useContent(file, version, (answer) => answer.text(), cut ? `bytes=0-${TEXT_BYTES - 1}` : undefined);
+  const { found, error } = useContent(
+    file,
+    version,
+    (answer) => answer.text(),
+    cut ? `bytes=0-${TEXT_BYTES - 1}` : undefined,
+  );
   if (error) {
     return <Failure error={error} />;
   }
@@ -85,8 +107,12 @@ function PlainText({ file, version }: { file: Schemas["File"]; version?: number 
   }
   return (
     <>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, also by keyboard */}
-      <pre tabIndex={0} className="overflow-x-auto whitespace-pre-wrap rounded-lg border bg-raised p-4 text-xs leading-5">{found}</pre>
+      <pre
+        tabIndex={0}
+        className="overflow-x-auto whitespace-pre-wrap rounded-lg border bg-raised p-4 text-xs leading-5"
+      >
+        {found}
+      </pre>
       {cut && <p className="mt-2 text-muted">{t("files.too_large")}</p>}
     </>
   );

@@ -29,7 +29,9 @@ export function useFileActions() {
   return {
     restore,
     change: (file: File, change: Partial<Pick<File, "filename" | "tags">>) =>
-      tried(() => call("PATCH", `/api/v1/files/${file.id}`, { body: change, headers: { "if-match": `"${file.revision}"` } })),
+      tried(() =>
+        call("PATCH", `/api/v1/files/${file.id}`, { body: change, headers: { "if-match": `"${file.revision}"` } }),
+      ),
     remove: async (file: File) => {
       if (await tried(() => call("DELETE", `/api/v1/files/${file.id}`))) {
         show(t("files.deleted", { name: file.filename }), { label: t("do.undo"), run: () => void restore(file) });

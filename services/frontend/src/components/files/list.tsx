@@ -53,19 +53,38 @@ export function FileList() {
       <PageHead title={t("files.title")}>
         <div className="relative w-full sm:w-64">
           <Search aria-hidden className="absolute top-2.5 left-2.5 size-4 stroke-[1.5] text-muted" />
-          <Input type="search" aria-label={t("files.search")} placeholder={t("files.search")} value={words} onChange={(event) => setWords(event.target.value)} className="pl-8" />
+          <Input
+            type="search"
+            aria-label={t("files.search")}
+            placeholder={t("files.search")}
+            value={words}
+            onChange={(event) => setWords(event.target.value)}
+            className="pl-8"
+          />
         </div>
-        <Button aria-pressed={deleted} className={cn(deleted && "bg-hover")} onClick={() => router.push(deleted ? "/files" : "/files?deleted=1")}>
+        <Button
+          aria-pressed={deleted}
+          className={cn(deleted && "bg-hover")}
+          onClick={() => router.push(deleted ? "/files" : "/files?deleted=1")}
+        >
           {t("files.deleted_list")}
         </Button>
         <Button variant="primary" onClick={() => picker.current?.click()}>
           <UploadIcon aria-hidden />
           {t("files.upload")}
         </Button>
-        <input ref={picker} type="file" multiple tabIndex={-1} aria-label={t("files.upload")} className="sr-only" onChange={(event) => {
-          void send([...(event.target.files ?? [])]);
-          event.target.value = "";
-        }} />
+        <input
+          ref={picker}
+          type="file"
+          multiple
+          tabIndex={-1}
+          aria-label={t("files.upload")}
+          className="sr-only"
+          onChange={(event) => {
+            void send([...(event.target.files ?? [])]);
+            event.target.value = "";
+          }}
+        />
       </PageHead>
       <div className="min-h-0 grow overflow-y-auto px-4 py-4 md:px-6">
         <Uploads />
@@ -87,10 +106,18 @@ export function FileList() {
             <thead className="text-left text-muted text-xs">
               <tr className="[&>th]:pb-2 [&>th]:font-normal">
                 <th scope="col">{t("files.name")}</th>
-                <th scope="col" className="hidden w-36 sm:table-cell">{t("files.state")}</th>
-                <th scope="col" className="hidden w-24 text-right md:table-cell">{t("files.size")}</th>
-                <th scope="col" className="hidden w-32 pl-6 md:table-cell">{t("files.changed")}</th>
-                <th scope="col" className="w-10"><span className="sr-only">{t("do.more_menu")}</span></th>
+                <th scope="col" className="hidden w-36 sm:table-cell">
+                  {t("files.state")}
+                </th>
+                <th scope="col" className="hidden w-24 text-right md:table-cell">
+                  {t("files.size")}
+                </th>
+                <th scope="col" className="hidden w-32 pl-6 md:table-cell">
+                  {t("files.changed")}
+                </th>
+                <th scope="col" className="w-10">
+                  <span className="sr-only">{t("do.more_menu")}</span>
+                </th>
               </tr>
             </thead>
             <tbody>
@@ -152,7 +179,9 @@ function Row({ file }: { file: File }) {
       </td>
       <td className="text-right">
         {file.deleted_at ? (
-          <Button size="sm" onClick={() => void restore(file)}>{t("files.restore")}</Button>
+          <Button size="sm" onClick={() => void restore(file)}>
+            {t("files.restore")}
+          </Button>
         ) : (
           <FileMenu file={file} />
         )}

@@ -21,7 +21,10 @@ export function FileMenu({ file, gone }: { file: Schemas["File"]; gone?: () => v
   const save = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const text = String(new FormData(event.currentTarget).get("text")).trim();
-    const tags = text.split(",").map((one) => one.trim()).filter(Boolean);
+    const tags = text
+      .split(",")
+      .map((one) => one.trim())
+      .filter(Boolean);
     setAsks(null);
     await change(file, asks === "name" ? { filename: text } : { tags });
   };
@@ -64,10 +67,19 @@ export function FileMenu({ file, gone }: { file: Schemas["File"]; gone?: () => v
           {t("do.delete")}
         </MenuItem>
       </Menu>
-      <Dialog open={asks !== null} onOpenChange={() => setAsks(null)} title={t(asks === "tags" ? "files.tags" : "files.rename_title")}>
+      <Dialog
+        open={asks !== null}
+        onOpenChange={() => setAsks(null)}
+        title={t(asks === "tags" ? "files.tags" : "files.rename_title")}
+      >
         <form onSubmit={save} className="space-y-4">
           <Field label={t(asks === "tags" ? "files.tags_hint" : "files.name")}>
-            <Input name="text" required={asks === "name"} maxLength={asks === "name" ? 255 : 2500} defaultValue={asks === "name" ? file.filename : file.tags.join(", ")} />
+            <Input
+              name="text"
+              required={asks === "name"}
+              maxLength={asks === "name" ? 255 : 2500}
+              defaultValue={asks === "name" ? file.filename : file.tags.join(", ")}
+            />
           </Field>
           <div className="flex justify-end">
             <Button type="submit" variant="primary">

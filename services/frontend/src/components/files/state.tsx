@@ -5,21 +5,27 @@ import { cn } from "@/lib/cn";
 import { type Reading, useLive } from "@/lib/live";
 import { useTexts } from "@/lib/texts";
 
-type Known = { id: string; state?: string | null; pages?: number | null; page?: number | null };
+type Known = { id: string; document?: string | null };
 
 /** How far a file is read: as events say it, else as the file says. */
 export function FileState({ file, className }: { file: Known; className?: string }) {
   const t = useTexts();
   const heard = useLive((live) => live.files[file.id]);
   const reading: Reading | null =
-    heard ?? (file.state ? { state: file.state as Reading["state"], page: file.page ?? undefined, pages: file.pages ?? undefined } : null);
-  const style = cn("inline-flex items-center gap-1.5 whitespace-nowrap text-muted [&_svg]:size-3.5 [&_svg]:stroke-[1.5]", className);
+    heard ??
+    (file.document ? { state: file.document === "waiting" ? "reading" : (file.document as Reading["state"]) } : null);
+  const style = cn(
+    "inline-flex items-center gap-1.5 whitespace-nowrap text-muted [&_svg]:size-3.5 [&_svg]:stroke-[1.5]",
+    className,
+  );
   switch (reading?.state) {
     case "reading":
       return (
         <span className={style}>
           <LoaderCircle aria-hidden className="animate-spin" />
-          {reading.pages ? t("files.state_reading", { page: reading.page ?? 0, pages: reading.pages }) : t("files.state_started")}
+          {reading.pages
+            ? t("files.state_reading", { page: reading.page ?? 0, pages: reading.pages })
+            : t("files.state_started")}
         </span>
       );
     case "ready":

@@ -21,16 +21,28 @@ export function Uploads() {
         <li key={one.id} className="flex items-center gap-3 px-3 py-2">
           <div className="min-w-0 grow">
             <p className={one.state === "failed" ? "truncate text-failed" : "truncate"}>
-              {one.state === "failed" ? t("files.upload_failed", { name: one.name, why: one.why ?? "" }) : t("files.uploading", { name: one.name })}
+              {one.state === "failed"
+                ? t("files.upload_failed", { name: one.name, why: one.why ?? "" })
+                : t("files.uploading", { name: one.name })}
             </p>
             {one.state !== "failed" && (
-              <progress aria-label={one.name} max={one.size || 1} value={one.sent} className="mt-1.5 block h-1 w-full overflow-hidden rounded [&::-moz-progress-bar]:bg-accent [&::-webkit-progress-bar]:bg-hover [&::-webkit-progress-value]:bg-accent" />
+              <progress
+                aria-label={one.name}
+                max={one.size || 1}
+                value={one.sent}
+                className="mt-1.5 block h-1 w-full overflow-hidden rounded [&::-moz-progress-bar]:bg-accent [&::-webkit-progress-bar]:bg-hover [&::-webkit-progress-value]:bg-accent"
+              />
             )}
           </div>
           <span className="text-muted text-xs">
             {format.size(one.sent)} / {format.size(one.size)}
           </span>
-          <Button variant="ghost" size="icon-sm" aria-label={t("do.cancel")} onClick={() => (one.state === "failed" ? drop(one.id) : one.stop())}>
+          <Button
+            variant="ghost"
+            size="icon-sm"
+            aria-label={t("do.cancel")}
+            onClick={() => (one.state === "failed" ? drop(one.id) : one.stop())}
+          >
             <X aria-hidden />
           </Button>
         </li>

@@ -21,10 +21,15 @@ export function Appearance() {
         <legend className="mb-2 font-medium">{t("theme.title")}</legend>
         <div className="flex flex-wrap gap-2">
           {THEMES.map((one) => (
-            <Choice key={one} name="theme" checked={theme === one} onChange={() => {
-              setTheme(one);
-              put(one);
-            }}>
+            <Choice
+              key={one}
+              name="theme"
+              checked={theme === one}
+              onChange={() => {
+                setTheme(one);
+                put(one);
+              }}
+            >
               {t(`theme.${one}`)}
             </Choice>
           ))}
@@ -44,7 +49,17 @@ export function Appearance() {
   );
 }
 
-function Choice({ name, checked, onChange, children }: { name: string; checked: boolean; onChange: () => void; children: React.ReactNode }) {
+function Choice({
+  name,
+  checked,
+  onChange,
+  children,
+}: {
+  name: string;
+  checked: boolean;
+  onChange: () => void;
+  children: React.ReactNode;
+}) {
   return (
     <label className="flex h-9 cursor-pointer items-center gap-2 rounded-md border bg-raised px-3 hover:bg-hover has-checked:border-accent has-checked:bg-accent-soft has-focus-visible:outline-2 has-focus-visible:outline-accent has-focus-visible:outline-offset-2 pointer-coarse:h-10">
       <input type="radio" name={name} checked={checked} onChange={onChange} className="accent-accent" />

@@ -19,8 +19,21 @@ import { Field, Input, Select } from "../ui/input";
 
 type ApiKey = Schemas["Key"];
 const SCOPES = [
-  "files:read", "files:write", "search:read", "chat:read", "chat:write", "workflows:read", "workflows:run", "jobs:read",
-  "approvals:decide", "audit:read", "keys:read", "keys:write", "profile:read", "sessions:read", "settings:read",
+  "files:read",
+  "files:write",
+  "search:read",
+  "chat:read",
+  "chat:write",
+  "workflows:read",
+  "workflows:run",
+  "jobs:read",
+  "approvals:decide",
+  "audit:read",
+  "keys:read",
+  "keys:write",
+  "profile:read",
+  "sessions:read",
+  "settings:read",
 ] as const;
 const DAYS = [30, 90, 365];
 const DAY_MS = 86_400_000;
@@ -76,8 +89,17 @@ export function Keys() {
           </Field>
           <fieldset className="max-h-64 overflow-y-auto rounded-md border p-2">
             {SCOPES.map((scope) => (
-              <label key={scope} className="flex cursor-pointer items-center gap-2.5 rounded px-2 py-1.5 hover:bg-hover pointer-coarse:py-2.5">
-                <input type="checkbox" name="scope" value={scope} defaultChecked={scope === "files:read"} className="size-4 accent-accent" />
+              <label
+                key={scope}
+                className="flex cursor-pointer items-center gap-2.5 rounded px-2 py-1.5 hover:bg-hover pointer-coarse:py-2.5"
+              >
+                <input
+                  type="checkbox"
+                  name="scope"
+                  value={scope}
+                  defaultChecked={scope === "files:read"}
+                  className="size-4 accent-accent"
+                />
                 {t(`scope.${scope}` as TextKey)}
               </label>
             ))}
@@ -98,7 +120,12 @@ export function Keys() {
           </Button>
         </form>
       </Dialog>
-      <Dialog open={made !== null} onOpenChange={() => setMade(null)} title={made?.name ?? ""} description={t("settings.key_once")}>
+      <Dialog
+        open={made !== null}
+        onOpenChange={() => setMade(null)}
+        title={made?.name ?? ""}
+        description={t("settings.key_once")}
+      >
         <div className="flex flex-wrap items-center gap-3">
           <code className="min-w-0 grow break-all rounded-md border bg-surface px-3 py-2 text-xs">{made?.key}</code>
           <CopyButton text={made?.key ?? ""} />
@@ -117,13 +144,22 @@ function Row({ of: key, revoke }: { of: ApiKey; revoke: () => void }) {
       <div className="min-w-0 grow">
         <p className="truncate font-medium">
           {key.name} <code className="ml-1 font-normal text-muted text-xs">zt_{key.prefix}…</code>
-          {key.state !== "active" && <span className="ml-2 rounded bg-hover px-1.5 font-normal text-muted text-xs">{t(`settings.key_state_${key.state}`)}</span>}
+          {key.state !== "active" && (
+            <span className="ml-2 rounded bg-hover px-1.5 font-normal text-muted text-xs">
+              {t(`settings.key_state_${key.state}`)}
+            </span>
+          )}
         </p>
+        <p className="text-muted text-xs">{key.scopes.map((one) => t(`scope.${one}` as TextKey)).join(" · ")}</p>
         <p className="text-muted text-xs">
-          {key.scopes.map((one) => t(`scope.${one}` as TextKey)).join(" · ")}
-        </p>
-        <p className="text-muted text-xs">
-          {key.last_used_at ? <>{t("settings.key_used", { when: "" })}<Time at={key.last_used_at} /></> : t("settings.key_unused")}
+          {key.last_used_at ? (
+            <>
+              {t("settings.key_used", { when: "" })}
+              <Time at={key.last_used_at} />
+            </>
+          ) : (
+            t("settings.key_unused")
+          )}
           {key.expires_at && ` · ${t("settings.key_until", { when: format.day(key.expires_at) })}`}
         </p>
       </div>

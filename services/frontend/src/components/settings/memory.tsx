@@ -34,7 +34,12 @@ export function Memory() {
             <li key={one.id} className="flex items-center gap-3 px-4 py-2.5">
               <span className="min-w-0 grow">{one.text ?? one.content}</span>
               {one.created_at && <Time at={one.created_at} className="text-muted text-xs" />}
-              <Button variant="ghost" size="icon-sm" aria-label={`${t("do.delete")}: ${one.text ?? one.content}`} onClick={() => void forget(one)}>
+              <Button
+                variant="ghost"
+                size="icon-sm"
+                aria-label={`${t("do.delete")}: ${one.text ?? one.content}`}
+                onClick={() => void forget(one)}
+              >
                 <X aria-hidden />
               </Button>
             </li>

@@ -16,8 +16,9 @@ export function Programs({ publicUrl }: { publicUrl: string }) {
       <h3 className="mb-2 font-medium">{t("settings.programs_config")}</h3>
       {[configuration, remote].map((text) => (
         <div key={text} className="relative mb-3">
-          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, also by keyboard */}
-          <pre tabIndex={0} className="overflow-x-auto rounded-lg border bg-surface p-4 text-xs leading-5">{text}</pre>
+          <pre tabIndex={0} className="overflow-x-auto rounded-lg border bg-surface p-4 text-xs leading-5">
+            {text}
+          </pre>
           <CopyButton text={text} className="absolute top-2 right-2" />
         </div>
       ))}

@@ -38,9 +38,20 @@ function useProof() {
     waiting?.(String(new FormData(event.currentTarget).get("password")));
   };
   const dialog = (
-    <Dialog open={waiting !== null} onOpenChange={() => setWaiting(null)} title={t("settings.password_now")} description={t("settings.proof")}>
+    <Dialog
+      open={waiting !== null}
+      onOpenChange={() => setWaiting(null)}
+      title={t("settings.password_now")}
+      description={t("settings.proof")}
+    >
       <form onSubmit={submit} className="space-y-4">
-        <Input name="password" type="password" required autoComplete="current-password" aria-label={t("settings.password_now")} />
+        <Input
+          name="password"
+          type="password"
+          required
+          autoComplete="current-password"
+          aria-label={t("settings.password_now")}
+        />
         <Button type="submit" variant="primary">
           {t("do.confirm")}
         </Button>
@@ -61,15 +72,22 @@ export function Security() {
   const [secret, setSecret] = useState<Schemas["TotpSecret"] | null>(null);
   const [codes, setCodes] = useState<string[]>([]);
   const [changes, setChanges] = useState(false);
-  const anew = () => Promise.all([client.invalidateQueries({ queryKey: ["me"] }), client.invalidateQueries({ queryKey: ["passkeys"] })]);
+  const anew = () =>
+    Promise.all([client.invalidateQueries({ queryKey: ["me"] }), client.invalidateQueries({ queryKey: ["passkeys"] })]);
   const act = useMutation({ mutationFn: (what: () => Promise<unknown>) => what(), onSettled: anew });
   const told = (found: { recovery_codes: string[] }) => setCodes(found.recovery_codes);
 
   const addPasskey = async () => {
     const question = await run<Schemas["PasskeyQuestion"]>("POST", `${ME}/passkeys/options`);
     const options = (question.options.publicKey ?? question.options) as PublicKeyCredentialCreationOptionsJSON;
-    const made = (await navigator.credentials.create({ publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(options) })) as PublicKeyCredential | null;
-    told(await call("POST", `${ME}/passkeys`, { body: { id: question.id, credential: made?.toJSON(), name: navigator.platform } }));
+    const made = (await navigator.credentials.create({
+      publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(options),
+    })) as PublicKeyCredential | null;
+    told(
+      await call("POST", `${ME}/passkeys`, {
+        body: { id: question.id, credential: made?.toJSON(), name: navigator.platform },
+      }),
+    );
   };
   const confirm = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
@@ -101,16 +119,23 @@ export function Security() {
       <Part title={t("settings.password")}>
         <Button onClick={() => setChanges(true)}>{t("settings.password_change")}</Button>
       </Part>
-      <Part title={t("settings.totp")} text={me.data.has_totp ? t("settings.totp_on", { n: me.data.recovery_codes_left }) : t("settings.totp_off")}>
+      <Part
+        title={t("settings.totp")}
+        text={me.data.has_totp ? t("settings.totp_on", { n: me.data.recovery_codes_left }) : t("settings.totp_off")}
+      >
         {me.data.has_totp ? (
           <>
-            <Button onClick={() => act.mutate(async () => told(await run("POST", `${ME}/recovery-codes`)))}>{t("settings.codes")}</Button>
+            <Button onClick={() => act.mutate(async () => told(await run("POST", `${ME}/recovery-codes`)))}>
+              {t("settings.codes")}
+            </Button>
             <Button variant="danger" onClick={() => act.mutate(() => run("POST", `${ME}/totp/remove`))}>
               {t("settings.totp_remove")}
             </Button>
           </>
         ) : (
-          <Button onClick={() => act.mutate(async () => setSecret(await run("POST", `${ME}/totp`)))}>{t("settings.totp_add")}</Button>
+          <Button onClick={() => act.mutate(async () => setSecret(await run("POST", `${ME}/totp`)))}>
+            {t("settings.totp_add")}
+          </Button>
         )}
       </Part>
       <Part title={t("settings.passkeys")} text={passkeys.data?.length === 0 ? t("settings.passkeys_none") : undefined}>
@@ -120,23 +145,44 @@ export function Security() {
               <li key={one.id} className="flex items-center gap-3 px-4 py-2">
                 <span className="min-w-0 grow truncate">{one.name || one.id.slice(0, 8)}</span>
                 <Time at={one.created_at} className="text-muted text-xs" />
-                <Button variant="ghost" size="icon-sm" aria-label={`${t("do.remove")}: ${one.name}`} onClick={() => act.mutate(() => run("POST", `${ME}/passkeys/${one.id}/remove`))}>
+                <Button
+                  variant="ghost"
+                  size="icon-sm"
+                  aria-label={`${t("do.remove")}: ${one.name}`}
+                  onClick={() => act.mutate(() => run("POST", `${ME}/passkeys/${one.id}/remove`))}
+                >
                   <Trash2 aria-hidden />
                 </Button>
               </li>
             ))}
           </ul>
         )}
-        {supported ? <Button onClick={() => act.mutate(addPasskey)}>{t("settings.passkey_add")}</Button> : <p className="text-muted">{t("settings.passkey_unsupported")}</p>}
+        {supported ? (
+          <Button onClick={() => act.mutate(addPasskey)}>{t("settings.passkey_add")}</Button>
+        ) : (
+          <p className="text-muted">{t("settings.passkey_unsupported")}</p>
+        )}
       </Part>
       {dialog}
       <Dialog open={changes} onOpenChange={setChanges} title={t("settings.password_change")}>
         <form onSubmit={password} className="space-y-4">
           <Field label={t("settings.password_now")}>
-            <Input name="current_password" type="password" autoComplete="current-password" required={me.data.has_password} />
+            <Input
+              name="current_password"
+              type="password"
+              autoComplete="current-password"
+              required={me.data.has_password}
+            />
           </Field>
           <Field label={t("settings.password_new")}>
-            <Input name="new_password" type="password" autoComplete="new-password" required minLength={8} maxLength={1024} />
+            <Input
+              name="new_password"
+              type="password"
+              autoComplete="new-password"
+              required
+              minLength={8}
+              maxLength={1024}
+            />
           </Field>
           {act.error && <Failure error={act.error} />}
           <Button type="submit" variant="primary" disabled={act.isPending}>
@@ -144,14 +190,26 @@ export function Security() {
           </Button>
         </form>
       </Dialog>
-      <Dialog open={secret !== null} onOpenChange={() => setSecret(null)} title={t("settings.totp")} description={t("settings.totp_secret")}>
+      <Dialog
+        open={secret !== null}
+        onOpenChange={() => setSecret(null)}
+        title={t("settings.totp")}
+        description={t("settings.totp_secret")}
+      >
         <form onSubmit={confirm} className="space-y-4">
           <div className="flex flex-wrap items-center gap-3">
             <code className="min-w-0 grow break-all rounded-md border bg-surface px-3 py-2">{secret?.secret}</code>
             <CopyButton text={secret?.secret ?? ""} />
           </div>
           <Field label={t("settings.totp_code")}>
-            <Input name="code" required inputMode="numeric" autoComplete="one-time-code" pattern="[0-9 ]{6,10}" className="mono" />
+            <Input
+              name="code"
+              required
+              inputMode="numeric"
+              autoComplete="one-time-code"
+              pattern="[0-9 ]{6,10}"
+              className="mono"
+            />
           </Field>
           {act.error && <Failure error={act.error} />}
           <Button type="submit" variant="primary" disabled={act.isPending}>
@@ -159,7 +217,12 @@ export function Security() {
           </Button>
         </form>
       </Dialog>
-      <Dialog open={codes.length > 0} onOpenChange={() => setCodes([])} title={t("settings.codes")} description={t("settings.codes_text")}>
+      <Dialog
+        open={codes.length > 0}
+        onOpenChange={() => setCodes([])}
+        title={t("settings.codes")}
+        description={t("settings.codes_text")}
+      >
         <ul className="mono mb-4 grid grid-cols-2 gap-1.5">
           {codes.map((one) => (
             <li key={one}>{one}</li>

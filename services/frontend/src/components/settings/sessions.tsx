@@ -41,14 +41,23 @@ export function Sessions() {
   return (
     <ul className="divide-y rounded-lg border bg-raised">
       {list.data.map((one) => {
-        const Icon = one.kind === "client" ? SquareTerminal : /iPhone|Android|Mobile/.test(one.user_agent ?? "") ? Smartphone : Laptop;
+        const Icon =
+          one.kind === "client"
+            ? SquareTerminal
+            : /iPhone|Android|Mobile/.test(one.user_agent ?? "")
+              ? Smartphone
+              : Laptop;
         return (
           <li key={one.id} className="flex items-center gap-3 px-4 py-3">
             <Icon aria-hidden className="size-5 shrink-0 stroke-[1.5] text-muted" />
             <div className="min-w-0 grow">
               <p className="truncate font-medium">
                 {one.name || deviceOf(one.user_agent ?? "")}
-                {one.current && <span className="ml-2 rounded bg-accent-soft px-1.5 font-normal text-accent text-xs">{t("settings.session_here")}</span>}
+                {one.current && (
+                  <span className="ml-2 rounded bg-accent-soft px-1.5 font-normal text-accent text-xs">
+                    {t("settings.session_here")}
+                  </span>
+                )}
               </p>
               <p className="text-muted text-xs">
                 {one.ip_address && `${t("settings.session_from", { ip: one.ip_address })} · `}
@@ -56,7 +65,11 @@ export function Sessions() {
                 <Time at={one.last_seen_at} />
               </p>
             </div>
-            <Button size="sm" onClick={() => void end(one)} aria-label={`${t("settings.session_end")}: ${one.name || deviceOf(one.user_agent ?? "")}`}>
+            <Button
+              size="sm"
+              onClick={() => void end(one)}
+              aria-label={`${t("settings.session_end")}: ${one.name || deviceOf(one.user_agent ?? "")}`}
+            >
               {t("settings.session_end")}
             </Button>
           </li>
@@ -68,7 +81,25 @@ export function Sessions() {
 
 /** Browser and system, of what a browser calls itself. */
 function deviceOf(agent: string): string {
-  const browser = /Edg\//.test(agent) ? "Edge" : /Firefox\//.test(agent) ? "Firefox" : /Chrom(e|ium)\//.test(agent) ? "Chrome" : /Safari\//.test(agent) ? "Safari" : agent.split(/[ /]/)[0];
-  const system = /Windows/.test(agent) ? "Windows" : /Android/.test(agent) ? "Android" : /iPhone|iPad/.test(agent) ? "iOS" : /Mac OS/.test(agent) ? "macOS" : /Linux/.test(agent) ? "Linux" : "";
+  const browser = /Edg\//.test(agent)
+    ? "Edge"
+    : /Firefox\//.test(agent)
+      ? "Firefox"
+      : /Chrom(e|ium)\//.test(agent)
+        ? "Chrome"
+        : /Safari\//.test(agent)
+          ? "Safari"
+          : agent.split(/[ /]/)[0];
+  const system = /Windows/.test(agent)
+    ? "Windows"
+    : /Android/.test(agent)
+      ? "Android"
+      : /iPhone|iPad/.test(agent)
+        ? "iOS"
+        : /Mac OS/.test(agent)
+          ? "macOS"
+          : /Linux/.test(agent)
+            ? "Linux"
+            : "";
   return [browser, system].filter(Boolean).join(", ") || "?";
 }

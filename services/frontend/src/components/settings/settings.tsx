@@ -22,14 +22,20 @@ export function Settings({ part, publicUrl }: { part: string; publicUrl: string 
     <>
       <PageHead title={t("settings.title")} />
       <div className="flex min-h-0 grow flex-col overflow-y-auto md:flex-row">
-        <nav aria-label={t("settings.title")} className="shrink-0 overflow-x-auto border-b px-2 py-2 md:w-52 md:border-r md:border-b-0 md:px-3 md:py-4">
+        <nav
+          aria-label={t("settings.title")}
+          className="shrink-0 overflow-x-auto border-b px-2 py-2 md:w-52 md:border-r md:border-b-0 md:px-3 md:py-4"
+        >
           <ul className="flex gap-0.5 md:flex-col">
             {PARTS.map((one) => (
               <li key={one}>
                 <Link
                   href={`/settings/${one}`}
                   aria-current={one === part ? "page" : undefined}
-                  className={cn("block whitespace-nowrap rounded-md px-2.5 py-1.5 text-muted hover:bg-hover hover:text-text pointer-coarse:py-2.5", one === part && "bg-hover font-medium text-text")}
+                  className={cn(
+                    "block whitespace-nowrap rounded-md px-2.5 py-1.5 text-muted hover:bg-hover hover:text-text pointer-coarse:py-2.5",
+                    one === part && "bg-hover font-medium text-text",
+                  )}
                 >
                   {t(`settings.${one}` as Key)}
                 </Link>
@@ -39,7 +45,9 @@ export function Settings({ part, publicUrl }: { part: string; publicUrl: string 
         </nav>
         <div className="min-w-0 grow px-4 py-6 md:overflow-y-auto md:px-8">
           <div className="mx-auto max-w-2xl">
-            <h2 className="mb-4 font-semibold text-lg tracking-tight">{t(`settings.${(PARTS as readonly string[]).includes(part) ? part : "profile"}` as Key)}</h2>
+            <h2 className="mb-4 font-semibold text-lg tracking-tight">
+              {t(`settings.${(PARTS as readonly string[]).includes(part) ? part : "profile"}` as Key)}
+            </h2>
             {part === "security" ? (
               <Security />
             ) : part === "sessions" ? (

@@ -21,14 +21,24 @@ export function Banner() {
     if (state !== "offline") {
       return;
     }
-    const timer = setInterval(() => void fetch("/health").then((answer) => answer.ok && reached(), () => undefined), AGAIN_MS);
+    const timer = setInterval(
+      () =>
+        void fetch("/health").then(
+          (answer) => answer.ok && reached(),
+          () => undefined,
+        ),
+      AGAIN_MS,
+    );
     return () => clearInterval(timer);
   }, [state, reached]);
   if (state === "well") {
     return null;
   }
   return (
-    <div role="status" className="flex items-center justify-center gap-3 bg-waits-soft px-4 py-2 text-center text-waits">
+    <div
+      role="status"
+      className="flex items-center justify-center gap-3 bg-waits-soft px-4 py-2 text-center text-waits"
+    >
       <span>{t(state === "offline" ? "app.offline" : "app.signed_out")}</span>
       {state === "signed-out" && (
         <a className="font-medium underline underline-offset-4" href={`/sign-in?next=${encodeURIComponent(path)}`}>

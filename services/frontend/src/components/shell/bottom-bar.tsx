@@ -19,7 +19,14 @@ export function BottomBar() {
           const here = path.startsWith(href);
           return (
             <li key={href} className="min-w-0 grow basis-0">
-              <Link href={href} aria-current={here ? "page" : undefined} className={cn("relative flex flex-col items-center gap-0.5 py-2 text-muted text-xs", here && "font-medium text-text")}>
+              <Link
+                href={href}
+                aria-current={here ? "page" : undefined}
+                className={cn(
+                  "relative flex flex-col items-center gap-0.5 py-2 text-muted text-xs",
+                  here && "font-medium text-text",
+                )}
+              >
                 <Icon aria-hidden className="size-5 stroke-[1.5]" />
                 <span className="max-w-full truncate px-1">{t(label)}</span>
                 {href === "/approvals" && waiting > 0 && (

@@ -26,7 +26,10 @@ export default function Palette({ close, openKeys }: { close: () => void; openKe
       overlayClassName="fixed inset-0 z-40 animate-fade bg-black/35"
       contentClassName="fixed top-[14vh] left-1/2 z-50 w-[min(92vw,36rem)] -translate-x-1/2 animate-fade overflow-hidden rounded-lg border bg-raised shadow-float"
     >
-      <Command.Input placeholder={t("palette.hint")} className="h-12 w-full border-b bg-transparent px-4 text-base outline-none placeholder:text-muted" />
+      <Command.Input
+        placeholder={t("palette.hint")}
+        className="h-12 w-full border-b bg-transparent px-4 text-base outline-none placeholder:text-muted"
+      />
       <Command.List className="max-h-[55vh] overflow-y-auto p-1.5 [&_[cmdk-group-heading]]:px-2.5 [&_[cmdk-group-heading]]:pt-2 [&_[cmdk-group-heading]]:pb-1 [&_[cmdk-group-heading]]:text-muted [&_[cmdk-group-heading]]:text-xs">
         <Command.Empty className="px-3 py-8 text-center text-muted">{t("palette.none")}</Command.Empty>
         <Command.Group heading={t("palette.go")}>
@@ -62,7 +65,12 @@ export default function Palette({ close, openKeys }: { close: () => void; openKe
         {!!conversations.data?.length && (
           <Command.Group heading={t("palette.recent")}>
             {conversations.data.map((one) => (
-              <Item key={one.id} value={`${one.title} ${one.id}`} icon={MessageSquare} onSelect={run(() => router.push(`/chat/${one.id}`))}>
+              <Item
+                key={one.id}
+                value={`${one.title} ${one.id}`}
+                icon={MessageSquare}
+                onSelect={run(() => router.push(`/chat/${one.id}`))}
+              >
                 {one.title || t("chat.untitled")}
               </Item>
             ))}
@@ -77,7 +85,11 @@ type ItemProps = { icon: LucideIcon; hint?: string; value?: string; onSelect: ()
 
 function Item({ icon: Icon, hint, value, onSelect, children }: ItemProps) {
   return (
-    <Command.Item value={value} onSelect={onSelect} className="flex cursor-pointer items-center gap-2.5 rounded-md px-2.5 py-2 data-[selected=true]:bg-hover">
+    <Command.Item
+      value={value}
+      onSelect={onSelect}
+      className="flex cursor-pointer items-center gap-2.5 rounded-md px-2.5 py-2 data-[selected=true]:bg-hover"
+    >
       <Icon aria-hidden className="size-4 shrink-0 stroke-[1.5] text-muted" />
       <span className="min-w-0 grow truncate">{children}</span>
       {hint && <kbd className="text-muted text-xs">{hint}</kbd>}

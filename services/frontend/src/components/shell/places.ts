@@ -1,4 +1,13 @@
-import { Blocks, FileText, Gauge, type LucideIcon, MessageSquare, ScrollText, Settings, ShieldCheck } from "lucide-react";
+import {
+  Blocks,
+  FileText,
+  Gauge,
+  type LucideIcon,
+  MessageSquare,
+  ScrollText,
+  Settings,
+  ShieldCheck,
+} from "lucide-react";
 import type { Key } from "@/i18n";
 
 export type Place = { href: string; label: Key; icon: LucideIcon; go: string };

@@ -25,10 +25,19 @@ export function Rail({ narrow: first, openPalette }: { narrow: boolean; openPale
     setNarrow(!narrow);
   };
   return (
-    <nav aria-label={t("nav.main")} className={cn("hidden shrink-0 flex-col border-r bg-surface md:flex", narrow ? "w-14" : "w-62")}>
+    <nav
+      aria-label={t("nav.main")}
+      className={cn("hidden shrink-0 flex-col border-r bg-surface md:flex", narrow ? "w-14" : "w-62")}
+    >
       <div className={cn("flex h-14 items-center gap-2 px-3", narrow && "justify-center px-0")}>
         {!narrow && <span className="grow pl-1 font-semibold text-base tracking-tight">Zentoria</span>}
-        <Button size="icon-sm" variant="ghost" onClick={toggle} aria-label={t(narrow ? "nav.expand" : "nav.collapse")} aria-expanded={!narrow}>
+        <Button
+          size="icon-sm"
+          variant="ghost"
+          onClick={toggle}
+          aria-label={t(narrow ? "nav.expand" : "nav.collapse")}
+          aria-expanded={!narrow}
+        >
           <PanelLeft aria-hidden />
         </Button>
       </div>
@@ -42,7 +51,12 @@ export function Rail({ narrow: first, openPalette }: { narrow: boolean; openPale
           <Plus aria-hidden className="size-4 stroke-[1.5]" />
           {!narrow && t("chat.new")}
         </Link>
-        <Button size="icon" onClick={openPalette} aria-label={t("palette.title")} title={`${t("palette.title")} (Ctrl K)`}>
+        <Button
+          size="icon"
+          onClick={openPalette}
+          aria-label={t("palette.title")}
+          title={`${t("palette.title")} (Ctrl K)`}
+        >
           <Command aria-hidden />
         </Button>
       </div>
@@ -65,7 +79,12 @@ export function Rail({ narrow: first, openPalette }: { narrow: boolean; openPale
                 <Icon aria-hidden className="size-4 shrink-0 stroke-[1.5]" />
                 <span className={narrow ? "sr-only" : "grow"}>{t(label)}</span>
                 {badge && (
-                  <span className={cn("rounded-full bg-waits-soft px-1.5 font-medium text-waits text-xs", narrow && "absolute top-0 right-0")}>
+                  <span
+                    className={cn(
+                      "rounded-full bg-waits-soft px-1.5 font-medium text-waits text-xs",
+                      narrow && "absolute top-0 right-0",
+                    )}
+                  >
                     <span aria-hidden>{waiting}</span>
                     <span className="sr-only">{t("nav.waiting", { n: waiting })}</span>
                   </span>
@@ -76,8 +95,14 @@ export function Rail({ narrow: first, openPalette }: { narrow: boolean; openPale
         })}
       </ul>
       {narrow ? <div className="grow" /> : <Recent className="min-h-0 grow overflow-y-auto px-2 pt-3" />}
-      <Link href="/settings" className={cn("flex items-center gap-2.5 border-t px-4 py-3 hover:bg-hover", narrow && "justify-center px-0")}>
-        <span aria-hidden className="flex size-7 shrink-0 items-center justify-center rounded-full bg-accent-soft font-medium text-accent text-xs">
+      <Link
+        href="/settings"
+        className={cn("flex items-center gap-2.5 border-t px-4 py-3 hover:bg-hover", narrow && "justify-center px-0")}
+      >
+        <span
+          aria-hidden
+          className="flex size-7 shrink-0 items-center justify-center rounded-full bg-accent-soft font-medium text-accent text-xs"
+        >
           {(user.name || user.email).slice(0, 1).toUpperCase()}
         </span>
         <span className={narrow ? "sr-only" : "min-w-0"}>

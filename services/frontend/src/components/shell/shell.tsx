@@ -17,7 +17,17 @@ const Palette = dynamic(() => import("./palette"), { ssr: false });
 const Keys = dynamic(() => import("./keys"), { ssr: false });
 
 /** The frame of every page: where one can go, what waits, and what is wrong. */
-export function Shell({ user, csrf, narrow, children }: { user: User; csrf: string; narrow: boolean; children: ReactNode }) {
+export function Shell({
+  user,
+  csrf,
+  narrow,
+  children,
+}: {
+  user: User;
+  csrf: string;
+  narrow: boolean;
+  children: ReactNode;
+}) {
   setCsrf(csrf);
   const [client] = useState(
     () =>
@@ -25,7 +35,8 @@ export function Shell({ user, csrf, narrow, children }: { user: User; csrf: stri
         defaultOptions: {
           queries: {
             staleTime: 20_000,
-            retry: (count, error) => count < 2 && error instanceof ApiError && (error.status === 0 || error.status >= 502),
+            retry: (count, error) =>
+              count < 2 && error instanceof ApiError && (error.status === 0 || error.status >= 502),
           },
         },
       }),
@@ -45,7 +56,10 @@ function Frame({ narrow, children }: { narrow: boolean; children: ReactNode }) {
   useEvents();
   return (
     <div className="flex h-dvh flex-col md:flex-row">
-      <a href="#main" className="sr-only z-50 rounded-md bg-raised p-3 focus:not-sr-only focus:absolute focus:top-2 focus:left-2">
+      <a
+        href="#main"
+        className="sr-only z-50 rounded-md bg-raised p-3 focus:not-sr-only focus:absolute focus:top-2 focus:left-2"
+      >
         {t("app.skip")}
       </a>
       <Rail narrow={narrow} openPalette={() => setPalette(true)} />

@@ -9,9 +9,16 @@ export function Toasts() {
   const t = useTexts();
   const { all, drop } = useToasts();
   return (
-    <div role="status" aria-live="polite" className="pointer-events-none fixed inset-x-3 bottom-20 z-50 flex flex-col items-center gap-2 md:bottom-6">
+    <div
+      role="status"
+      aria-live="polite"
+      className="pointer-events-none fixed inset-x-3 bottom-20 z-50 flex flex-col items-center gap-2 md:bottom-6"
+    >
       {all.map((one) => (
-        <div key={one.id} className="pointer-events-auto flex max-w-full animate-rise items-center gap-2 rounded-md border bg-raised py-1.5 pr-1.5 pl-3.5 shadow-float">
+        <div
+          key={one.id}
+          className="pointer-events-auto flex max-w-full animate-rise items-center gap-2 rounded-md border bg-raised py-1.5 pr-1.5 pl-3.5 shadow-float"
+        >
           <span className="min-w-0 truncate py-1">{one.text}</span>
           {one.action && (
             <Button

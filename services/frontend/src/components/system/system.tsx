@@ -1,6 +1,7 @@
 "use client";
 
 import { useState } from "react";
+import type { Schemas } from "@/api/types";
 import { ApiError } from "@/lib/api";
 import { cn } from "@/lib/cn";
 import { useOne } from "@/lib/queries";
@@ -9,13 +10,23 @@ import { PageHead } from "../page-head";
 import { Failure, Loading } from "../states";
 
 type State = "well" | "degraded" | "down" | "unknown" | "absent";
-type Container = { name: string; vmid?: number; zone: string; purpose?: string; address?: string; state?: string; services?: { name: string; state?: string }[] };
-type Flow = { source: string; destination: string; ports: string | (number | string)[]; purpose?: string; protocol?: string };
-type Picture = { containers: Container[]; flows: Flow[]; zones?: { name: string; purpose?: string }[] };
+type Picture = Schemas["System"];
+type Flow = Schemas["Flow"];
 type Health = { status: string; version?: string; checks?: Record<string, { status: string; detail?: string }> };
 
 const LIVE_MS = 10_000;
-const STATES: Record<string, State> = { ok: "well", healthy: "well", well: "well", up: "well", degraded: "degraded", down: "down", failed: "down", away: "down", absent: "absent", missing: "absent" };
+const STATES: Record<string, State> = {
+  ok: "well",
+  healthy: "well",
+  well: "well",
+  up: "well",
+  degraded: "degraded",
+  down: "down",
+  failed: "down",
+  away: "down",
+  absent: "absent",
+  missing: "absent",
+};
 
 /** Containers by zone, how they are, and what each may talk to. */
 export function System() {
@@ -49,48 +60,60 @@ function stateOf(text: string | undefined): State {
 
 function Zones({ of, picked, pick }: { of: Picture; picked: string | null; pick: (name: string | null) => void }) {
   const t = useTexts();
-  const zones = [...new Set(of.containers.map((one) => one.zone))];
-  const there = of.containers.filter((one) => stateOf(one.state) !== "absent" && stateOf(one.state) !== "unknown");
-  const bad = there.filter((one) => stateOf(one.state) !== "well");
-  const from = of.flows.filter((flow) => flow.source === picked);
-  const to = of.flows.filter((flow) => flow.destination === picked);
-  const lit = new Set([...from.map((flow) => flow.destination), ...to.map((flow) => flow.source)]);
+  const there = of.zones.flatMap((zone) => zone.containers).filter((one) => stateOf(one.health) !== "unknown");
+  const bad = there.filter((one) => stateOf(one.health) !== "well");
+  const from = of.flows.filter((flow) => flow.from === picked);
+  const to = of.flows.filter((flow) => flow.to === picked);
+  const lit = new Set([...from.map((flow) => flow.to), ...to.map((flow) => flow.from)]);
+  if (!of.zones.length) {
+    return <p className="max-w-prose text-base">{t("system.missing")}</p>;
+  }
   return (
     <>
-      <p className="text-lg tracking-tight">{bad.length ? t("system.some", { bad: bad.length, n: there.length }) : t("system.well", { n: there.length })}</p>
+      <p className="text-lg tracking-tight">
+        {bad.length ? t("system.some", { bad: bad.length, n: there.length }) : t("system.well", { n: there.length })}
+      </p>
       <div className="grid gap-5 lg:grid-cols-2 2xl:grid-cols-3">
-        {zones.map((zone) => (
-          <section key={zone} aria-label={zone} className="rounded-lg border p-4">
-            <h2 className="mb-3 text-muted text-xs">{zone}</h2>
+        {of.zones.map((zone) => (
+          <section key={zone.name} aria-label={zone.name} className="rounded-lg border p-4">
+            <h2 className="mb-3 text-muted text-xs">{zone.name}</h2>
             <ul className="grid grid-cols-2 gap-2 sm:grid-cols-3">
-              {of.containers
-                .filter((one) => one.zone === zone)
-                .map((one) => (
-                  <li key={one.name}>
-                    <button
-                      type="button"
-                      aria-pressed={picked === one.name}
-                      title={one.purpose}
-                      onClick={() => pick(picked === one.name ? null : one.name)}
-                      className={cn("flex w-full flex-col rounded-md border bg-raised px-3 py-2 text-left hover:bg-hover", picked === one.name && "border-accent bg-accent-soft", picked && picked !== one.name && lit.has(one.name) && "border-accent")}
-                    >
-                      <span className="flex w-full items-center gap-2 font-medium">
-                        <Dot state={stateOf(one.state)} />
-                        <span className="truncate">{one.name}</span>
-                      </span>
-                      <span className="mono text-muted text-xs">{one.vmid}</span>
-                    </button>
-                  </li>
-                ))}
+              {zone.containers.map((one) => (
+                <li key={one.name}>
+                  <button
+                    type="button"
+                    aria-pressed={picked === one.name}
+                    title={one.purpose}
+                    onClick={() => pick(picked === one.name ? null : one.name)}
+                    className={cn(
+                      "flex w-full flex-col rounded-md border bg-raised px-3 py-2 text-left hover:bg-hover",
+                      picked === one.name && "border-accent bg-accent-soft",
+                      picked && picked !== one.name && lit.has(one.name) && "border-accent",
+                    )}
+                  >
+                    <span className="flex w-full items-center gap-2 font-medium">
+                      <Dot state={stateOf(one.health)} />
+                      <span className="truncate">{one.name}</span>
+                    </span>
+                    <span className="mono text-muted text-xs">{one.vmid}</span>
+                  </button>
+                </li>
+              ))}
             </ul>
           </section>
         ))}
       </div>
       <div aria-live="polite" className="grid gap-6 md:grid-cols-2">
-        {picked === null ? <p className="text-muted">{t("system.select")}</p> : (
+        {picked === null ? (
+          <p className="text-muted">{t("system.select")}</p>
+        ) : (
           <>
-            <Flows title={t("system.flows")} none={t("system.flows_none")} rows={from.map((flow) => ({ ...flow, other: flow.destination }))} />
-            <Flows title={t("system.reached")} none="–" rows={to.map((flow) => ({ ...flow, other: flow.source }))} />
+            <Flows
+              title={t("system.flows")}
+              none={t("system.flows_none")}
+              rows={from.map((flow) => ({ ...flow, other: flow.to }))}
+            />
+            <Flows title={t("system.reached")} none="–" rows={to.map((flow) => ({ ...flow, other: flow.from }))} />
           </>
         )}
       </div>
@@ -105,9 +128,9 @@ function Flows({ title, none, rows }: { title: string; none: string; rows: (Flow
       {!rows.length && <p className="text-muted">{none}</p>}
       <ul className="divide-y">
         {rows.map((flow) => (
-          <li key={`${flow.other} ${flow.ports} ${flow.protocol}`} className="flex flex-wrap items-baseline gap-x-3 py-1.5">
+          <li key={`${flow.other} ${flow.port}`} className="flex flex-wrap items-baseline gap-x-3 py-1.5">
             <span className="w-28 truncate font-medium">{flow.other}</span>
-            <span className="mono w-24 text-xs">{Array.isArray(flow.ports) ? flow.ports.join(", ") : flow.ports}</span>
+            <span className="mono w-24 text-xs">{flow.port}</span>
             <span className="min-w-0 grow text-muted">{flow.purpose}</span>
           </li>
         ))}
@@ -130,14 +153,24 @@ function Checks({ of }: { of: Health }) {
           </li>
         ))}
       </ul>
-      {of.version && <p className="mt-2 text-muted text-xs">{t("system.versions")} <span className="mono">{of.version}</span></p>}
+      {of.version && (
+        <p className="mt-2 text-muted text-xs">
+          {t("system.versions")} <span className="mono">{of.version}</span>
+        </p>
+      )}
     </section>
   );
 }
 
 function Dot({ state }: { state: State }) {
   const t = useTexts();
-  const colour = { well: "bg-accent", degraded: "bg-waits", down: "bg-failed", unknown: "border border-edge", absent: "border border-edge border-dashed" }[state];
+  const colour = {
+    well: "bg-accent",
+    degraded: "bg-waits",
+    down: "bg-failed",
+    unknown: "border border-edge",
+    absent: "border border-edge border-dashed",
+  }[state];
   return (
     <span className={cn("size-2 shrink-0 rounded-full", colour)}>
       <span className="sr-only">{t(`system.state_${state}`)}</span>

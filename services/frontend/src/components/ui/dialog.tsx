@@ -58,7 +58,9 @@ export function Sheet({ open, onOpenChange, title, children, side }: Props & { s
           aria-describedby={undefined}
           className={cn(
             "fixed z-50 flex flex-col border bg-background shadow-float",
-            side === "left" ? "inset-y-0 left-0 w-[min(86vw,20rem)] animate-fade" : "inset-x-0 bottom-0 h-[88dvh] animate-rise rounded-t-lg",
+            side === "left"
+              ? "inset-y-0 left-0 w-[min(86vw,20rem)] animate-fade"
+              : "inset-x-0 bottom-0 h-[88dvh] animate-rise rounded-t-lg",
           )}
         >
           <Primitive.Title className="sr-only">{title}</Primitive.Title>

@@ -5,12 +5,24 @@ import type { ComponentProps, ReactNode } from "react";
 import { cn } from "@/lib/cn";
 
 /** A menu that a button opens. */
-export function Menu({ trigger, children, align = "end" }: { trigger: ReactNode; children: ReactNode; align?: "start" | "end" }) {
+export function Menu({
+  trigger,
+  children,
+  align = "end",
+}: {
+  trigger: ReactNode;
+  children: ReactNode;
+  align?: "start" | "end";
+}) {
   return (
     <Primitive.Root modal={false}>
       <Primitive.Trigger asChild>{trigger}</Primitive.Trigger>
       <Primitive.Portal>
-        <Primitive.Content align={align} sideOffset={4} className="z-50 min-w-44 animate-fade rounded-md border bg-raised p-1 shadow-float">
+        <Primitive.Content
+          align={align}
+          sideOffset={4}
+          className="z-50 min-w-44 animate-fade rounded-md border bg-raised p-1 shadow-float"
+        >
           {children}
         </Primitive.Content>
       </Primitive.Portal>

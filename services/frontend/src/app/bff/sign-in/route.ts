@@ -43,7 +43,16 @@ export async function POST(request: Request): Promise<Response> {
     jar.set(CHALLENGE, body.challenge, cookieOptions(Date.now() + 10 * 60_000));
   }
   if (form) {
-    const error = kind === "otp-required" ? "" : kind === "wrong-code" ? "code" : status === 429 ? "many" : status >= 500 ? "away" : "wrong";
+    const error =
+      kind === "otp-required"
+        ? ""
+        : kind === "wrong-code"
+          ? "code"
+          : status === 429
+            ? "many"
+            : status >= 500
+              ? "away"
+              : "wrong";
     const step = kind === "otp-required" || (given.challenge && status === 401) ? "code" : "";
     const query = new URLSearchParams(Object.entries({ next, step, error }).filter(([, value]) => value));
     return see(`/sign-in?${query}`);

@@ -16,5 +16,8 @@ export async function POST(request: Request): Promise<Response> {
   if (answer === null) {
     return problem(503, "The gateway does not answer", "/problems/unavailable");
   }
-  return new Response(answer.body, { status: answer.status, headers: { "content-type": answer.headers.get("content-type") ?? "application/json" } });
+  return new Response(answer.body, {
+    status: answer.status,
+    headers: { "content-type": answer.headers.get("content-type") ?? "application/json" },
+  });
 }

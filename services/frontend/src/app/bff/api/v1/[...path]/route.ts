@@ -1,15 +1,36 @@
-import { type NextRequest, after } from "next/server";
+import { after, type NextRequest } from "next/server";
 import { problem, sameOrigin } from "@/server/guard";
 import { isCsrf, live, sessionKey } from "@/server/session";
 import { gatewayUrl } from "@/server/settings";
 
 /** Headers that the gateway gets of the browser's; all others stay here. */
 const SENT = [
-  "accept", "accept-language", "content-type", "content-length", "content-disposition", "idempotency-key", "if-match",
-  "if-none-match", "if-range", "last-event-id", "range", "tus-resumable", "upload-concat", "upload-defer-length",
-  "upload-length", "upload-metadata", "upload-offset", "upload-checksum", "user-agent", "x-forwarded-for",
-  "x-forwarded-proto", "x-forwarded-host", "x-request-id", "repr-digest", "content-digest",
-];  // prettier-ignore
+  "accept",
+  "accept-language",
+  "content-type",
+  "content-length",
+  "content-disposition",
+  "idempotency-key",
+  "if-match",
+  "if-none-match",
+  "if-range",
+  "last-event-id",
+  "range",
+  "tus-resumable",
+  "upload-concat",
+  "upload-defer-length",
+  "upload-length",
+  "upload-metadata",
+  "upload-offset",
+  "upload-checksum",
+  "user-agent",
+  "x-forwarded-for",
+  "x-forwarded-proto",
+  "x-forwarded-host",
+  "x-request-id",
+  "repr-digest",
+  "content-digest",
+]; // prettier-ignore
 /** Headers of the gateway's that concern one connection, or that are ours to say. */
 const KEPT_BACK = ["connection", "keep-alive", "transfer-encoding", "set-cookie", "www-authenticate", "server", "date"];
 /** Sign-in gives tokens, which no script shall see: it has routes of its own. */
