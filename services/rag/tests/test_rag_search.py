@@ -104,12 +104,14 @@ def test_a_chain_of_follow_ups_reaches_what_they_all_follow() -> None:
 
 
 def test_orders_are_fused_and_the_first_of_all_is_one() -> None:
-    scores = fusion.fused(["a", "b", "c"], ["a", "c", "d"])
+    scores = fusion.fused(["a", "b", "c"], {"a": 1.0, "c": 0.8, "d": 0.1})
     assert next(iter(scores)) == "a"
     assert scores["a"] == pytest.approx(1)
     assert list(scores).index("c") < list(scores).index("b")
-    assert fusion.fused([], ["x"]) == {"x": pytest.approx(1)}
-    assert fusion.fused([], []) == {}
+    assert fusion.fused([], {"x": 1.0}) == {"x": pytest.approx(1)}
+    assert fusion.fused([], {}) == {}
+    # a common word alone takes nobody's place
+    assert list(fusion.fused(["a", "b"], {"b": 0.02, "a": 0.01})) == ["a", "b"]
 
 
 def test_variety_puts_what_says_the_same_behind() -> None:

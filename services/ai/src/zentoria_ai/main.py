@@ -10,12 +10,11 @@ from zentoria_common.program import Program
 from zentoria_ai import __version__
 from zentoria_ai.app import NAME, make_probes, open_app
 from zentoria_ai.intents import command as intents
-from zentoria_ai.scoring import command as scoring
 from zentoria_ai.settings import Secrets, Settings
 
 PROGRAM = Program(
     name=NAME,
-    description="Zentoria's AI orchestrator. Without settings: train, score-intents, score-answers (each has --help).",
+    description="Zentoria's AI orchestrator. Without settings: train, score-intents (see 'zentoria-ai train --help').",
     version=__version__,
     settings=Settings,
     secrets=Secrets,
@@ -23,7 +22,7 @@ PROGRAM = Program(
     app=open_app,
     ports=lambda settings: {"http": settings.http_port},
 )
-OFFLINE = ("score-answers", "score-intents", "train")
+OFFLINE = ("train", "score-intents")
 """Commands for a workstation: they read files and no settings."""
 
 
@@ -32,9 +31,6 @@ def run(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] and given[0] in OFFLINE:
         parser = argparse.ArgumentParser(prog=NAME)
-        commands = parser.add_subparsers(dest="command", required=True)
-        intents.configure(commands)
-        scoring.configure(commands)
-        options = parser.parse_args(given)
-        sys.exit(scoring.run(options) if options.command == "score-answers" else intents.run(options))
+        intents.configure(parser.add_subparsers(dest="command", required=True))
+        sys.exit(intents.run(parser.parse_args(given)))
     PROGRAM.run(given)

@@ -129,7 +129,7 @@ class Messages:
             if vector is not None:
                 found = await session.execute(_near(space), {**values, "vector": literal(vector)})
                 near = {(row[0], row[1]): float(row[2]) for row in found.all()}
-            scores = fusion.fused(list(near), list(worded))
+            scores = fusion.fused(list(near), worded)
             chosen = list(scores)[: request.limit]
             rows = (await session.execute(_READ, {**values, "ids": [one[0] for one in chosen]})).all()
         texts = {(row[0], row[1]): (row[2], row[3]) for row in rows}

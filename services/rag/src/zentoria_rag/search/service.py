@@ -123,13 +123,13 @@ class Search:
         if request.mode != "meaning":
             database = self._repository.database
             worded = await words.search(database, owner, question.text, question.filters, CANDIDATES)
-        scores = fusion.fused([one.chunk_id for one in near], [one.chunk_id for one in worded])
+        by_meaning = {one.chunk_id: one.score for one in near}
+        by_words = {one.chunk_id: one.score for one in worded}
+        scores = fusion.fused(list(by_meaning), by_words)
         first = dict(list(scores.items())[:CANDIDATES])
         chunks, vectors = await self._read(owner, list(first), space)
         first = {one: score for one, score in first.items() if one in chunks}
         chosen = fusion.varied(first, vectors, request.limit)
-        by_meaning = {one.chunk_id: one.score for one in near}
-        by_words = {one.chunk_id: one.score for one in worded}
         hits = [
             Hit(
                 **chunks[one].model_dump(),
