@@ -203,7 +203,7 @@ _NOT_COPIED = ("__pycache__", ".venv", "*.egg-info", "node_modules", ".next")
 def copy_project(target: Path) -> Path:
     """A copy of the inventory, zones and templates that a test may change."""
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("inventory", "templates", "services"):
+    for name in ("inventory", "templates", "services", "npm"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns(*_NOT_COPIED))
     shutil.copy(ROOT / "zones.yaml", target)
     return target

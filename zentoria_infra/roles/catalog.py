@@ -13,6 +13,7 @@ PLACES: dict[str, str] = {
     "auth": "zentoria_infra.roles.auth:ROLE",
     "backend": "zentoria_infra.roles.backend:ROLE",
     "frontend": "zentoria_infra.roles.frontend:ROLE",
+    "n8n": "zentoria_infra.roles.n8n:ROLE",
     "nginx": "zentoria_infra.roles.nginx:ROLE",
     "nginx-exporter": "zentoria_infra.roles.nginx:EXPORTER_ROLE",
     "node-exporter": "zentoria_infra.roles.node_exporter:ROLE",
