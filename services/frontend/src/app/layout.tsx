@@ -23,8 +23,8 @@ export const viewport: Viewport = {
   ],
 };
 
-/** Trusted Types: a string becomes a script's address only when it is a built file of ours, and HTML never. */
-const TRUSTED = `(function(){if(!window.trustedTypes)return;var f=location.origin+"/_next/static/";
+/** What styles are made with in dialogs wants the nonce (get-nonce). Trusted Types: a string becomes a script's address only when it is a built file of ours, and HTML never. */
+const TRUSTED = `(function(){window.__webpack_nonce__=document.currentScript.nonce;if(!window.trustedTypes)return;var f=location.origin+"/_next/static/";
 trustedTypes.createPolicy("default",{createScriptURL:function(u){return new URL(u,location.href).href.indexOf(f)===0?u:null}})})()`;
 
 export default async function RootLayout({ children }: { children: ReactNode }) {

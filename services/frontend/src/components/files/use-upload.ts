@@ -16,7 +16,8 @@ export function useUpload(done?: (fileId: string, file: File) => void) {
       await Promise.all(
         [...files].map(async (file) => {
           try {
-            done?.(await upload(file), file);
+            const id = await upload(file);
+            done?.(id, file);
             show(t("files.upload_done", { name: file.name }));
           } catch {
             // The row of the upload says why.
