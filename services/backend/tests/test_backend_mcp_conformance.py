@@ -102,7 +102,7 @@ def test_the_inspectors_command_line_lists_and_calls_tools(world: World, tmp_pat
         listed = inspect("--method", "tools/list")
         assert listed.returncode == 0, listed.stdout + listed.stderr
         names = [tool["name"] for tool in json.loads(listed.stdout)["tools"]]
-        assert names == ["conversations_list", "conversations_messages", "conversations_search"]
+        assert names == ["conversations_list", "conversations_messages", "conversations_search", "memory_list"]
         called = inspect("--method", "tools/call", "--tool-name", "conversations_list", "--tool-arg", "limit=1")
         assert called.returncode == 0, called.stdout + called.stderr
         assert json.loads(called.stdout)["structuredContent"]["items"][0]["title"] == "Fjords"
