@@ -13,7 +13,7 @@ from zentoria_infra.firewall.compiled.compile import compile_firewall
 from zentoria_infra.firewall.compiled.parties import parties_of
 from zentoria_infra.firewall.show.render import Form, render
 from zentoria_infra.guest.state import Command, File, GuestState
-from zentoria_infra.inventory.model import DebSource, Inventory
+from zentoria_infra.inventory.model import DebSource, Inventory, Service
 from zentoria_infra.render.stand_ins import StandInMaterials
 from zentoria_infra.roles.compile import compile_guest
 from zentoria_infra.roles.kit.rendering import FOLDER, Templates
@@ -174,9 +174,18 @@ class _Renderer:
             "certificate": certificate, "public_name": "stand-in.example.org", "admin_ssh_keys": (_KEY,),
             "package_sources": (source,),
         }  # fmt: skip
-        other = self._inventory.model_copy(update={"site": site.model_copy(update=update)})
+        containers = tuple(
+            one.model_copy(update={"services": tuple(self._brought_in(service) for service in one.services)})
+            for one in self._inventory.containers
+        )
+        other = self._inventory.model_copy(update={"site": site.model_copy(update=update), "containers": containers})
         self._guests(other, wanted)
         return sorted(set(wanted) - set(self._unused()))
+
+    def _brought_in(self, service: Service) -> Service:
+        """A service that the site leaves out, installed, where somebody says where it comes from."""
+        known = service.installed or self._inventory.component(service) is not None
+        return service.model_copy(update={"installed": known})
 
     def _undeclared(self) -> Iterator[str]:
         given: Mapping[str, set[str]] = self._templates.given
