@@ -98,6 +98,7 @@ def together(app: Path | None = None, variables: Mapping[str, str] | None = None
             "ZENTORIA_PUBLIC_URL": f"http://localhost:{web}",
             "ZENTORIA_DATABASE_HOST": postgres.host,
             "ZENTORIA_DATABASE_PORT": str(postgres.port),
+            "ZENTORIA_DATABASE_DIRECT_PORT": str(postgres.port),
             "ZENTORIA_DATABASE_NAME": dev.DATABASE,
             "ZENTORIA_CALLERS_FILE": str(callers),
         }

@@ -12,7 +12,7 @@ import { Failure, Loading } from "../states";
 type State = "well" | "degraded" | "down" | "unknown" | "absent";
 type Picture = Schemas["System"];
 type Flow = Schemas["Flow"];
-type Health = { status: string; version?: string; checks?: Record<string, { status: string; detail?: string }> };
+type Health = { status: string; version?: string; dependencies?: Record<string, { status: string; error?: string | null }> };
 
 const LIVE_MS = 10_000;
 const STATES: Record<string, State> = {
@@ -48,7 +48,7 @@ export function System() {
           </div>
         )}
         {picture.data && <Zones of={picture.data} picked={picked} pick={setPicked} />}
-        {health.data?.checks && <Checks of={health.data} />}
+        {health.data?.dependencies && <Checks of={health.data} />}
       </div>
     </>
   );
@@ -145,11 +145,11 @@ function Checks({ of }: { of: Health }) {
     <section className="max-w-xl">
       <h2 className="mb-2 font-medium">{t("system.checks")}</h2>
       <ul className="divide-y rounded-lg border bg-raised">
-        {Object.entries(of.checks ?? {}).map(([name, check]) => (
+        {Object.entries(of.dependencies ?? {}).map(([name, check]) => (
           <li key={name} className="flex items-center gap-3 px-4 py-2">
             <Dot state={stateOf(check.status)} />
             <span className="grow">{name}</span>
-            {check.detail && <span className="truncate text-muted text-xs">{check.detail}</span>}
+            {check.error && <span className="truncate text-muted text-xs">{check.error}</span>}
           </li>
         ))}
       </ul>
