@@ -60,7 +60,8 @@ def test_the_same_project_elsewhere_has_the_same_hashes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "vmids"),
     [("templates/redis/redis.conf", [410]), ("services/backend/pyproject.toml", [401]),
-     ("services/common/src/zentoria_common/logs.py", [401, 409]), ("services/backend/requirements.lock", [401]),
+     ("services/common/src/zentoria_common/logs.py", [401, 405, 409, 412, 413, 419]),
+     ("services/backend/requirements.lock", [401]),
      ("templates/pgbouncer/pgbouncer.ini", [404])],
 )  # fmt: skip
 def test_a_recipe_changes_with_its_templates_and_services(tmp_path: Path, file: str, vmids: list[int]) -> None:

@@ -118,11 +118,11 @@ def test_what_one_container_waits_for_holds_up_no_other_and_a_failed_build_is_to
         raise ArtifactError("build the release", on=str(folder), got="no such wheel", todo="see the lock")
 
     monkeypatch.setattr("zentoria_infra.materials.sources.build_release", build_release)
-    monkeypatch.setattr(SecretFile, "get_or_create", lambda self, path, generator: SecretStr("x"))
-    inside.begin([401, 405])
+    monkeypatch.setattr(SecretFile, "get_or_create", lambda self, path, generator: SecretStr(generator()))
+    inside.begin([401, 403])
     assert begun.wait(20)
     # nothing of ours is built for these
-    assert inside.state(405).vmid == 405
+    assert inside.state(403).vmid == 403
     assert inside.state(410).vmid == 410
     go_on.set()
     with pytest.raises(ArtifactError, match="no such wheel"):

