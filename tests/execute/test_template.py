@@ -90,7 +90,7 @@ def test_with_it_containers_are_made_from_it_and_most_never_have_their_package_s
     assert {one.desired.ostemplate for one in made} == {f"local:vztmpl/{prepared.name}"}
     assert {one.says() for one in made} == {"create from the prepared template"}
     open_at_all = {one.container for one in stages if isinstance(one, OpenSources | CloseSources)}
-    assert open_at_all == {"db", "proxy", "redis"}
+    assert open_at_all == {"ai", "db", "ocr", "proxy", "redis", "voice"}
 
 
 def test_the_sites_own_token_may_not_upload_it_and_a_broken_one_is_not_taken(node, prepared, monkeypatch) -> None:

@@ -142,6 +142,12 @@ def one_word(text: str) -> None:
         raise ValueError("it is not one word and the end of its line")
 
 
+def prose(text: str) -> None:
+    """What a model is told: something, and nothing that is not to be read."""
+    if not text.strip() or not all(sign.isprintable() or sign == "\n" for sign in text):
+        raise ValueError("it is empty, or has control characters")
+
+
 def nothing(text: str) -> None:
     """A mark: the file is there, and empty."""
     if text:
@@ -181,6 +187,8 @@ PARSERS: Mapping[str, tuple[str, Parse]] = {
     "*_secret_key": ("one word", one_word),
     "*_client_secret": ("one word", one_word),
     "*/seal_key": ("one word", one_word),
+    "*_token": ("one word", one_word),
+    "/etc/zentoria/orchestrator/*.txt": ("text for a model", prose),
     "*/identity_key": ("a private key", private_key),
     "*/jwt_key": ("a private key", private_key),
     "*/jwt_previous_key": ("a private key", private_key),

@@ -18,6 +18,7 @@ from zentoria_common.lifecycle import Lifecycle
 from zentoria_common.metrics import Metrics, merged
 from zentoria_common.middleware import BodyLimit, RequestContext
 from zentoria_common.settings import CommonSettings
+from zentoria_common.tasks import ended
 
 METRICS = "metrics"
 """What workers ask each other for."""
@@ -78,8 +79,7 @@ def make_app(
             async with others.run(), lifespan(app) if lifespan else contextlib.nullcontext():
                 yield
         finally:
-            watcher.cancel()
-            await asyncio.wait({watcher})
+            await ended(watcher)
             await service.close()
 
     app = FastAPI(

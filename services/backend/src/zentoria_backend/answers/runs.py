@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from zentoria_common.tasks import ended
+
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
@@ -132,7 +134,4 @@ class Runs:
         finally:
             if self._tasks:
                 await asyncio.wait(set(self._tasks), timeout=patience)
-            for task in self._tasks:
-                task.cancel()
-            if self._tasks:
-                await asyncio.wait(set(self._tasks))
+            await ended(*self._tasks)

@@ -14,6 +14,7 @@ import redis.exceptions
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from zentoria_common.problems import Problem, Unavailable
+from zentoria_common.tasks import ended
 
 from zentoria_backend.access.principal import Principal
 from zentoria_backend.answers import service
@@ -60,9 +61,7 @@ async def write(services: Services, principal: Principal, question: Question) ->
     except Exception as error:
         _log.exception("answer fails", error_type=type(error).__qualname__)
         last = _failed(written, Problem(500, "the answer failed by a fault of the gateway's own"))
-    for task in (writer, watcher):
-        task.cancel()
-    await asyncio.wait({writer, watcher})
+    await ended(writer, watcher)
     await asyncio.shield(_end(services, principal, question, stream, written, last))
 
 

@@ -18,6 +18,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from zentoria_common.identity import OnBehalf
+from zentoria_common.tasks import ended as all_ended
 
 from zentoria_backend.events import tickets
 from zentoria_backend.events.credentials import over
@@ -101,9 +102,7 @@ async def _carry(websocket: WebSocket, voice: ClientConnection, ended: asyncio.F
                 return INTERNAL_ERROR
         return next(tasks[task] for task in done)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        await all_ended(*tasks)
         for task in tasks:
             if not task.cancelled():
                 task.exception()

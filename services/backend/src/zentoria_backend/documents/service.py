@@ -80,7 +80,6 @@ async def read_again(services: Services, principal: Principal, file_id: UUID) ->
     Raises:
         Problem: 404; 409, there is no text in such a file; 503, retrieval is not installed.
     """
-    services.callees.url("embeddings")  # where it is not installed, nobody reads
     async with services.database.session(principal.user_id) as session:
         file = await session.scalar(
             select(FileRow)
@@ -89,6 +88,7 @@ async def read_again(services: Services, principal: Principal, file_id: UUID) ->
         )
         if file is None:
             raise no_file()
+        services.callees.url("embeddings")  # where it is not installed, nobody reads
         running = (
             select(JobRow)
             .join(DocumentRow, DocumentRow.job_id == JobRow.id)

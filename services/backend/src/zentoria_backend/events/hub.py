@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis.exceptions
 import structlog
+from zentoria_common.tasks import ended
 
 from zentoria_backend.events import streams
 from zentoria_backend.events.schemas import START, Event, Topic, position
@@ -119,8 +120,7 @@ class Hub:
         try:
             yield
         finally:
-            reader.cancel()
-            await asyncio.wait({reader})
+            await ended(reader)
 
     @contextlib.asynccontextmanager
     async def listen(

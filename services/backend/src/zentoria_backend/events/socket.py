@@ -27,6 +27,7 @@ import structlog
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
 from zentoria_common.problems import problem
+from zentoria_common.tasks import ended as all_ended
 
 from zentoria_backend.events import tickets
 from zentoria_backend.events.credentials import over
@@ -137,9 +138,7 @@ async def _serve(
     except TooSlowError:
         return TOO_SLOW
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        await all_ended(*tasks)
         for task in tasks:
             if not task.cancelled():
                 task.exception()

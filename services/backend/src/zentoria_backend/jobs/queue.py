@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import procrastinate
@@ -25,6 +26,7 @@ from procrastinate.exceptions import AlreadyEnqueued, ConnectorException, Procra
 from procrastinate.jobs import Status
 from pydantic import SecretStr
 from zentoria_common.problems import Problem, Unavailable
+from zentoria_common.tasks import PATIENCE, ended
 
 from zentoria_backend.settings import Settings
 
@@ -73,6 +75,8 @@ class Queue:
         self._settings = settings
         self._handlers = handlers
         self._works = works
+        self._workers: set[asyncio.Task[None]] = set()
+        self._at_work = 0
         self._queues = dict(queues or {})
         self._chores = dict(chores or {})
         self._open = False
@@ -93,8 +97,8 @@ class Queue:
         )
         self.app = procrastinate.App(connector=connector)
         retry = procrastinate.RetryStrategy(max_attempts=MAX_ATTEMPTS, linear_wait=5)
-        self._task = self.app.task(name="work", retry=retry, pass_context=True)(self._work)
-        self._chore = self.app.task(name="chore", retry=retry, pass_context=True)(self._do)
+        self._task = self.app.task(name="work", retry=retry, pass_context=True)(self._counted(self._work))
+        self._chore = self.app.task(name="chore", retry=retry, pass_context=True)(self._counted(self._do))
         # Beside what it does, it keeps the worker whole: without any periodic task procrastinate stops to watch over
         # its heartbeat and listener at once (https://github.com/procrastinate-org/procrastinate/issues/1597).
         self.app.periodic(cron="17 3 * * *")(self.app.task(name="tidy", pass_context=True)(_tidy))
@@ -167,9 +171,8 @@ class Queue:
         try:
             yield
         finally:
-            while not worker.done():  # a cancellation that comes at the wrong moment is lost in the queue's own tasks
-                worker.cancel()
-                await asyncio.wait({worker}, timeout=self._settings.shutdown_timeout)
+            await ended(worker, patience=self._settings.shutdown_timeout)
+            await self._end_workers()
             await self._close()
 
     async def opened(self) -> None:
@@ -190,9 +193,11 @@ class Queue:
                 await self._catch_up()
                 if not self._works:
                     await asyncio.Event().wait()
-                async with asyncio.TaskGroup() as group:
-                    for queue in CONCURRENCY:
-                        group.create_task(self._serve_queue(queue), name=f"jobs-{queue}")
+                for queue in CONCURRENCY:
+                    self._workers.add(asyncio.create_task(self._serve_queue(queue), name=f"jobs-{queue}"))
+                done, _ = await asyncio.wait(self._workers, return_when=asyncio.FIRST_COMPLETED)
+                for one in done:
+                    one.result()
             except asyncio.CancelledError:
                 if stopping():
                     raise
@@ -201,8 +206,33 @@ class Queue:
                 if stopping():
                     raise asyncio.CancelledError from error
                 _log.warning("worker of jobs begins again", error_type=type(error).__qualname__)
+            await self._end_workers()
             await self._close()
             await asyncio.sleep(random.uniform(2, 5))  # noqa: S311 - so that not all come at once
+
+    async def _end_workers(self) -> None:
+        """End the queue's workers. While jobs are at work they have their time; else nothing is worth waiting for."""
+        while pending := {one for one in self._workers if not one.done()}:
+            for one in pending:
+                one.cancel()
+            await asyncio.wait(pending, timeout=self._settings.shutdown_timeout if self._at_work else PATIENCE)
+        for one in self._workers:
+            if not one.cancelled():
+                one.exception()
+        self._workers.clear()
+
+    def _counted(self, task: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        """The task, counted while it is at work."""
+
+        @functools.wraps(task)
+        async def counted(context: procrastinate.JobContext, **what: Any) -> None:
+            self._at_work += 1
+            try:
+                await task(context, **what)
+            finally:
+                self._at_work -= 1
+
+        return counted
 
     async def _catch_up(self) -> None:
         """Ask for the jobs that were written down while the queue could not be reached."""
@@ -213,7 +243,10 @@ class Queue:
         async with services.database.session() as session:
             rows = (await session.execute(due, {"before": services.clock()})).all()
         for user_id, job_id in rows:
-            await self.defer(user_id, job_id)
+            try:
+                await self.defer(user_id, job_id)
+            except Exception as error:  # one job hinders no other: the sweeper comes by again
+                _log.warning("a job is asked for later", error_type=type(error).__qualname__)
 
     async def _serve_queue(self, queue: str) -> None:
         await self.app.run_worker_async(
@@ -302,8 +335,7 @@ async def _beating(services: Services, user_id: int, job_id: UUID, number: int) 
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        await ended(task)
 
 
 async def _tidy(context: procrastinate.JobContext, *, timestamp: int) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 from zentoria_common import siblings
 from zentoria_common.problems import Problem
+from zentoria_common.tasks import ended
 from zentoria_schema.core import Job as JobRow
 from zentoria_schema.core import Upload as UploadRow
 
@@ -42,8 +43,7 @@ async def sweeping(services: Services) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        await ended(task)
 
 
 async def _forever(services: Services) -> None:
