@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import SecretStr
 from zentoria_ai.answers.prompts import NAMES, Prompts
 from zentoria_ai.settings import Settings
 from zentoria_common.settings import unknown_variables
 
-from tests.roles.roles_support import ROOT, files, settings, state, text
+from tests.roles.roles_support import ROOT, FixedMaterials, files, settings, state, text
 from zentoria_infra.guest.state import GuestState, Release
 
 
@@ -28,6 +29,8 @@ def test_the_service_understands_every_variable(guest: GuestState, monkeypatch: 
     assert read.rag_url == "http://10.10.41.9:8100"
     assert (read.redis_host, read.redis_user) == ("10.10.41.0", "ai")
     assert read.external_models == ()
+    assert read.openai_api_key_file is None
+    assert str(read.models_folder / read.embedding_model) == "/var/lib/ollama/models/bge-small-en-v1.5"
 
 
 def test_the_owner_changes_prompts_in_the_templates_folder(guest: GuestState) -> None:
@@ -45,3 +48,16 @@ def test_the_release_is_the_ai_packages_and_is_gated(guest: GuestState) -> None:
     key = files(guest)["/etc/zentoria/orchestrator/identity_key"]
     assert (key.mode, key.secret) == ("0600", True)
     assert '"kid": "backend"' in text(guest, "/etc/zentoria/orchestrator/callers.json")
+
+
+def test_external_models_are_switched_on_by_a_site() -> None:
+    wanted = {"settings": {"external_models": ["openai:gpt-5"]}}
+    materials = FixedMaterials()
+    materials.secrets.supplied["zentoria/api_keys/openai"] = SecretStr("sk-canary")
+    guest = state("ai", overrides={"containers": {"ai": {"services": {"orchestrator": wanted}}}}, materials=materials)
+    environment = text(guest, "/etc/zentoria/orchestrator/environment")
+    assert """ZENTORIA_EXTERNAL_MODELS='["openai:gpt-5"]'""" in environment
+    assert 'ZENTORIA_OPENAI_API_KEY_FILE="/etc/zentoria/orchestrator/openai_api_key"' in environment
+    assert "sk-canary" not in environment
+    assert files(guest)["/etc/zentoria/orchestrator/openai_api_key"].mode == "0600"
+    assert "/etc/zentoria/orchestrator/anthropic_api_key" not in files(guest)

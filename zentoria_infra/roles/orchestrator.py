@@ -49,6 +49,7 @@ ROLE = python_service(
     title="AI orchestrator",
     uses=("postgres", "redis"),
     variables=_variables,
+    supplied={f"{name}_api_key": f"zentoria/api_keys/{name}" for name in ("openai", "anthropic")},
     files=_files,
     identity=True,
 )

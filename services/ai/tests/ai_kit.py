@@ -68,6 +68,7 @@ class Fakes:
         self.left = asyncio.Event()
         """Set when a caller closed its connection in the midst of an answer."""
         self.hanging = asyncio.Event()
+        self.authorised: list[str] = []
         self.url = ""
 
     @contextlib.asynccontextmanager
@@ -94,6 +95,8 @@ class Fakes:
     async def _answer(
         self, path: str, headers: dict[str, str], body: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        if "authorization" in headers and path == "/v1/chat/completions":
+            self.authorised.append(headers["authorization"])
         if path == "/v1/models":
             _json(writer, 200, {"data": self.models})
         elif path == "/tokenize":

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 from ai_kit import BREAK, CHAT, HANG, World, hit, of, world
+from pydantic import SecretStr
 from real_servers import RedisServer
+from zentoria_ai.answers.service import told_to_wait
+from zentoria_ai.engine.external import ExternalEngine, Provider
+from zentoria_common.engine import Delta
 
 pytestmark = pytest.mark.asyncio
 
@@ -152,6 +158,25 @@ async def test_a_stall_in_mid_answer_is_told_and_ends_the_generation(redis_serve
         await asyncio.wait_for(here.fakes.left.wait(), 30)
 
 
+async def test_who_waits_for_a_slow_model_is_told_that_it_goes_on() -> None:
+    go = asyncio.Event()
+
+    async def slow() -> AsyncGenerator[Delta]:
+        yield Delta("a")
+        await go.wait()
+        yield Delta("b")
+
+    async with contextlib.aclosing(told_to_wait(slow(), 0.01)) as pieces:
+        assert await anext(pieces) == Delta("a")
+        assert await anext(pieces) is None
+        assert await anext(pieces) is None
+        go.set()
+        while (piece := await anext(pieces)) is None:
+            pass
+        assert piece == Delta("b")
+        assert [one async for one in pieces if one is not None] == []
+
+
 @pytest.mark.parametrize(
     ("status", "error", "kind"),
     [
@@ -218,6 +243,44 @@ async def test_marks_of_turns_in_documents_and_questions_are_taken_out(here: Wor
     sent = "".join(one["content"] for one in here.fakes.chats[0]["messages"])
     assert "<|" not in sent
     assert "[/INST]" not in sent
+
+
+@pytest.mark.parametrize(
+    ("allowed", "model", "told"),
+    [((), "openai:gpt-5", "switched off"), (("openai:gpt-5",), "anthropic:claude", "switched off"),
+     (("openai:gpt-5",), "openai:gpt-5", "no key")],
+)  # fmt: skip
+async def test_external_models_are_off_until_they_are_switched_on(
+    redis_server: RedisServer, tmp_path: Path, allowed: tuple[str, ...], model: str, told: str
+) -> None:
+    async with world(redis_server, tmp_path, external_models=allowed) as here:
+        events = await here.ask("Hello!", model=model)
+        assert (events[-1]["event"], events[-1]["type"]) == ("error", "/problems/model-missing")
+        assert told in events[-1]["detail"]
+        assert here.fakes.chats == []
+        listed = (await here.client.get("/v1/models", headers=here.headers())).json()["data"]
+        assert [one["id"] for one in listed if one["external"]] == list(allowed)
+
+
+async def test_an_answer_of_an_external_model_says_first_that_text_leaves_the_house(
+    redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").touch(0o600)
+    (tmp_path / "key").write_text("sk-canary")
+    models = ("openai:gpt-5",)
+    async with world(redis_server, tmp_path, external_models=models, openai_api_key_file=tmp_path / "key") as here:
+        provider = Provider("OpenAI", f"{here.fakes.url}/v1")
+        outside = ExternalEngine(provider, SecretStr("sk-canary"), first=30, stall=30)
+        monkeypatch.setitem(here.services.engines._external, "openai", outside)
+        here.fakes.found = SUPPORTED
+        here.fakes.script = ["The monthly rent is 1250 euros."]
+        events = await here.ask("How much is the rent?", model="openai:gpt-5")
+        notice = next(one for one in of(events, "status") if one["stage"] == "notice")
+        assert "lease.pdf" in notice["text"]
+        assert "OpenAI" in notice["text"]
+        assert events.index(notice) < events.index(of(events, "delta")[0])
+        assert here.fakes.chats[0]["model"] == "gpt-5"
+        assert here.fakes.authorised == ["Bearer sk-canary"]
 
 
 async def test_who_may_ask(here: World) -> None:

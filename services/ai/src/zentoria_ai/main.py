@@ -10,11 +10,12 @@ from zentoria_common.program import Program
 from zentoria_ai import __version__
 from zentoria_ai.app import NAME, make_probes, open_app
 from zentoria_ai.intents import command as intents
+from zentoria_ai.scoring import command as scoring
 from zentoria_ai.settings import Secrets, Settings
 
 PROGRAM = Program(
     name=NAME,
-    description="Zentoria's AI orchestrator. Without settings: train, score-intents (see 'zentoria-ai train --help').",
+    description="Zentoria's AI orchestrator. Without settings: train, score-intents, score-answers (each has --help).",
     version=__version__,
     settings=Settings,
     secrets=Secrets,
@@ -22,7 +23,7 @@ PROGRAM = Program(
     app=open_app,
     ports=lambda settings: {"http": settings.http_port},
 )
-OFFLINE = ("train", "score-intents")
+OFFLINE = ("score-answers", "score-intents", "train")
 """Commands for a workstation: they read files and no settings."""
 
 
@@ -31,6 +32,9 @@ def run(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] and given[0] in OFFLINE:
         parser = argparse.ArgumentParser(prog=NAME)
-        intents.configure(parser.add_subparsers(dest="command", required=True))
-        sys.exit(intents.run(parser.parse_args(given)))
+        commands = parser.add_subparsers(dest="command", required=True)
+        intents.configure(commands)
+        scoring.configure(commands)
+        options = parser.parse_args(given)
+        sys.exit(scoring.run(options) if options.command == "score-answers" else intents.run(options))
     PROGRAM.run(given)

@@ -16,6 +16,7 @@ from zentoria_ai.answers.cache import AnswerCache
 from zentoria_ai.answers.prompts import Prompts
 from zentoria_ai.answers.service import Answers, Limits
 from zentoria_ai.answers.slots import Slots
+from zentoria_ai.engine.external import PROVIDERS, Engines, ExternalEngine
 from zentoria_ai.engine.model import Engine
 from zentoria_ai.intents.classifier import Classifier
 from zentoria_ai.intents.service import SHIPPED, Understanding
@@ -23,7 +24,7 @@ from zentoria_ai.meaning.embedder import Embedder
 from zentoria_ai.plans.proposing import ModelProposer
 from zentoria_ai.plans.service import Planner
 from zentoria_ai.retrieval.client import Retrieval, RetrievalClient
-from zentoria_ai.settings import Secrets, Settings
+from zentoria_ai.settings import Secrets, Settings, load_api_keys
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Services:
     settings: Settings
     redis: redis.asyncio.Redis
     engine: Engine
+    engines: Engines
     retrieval: Retrieval | None
     understanding: Understanding
     answers: Answers
@@ -42,7 +44,7 @@ class Services:
 
     async def close(self) -> None:
         """Close all connections but Redis's, which its probe closes."""
-        await self.engine.close()
+        await self.engines.close()
         await self.proposer.close()
         if self.retrieval is not None:
             await self.retrieval.close()
@@ -56,12 +58,17 @@ def make_services(settings: Settings, secrets: Secrets, identity: Identity | Non
     """
     client = make_redis(settings, secrets.redis_password)
     engine = EngineClient(settings.engine_url, first=settings.first_token_timeout, stall=settings.stall_timeout)
+    outside = {
+        name: ExternalEngine(PROVIDERS[name], key, first=settings.first_token_timeout, stall=settings.stall_timeout)
+        for name, key in load_api_keys(settings).items()
+    }
+    engines = Engines(engine, outside, settings.external_models)
     retrieval = RetrievalClient(settings.rag_url, identity, settings.search_timeout) if settings.rag_url else None
     embedder = Embedder(settings.models_folder / settings.embedding_model)
     understanding = Understanding(Classifier.read(SHIPPED), embedder)
     prompts = Prompts(settings.prompts_folder)
     answers = Answers(
-        lambda _model: engine,
+        engines.of,
         retrieval,
         prompts,
         AnswerCache(client, settings.container_name, settings.cache_seconds),
@@ -74,7 +81,16 @@ def make_services(settings: Settings, secrets: Secrets, identity: Identity | Non
     )
     slots = Slots(settings.concurrent_answers, settings.concurrent_answers_user)
     return Services(
-        settings, client, engine, retrieval, understanding, answers, Planner(understanding, proposer), proposer, slots
+        settings,
+        client,
+        engine,
+        engines,
+        retrieval,
+        understanding,
+        answers,
+        Planner(understanding, proposer),
+        proposer,
+        slots,
     )
 
 

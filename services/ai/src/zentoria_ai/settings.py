@@ -17,6 +17,9 @@ Url = Annotated[str, Field(max_length=300, pattern=r"^https?://[A-Za-z0-9.-]+(:[
 ModelName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
 
 
+ExternalModel = Annotated[str, Field(max_length=100, pattern=r"^(openai|anthropic):[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
+
+
 class Settings(DatabaseSettings, RedisSettings, IdentitySettings):
     """What the service is told by its unit. Times are in seconds."""
 
@@ -51,7 +54,7 @@ class Settings(DatabaseSettings, RedisSettings, IdentitySettings):
     concurrent_answers_user: Annotated[int, Field(ge=1, le=1000)] = 2
     cache_seconds: Annotated[int, Field(ge=0, le=86_400)] = 3600
     """How long an answer to the same question over the same passages is kept. 0: not at all."""
-    external_models: tuple[ModelName, ...] = ()
+    external_models: tuple[ExternalModel, ...] = ()
     """Models of others that may be chosen, as ``openai:gpt-5`` or ``anthropic:claude-sonnet-5``. None: off."""
     openai_api_key_file: Path | None = None
     anthropic_api_key_file: Path | None = None
@@ -83,3 +86,27 @@ def load_identity(settings: Settings, environ: Mapping[str, str] | None = None) 
         return None
     key = common.read_secrets(IdentitySecrets, settings, environ).identity_key
     return Identity(settings.container_name, key)
+
+
+@dataclasses.dataclass(frozen=True)
+class _OpenAI:
+    openai_api_key: SecretStr
+
+
+@dataclasses.dataclass(frozen=True)
+class _Anthropic:
+    anthropic_api_key: SecretStr
+
+
+def load_api_keys(settings: Settings) -> dict[str, SecretStr]:
+    """Keys of external models' providers, of those that are there. None is read while no external model is on.
+
+    Raises:
+        SettingsError: a file is missing or unreadable.
+    """
+    found = {}
+    if settings.external_models and settings.openai_api_key_file is not None:
+        found["openai"] = common.read_secrets(_OpenAI, settings).openai_api_key
+    if settings.external_models and settings.anthropic_api_key_file is not None:
+        found["anthropic"] = common.read_secrets(_Anthropic, settings).anthropic_api_key
+    return found

@@ -30,6 +30,7 @@ from zentoria_ai.answers.schemas import (
     Tokens,
 )
 from zentoria_ai.answers.sentences import Cutter, Sentence
+from zentoria_ai.engine.external import PROVIDERS, provider_of
 from zentoria_ai.engine.model import Engine, Message, kind_of
 from zentoria_ai.retrieval.client import Found, Hit, Retrieval, RetrievalError
 
@@ -56,6 +57,8 @@ class Limits:
 
     context_tokens: int
     answer_tokens: int
+    silence: float = 20.0
+    """Seconds without a word, after which it is told that the model is still at it: the gateway waits for minutes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +171,10 @@ class Answers:
     async def _written(self, question: Question, asked: str, who: Who, hits: tuple[Hit, ...]) -> AsyncGenerator[Event]:
         model = question.model or self._model
         engine = self._engines(model)
+        if (provider := provider_of(model)) is not None:
+            yield Status(
+                stage="notice", text=f"This text leaves the house: {_leaves(hits)} to {PROVIDERS[provider].title}"
+            )
         if hits:
             yield Status(
                 stage="reading", text=f"Reading {len(hits)} passages" if len(hits) > 1 else "Reading one passage"
@@ -195,8 +202,11 @@ class Answers:
         else:
             stream = _again(kept)
         usage, begun = Usage(0, 0), False
-        async with contextlib.aclosing(stream):
-            async for piece in stream:
+        async with contextlib.aclosing(told_to_wait(stream, self._limits.silence)) as pieces:
+            async for piece in pieces:
+                if piece is None:
+                    yield Status(stage="waiting_model", text=f"{model} is still at it")
+                    continue
                 usage = piece.usage or usage
                 if piece.finish == "length":
                     yield Dropped(what="the end of the answer", why=f"answers have {self._limits.answer_tokens} tokens")
@@ -219,6 +229,36 @@ class Answers:
         history = tuple(Message(one.role, one.content) for one in question.messages[-1 - TURNS : -1])
         system = self._prompts.get("documents" if hits else "chat")
         return Parts(system, asked, history, tuple(question.memory), hits, question.now)
+
+
+def _leaves(hits: tuple[Hit, ...]) -> str:
+    files = sorted({one.filename for one in hits})
+    return f"the conversation and passages of {', '.join(files)} go" if files else "the conversation goes"
+
+
+async def told_to_wait(stream: AsyncGenerator[Delta], seconds: float) -> AsyncGenerator[Delta | None]:
+    """The pieces of a stream, and None whenever nothing came for ``seconds``: who listens knows that it goes on."""
+    waiting: asyncio.Task[Delta | None] | None = None
+
+    async def following() -> Delta | None:
+        return await anext(stream, None)
+
+    try:
+        while True:
+            waiting = waiting or asyncio.create_task(following())
+            done, _ = await asyncio.wait({waiting}, timeout=seconds)
+            if not done:
+                yield None
+                continue
+            piece, waiting = waiting.result(), None
+            if piece is None:
+                return
+            yield piece
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+            await asyncio.wait({waiting})
+        await stream.aclose()
 
 
 async def _again(text: str) -> AsyncGenerator[Delta]:

@@ -40,6 +40,10 @@ _PROBE_TEXT = "Switch the lamp named QX-A on."
 _log = structlog.stdlib.get_logger("zentoria_ai.plans")
 
 
+class _AwayError(Exception):
+    """The engine did not answer: that says nothing of what its model can."""
+
+
 class ModelProposer:
     """Lets a model of the engine choose one call.
 
@@ -67,6 +71,9 @@ class ModelProposer:
                 found = await self._asked(await self.way(), harmless(text), tools)
         except TimeoutError:
             _log.warning("model took too long for a plan", agent=agent.name)
+            return None
+        except _AwayError as error:
+            _log.warning("engine gave no plan", agent=agent.name, error=str(error))
             return None
         except PromptError as error:
             _log.error("prompt missing", error=str(error))
@@ -99,12 +106,18 @@ class ModelProposer:
 
     async def _asked(self, way: Way, text: str, tools: list[Tool]) -> tuple[str, dict[str, Any]] | None:
         # Loaded when it is first needed: it takes 60 MB, and most requests are plain.
-        from pydantic_ai.exceptions import AgentRunError, ModelHTTPError, UserError
+        from pydantic_ai import exceptions
 
         model = await asyncio.to_thread(self._open)
         try:
             return await (self._by_tools if way == "tools" else self._by_schema)(model, text, tools)
-        except (AgentRunError, ModelHTTPError, UserError) as error:
+        except exceptions.ModelAPIError as error:
+            refused = isinstance(error, exceptions.ModelRequestRejectedError)
+            if refused and not isinstance(error, exceptions.ModelNotFoundError):
+                _log.warning("engine refused to make a plan", way=way, error=type(error).__name__)
+                return None
+            raise _AwayError(type(error).__name__) from None
+        except (exceptions.AgentRunError, exceptions.UserError) as error:
             _log.warning("model gave no plan", way=way, error=type(error).__name__)
             return None
 
