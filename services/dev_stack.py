@@ -59,7 +59,8 @@ def application(into: Path) -> Path:
     Raises:
         ArtifactError: it cannot be built.
     """
-    component = load(ROOT, None).component(load(ROOT, None).by_name("frontend").services[0])
+    site = load(ROOT, None)
+    component = site.component(site.by_name("frontend").service("web"))
     if not isinstance(component, WorkspaceComponent):
         raise TypeError(f"the frontend comes from {component}")
     cache = BlobCache()
