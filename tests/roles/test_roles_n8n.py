@@ -100,3 +100,11 @@ def test_a_second_worker_has_a_unit_of_its_own() -> None:
     second = worker.model_copy(update={"name": "second", "unit": "n8n-second.service"})
     container = made.container.model_copy(update={"services": (*made.container.services, second)})
     assert n8n.unit_of(container, second) == "n8n-second.service"
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_a_volume_is_roots_until_what_brings_its_user_is_installed(installed: bool) -> None:
+    services = {one: {"installed": installed} for one in ("main", "worker")}
+    found = state("n8n", overrides={"containers": {"n8n": {"services": services}}})
+    (volume,) = [one for one in found.resources if one.kind == "volume"]
+    assert volume.owner == volume.group == ("n8n" if installed else "root")

@@ -104,9 +104,15 @@ def _volumes(container: Container) -> tuple[Volume, ...]:
         Volume(
             id=f"volume:{volume.path}",
             path=volume.path,
-            owner=volume.owner,
-            group=volume.owner,
-            mode="0755" if volume.owner == "root" else "0750",
+            owner=(owner := _owner(container, volume.owner)),
+            group=owner,
+            mode="0755" if owner == "root" else "0750",
         )
         for volume in container.volumes
     )
+
+
+def _owner(container: Container, user: str) -> str:
+    """Who owns a volume: root, as long as the site leaves out what would bring the user."""
+    his = [one.installed for one in container.services if one.component.startswith(user)]
+    return user if not his or any(his) else "root"
