@@ -187,6 +187,7 @@ PARSERS: Mapping[str, tuple[str, Parse]] = {
     "*_secret_key": ("one word", one_word),
     "*_client_secret": ("one word", one_word),
     "*/seal_key": ("one word", one_word),
+    "*_api_key": ("one word", one_word),
     "*_token": ("one word", one_word),
     "/etc/zentoria/orchestrator/*.txt": ("text for a model", prose),
     "*/identity_key": ("a private key", private_key),
