@@ -107,7 +107,7 @@ def test_a_locked_container_stops_alone(stack: Stack, tmp_path: Path) -> None:
 
 def test_a_full_storage_leaves_nothing_half_made(stack: Stack, tmp_path: Path) -> None:
     stack.zentoria("down", "418", "--yes", check=True)
-    other = with_site(stack, tmp_path, "  docs: {resources: {rootfs: 900000}}\n")
+    other = with_site(stack, tmp_path, "  docs: {resources: {rootfs: 130000}}\n")
     run = other.zentoria("up", "--yes")
     refused(run, 1, "418 docs")
     assert 418 not in {guest["vmid"] for guest in api(stack, "GET", "/nodes/pve/lxc")}
