@@ -179,7 +179,7 @@ def test_a_stopped_unit_a_changed_file_and_a_removed_package_are_repaired(stack:
 
 
 def test_logs_and_exec_reach_inside(stack: Stack) -> None:
-    assert "systemd" in stack.zentoria("logs", "db", "-n", "50", check=True).out
+    assert "systemd" in stack.zentoria("logs", "db", "-n", "2000", check=True).out
     assert stack.zentoria("exec", "db", "--", "sh", "-c", "exit 7").code == 7
     assert stack.zentoria("exec", "nobody", "--", "true").code == 5
 
